@@ -1,0 +1,21 @@
+{
+  "targets": [
+    {
+      "target_name": "iommufd",
+      "sources": [
+        "native/addon.cc",
+        "native/arguments.cc",
+        "native/descriptor.cc",
+        "native/dma_memory.cc",
+        "native/iommufd_file.cc",
+        "native/iommufd_hwpt.cc",
+        "native/iommufd_ioas.cc",
+        "native/vfio_device_file.cc",
+      ],
+      "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+      "defines": ["NAPI_VERSION=8"],
+      "cflags_cc": ["-std=c++17", "-Wall", "-Wextra"],
+      "cflags": ["-fvisibility=hidden"],
+    }
+  ]
+}

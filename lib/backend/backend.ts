@@ -1,0 +1,130 @@
+/**
+ * What a backend is: one method per ioctl, the same on the kernel and on the model of it.
+ *
+ * Methods take what the kernel's structures take and throw a {@link SystemError} where it refuses. Those that can
+ * pin memory or walk page tables for long are asynchronous and have a `…Sync` twin, as in `node:fs`.
+ * This interface is for the objects in `lib/iommufd`; those are what programs use.
+ */
+
+import type {
+  DeviceId,
+  HwInfo,
+  HwptId,
+  HwptVtdS1,
+  IoasId,
+  IovaRanges,
+  ObjectId,
+  PageTableId,
+  VfioDeviceInfo,
+} from "./uapi.ts";
+
+/** Which of the two a backend is. */
+export type BackendName = "kernel" | "software";
+
+/** A way to reach an iommufd. */
+export interface Backend {
+  /** Which one. */
+  readonly name: BackendName;
+  /** Size of the pages that memory is made of, in bytes. */
+  readonly pageSize: number;
+  /** Opens an iommufd (/dev/iommu). */
+  openIommufd(): IommufdFile;
+  /** The PCI addresses of the devices that VFIO drives, in ascending order. */
+  vfioDevices(): string[];
+  /**
+   * Finds one device.
+   *
+   * @param bdf its PCI address in full, "0000:6a:01.0"
+   * @throws IommufdError ERR_IOMMUFD_NO_DEVICE: there is none, or it is not bound to vfio-pci
+   */
+  findVfioDevice(bdf: string): VfioDeviceEntry;
+  /** Opens a VFIO device by its character device. */
+  openVfioDevice(cdev: string): VfioDeviceFile;
+  /** Allocates page-aligned memory; `length` is in bytes, a multiple of the page size. */
+  allocMemory(length: bigint): BackendMemory;
+}
+
+/** A device that VFIO offers to user space. */
+export interface VfioDeviceEntry {
+  /** PCI address: domain, bus, device, function ("0000:6a:01.0"). */
+  bdf: string;
+  /** Path of its character device ("/dev/vfio/devices/vfio0"). */
+  cdev: string;
+}
+
+/** Memory that a backend can map for DMA. */
+export interface BackendMemory {
+  /** The memory; the same ArrayBuffer each time. */
+  buffer(): ArrayBuffer;
+  /** Detaches the ArrayBuffer and lets go of the memory. Closing twice is harmless. */
+  close(): void;
+}
+
+/** struct iommu_ioas_map. */
+export interface IoasMapRequest {
+  ioasId: IoasId;
+  /** IOMMU_IOAS_MAP_* */
+  flags: number;
+  memory: BackendMemory;
+  /** Where in the memory the mapping starts, in bytes. */
+  offset: bigint;
+  /** In bytes. */
+  length: bigint;
+  /** Used if IOMMU_IOAS_MAP_FIXED_IOVA is set; otherwise the kernel chooses. */
+  iova: bigint;
+}
+
+/** struct iommu_hwpt_alloc. */
+export interface HwptAllocRequest {
+  deviceId: DeviceId;
+  /** The IOAS, or for a nested HWPT its parent. */
+  ptId: PageTableId;
+  /** IOMMU_HWPT_* */
+  flags: number;
+  /** Fault queue, used if IOMMU_HWPT_FAULT_ID_VALID is set. */
+  faultId?: number | undefined;
+  /** Given: data type IOMMU_HWPT_DATA_VTD_S1. Absent: IOMMU_HWPT_DATA_NONE. */
+  vtdS1?: HwptVtdS1 | undefined;
+}
+
+/** An open iommufd. */
+export interface IommufdFile {
+  /** IOMMU_DESTROY */
+  destroy(id: ObjectId): void;
+  /** IOMMU_IOAS_ALLOC */
+  ioasAlloc(): IoasId;
+  /** IOMMU_IOAS_IOVA_RANGES */
+  ioasIovaRanges(ioasId: IoasId): IovaRanges;
+  /** IOMMU_IOAS_MAP; resolves to the IOVA. */
+  ioasMap(request: IoasMapRequest): Promise<bigint>;
+  /** IOMMU_IOAS_MAP; returns the IOVA. */
+  ioasMapSync(request: IoasMapRequest): bigint;
+  /** IOMMU_IOAS_UNMAP; resolves to the number of bytes unmapped. */
+  ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint>;
+  /** IOMMU_IOAS_UNMAP; returns the number of bytes unmapped. */
+  ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint;
+  /** IOMMU_HWPT_ALLOC */
+  hwptAlloc(request: HwptAllocRequest): Promise<HwptId>;
+  /** IOMMU_HWPT_ALLOC */
+  hwptAllocSync(request: HwptAllocRequest): HwptId;
+  /** IOMMU_GET_HW_INFO; `capacity` is the room offered for the vendor's data, in bytes. */
+  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo;
+  /** Closes the descriptor once no call is running on it. Closing twice is harmless. */
+  close(): void;
+}
+
+/** An open VFIO device. */
+export interface VfioDeviceFile {
+  /** VFIO_DEVICE_BIND_IOMMUFD */
+  bindIommufd(iommufd: IommufdFile): DeviceId;
+  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT; resolves to the HWPT attached to. */
+  attachIommufdPt(ptId: PageTableId): Promise<HwptId>;
+  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT; returns the HWPT attached to. */
+  attachIommufdPtSync(ptId: PageTableId): HwptId;
+  /** VFIO_DEVICE_DETACH_IOMMUFD_PT */
+  detachIommufdPt(): void;
+  /** VFIO_DEVICE_GET_INFO */
+  getInfo(): VfioDeviceInfo;
+  /** Closes the descriptor, which unbinds the device. Closing twice is harmless. */
+  close(): void;
+}

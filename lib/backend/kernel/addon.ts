@@ -1,0 +1,86 @@
+/**
+ * Loads the native addon, and is the only file that does. Its surface is declared here as native/ defines it.
+ */
+
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import type { DeviceId, HwInfo, HwptId, HwptVtdS1, IoasId, IovaRanges, VfioDeviceInfo } from "../uapi.ts";
+
+/** A refused call yields a negative Linux error number in place of its result. */
+export type Errno = number;
+
+/** native/dma_memory.h */
+export interface NativeMemory {
+  buffer(): ArrayBuffer;
+  close(): void;
+}
+
+/** native/iommufd_file.h */
+export interface NativeIommufdFile {
+  close(): void;
+  destroy(id: number): undefined | Errno;
+  ioasAlloc(): IoasId | Errno;
+  ioasIovaRanges(ioasId: number): IovaRanges | Errno;
+  ioasMap(...request: NativeMapArguments): Promise<bigint | Errno>;
+  ioasMapSync(...request: NativeMapArguments): bigint | Errno;
+  ioasUnmap(ioasId: number, iova: bigint, length: bigint): Promise<bigint | Errno>;
+  ioasUnmapSync(ioasId: number, iova: bigint, length: bigint): bigint | Errno;
+  getHwInfo(deviceId: number, capacity: number): HwInfo | Errno;
+  hwptAlloc(...request: NativeHwptArguments): Promise<HwptId | Errno>;
+  hwptAllocSync(...request: NativeHwptArguments): HwptId | Errno;
+}
+
+type NativeMapArguments = [
+  ioasId: number,
+  flags: number,
+  memory: NativeMemory,
+  offset: bigint,
+  length: bigint,
+  iova: bigint,
+];
+
+type NativeHwptArguments = [
+  deviceId: number,
+  ptId: number,
+  flags: number,
+  faultId: number,
+  vtdS1: HwptVtdS1 | undefined,
+];
+
+/** native/vfio_device_file.h */
+export interface NativeVfioDeviceFile {
+  close(): void;
+  bindIommufd(iommufd: NativeIommufdFile): DeviceId | Errno;
+  attachIommufdPt(ptId: number): Promise<HwptId | Errno>;
+  attachIommufdPtSync(ptId: number): HwptId | Errno;
+  detachIommufdPt(): undefined | Errno;
+  getInfo(): VfioDeviceInfo | Errno;
+}
+
+/** native/addon.cc */
+export interface Addon {
+  /** Size of a page in bytes. */
+  readonly pageSize: number;
+  allocMemory(length: bigint): NativeMemory | Errno;
+  openIommufd(path: string): NativeIommufdFile | Errno;
+  openVfioDevice(path: string): NativeVfioDeviceFile | Errno;
+}
+
+let loaded: Addon | undefined;
+
+/**
+ * The addon.
+ *
+ * @throws Error with the loader's own explanation, where it was not built or does not fit this Node.js
+ */
+export function loadAddon(): Addon {
+  if (loaded === undefined) {
+    const require = createRequire(import.meta.url);
+    const bindings = require("bindings") as (options: { bindings: string; module_root: string }) => Addon;
+    loaded = bindings({
+      bindings: "iommufd",
+      module_root: fileURLToPath(new URL("../../..", import.meta.url)),
+    });
+  }
+  return loaded;
+}

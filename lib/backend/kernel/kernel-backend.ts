@@ -1,0 +1,200 @@
+/**
+ * The real thing: /dev/iommu and /dev/vfio/devices/*, through the addon.
+ */
+
+import { invalidType, systemError } from "../../errors.ts";
+import type {
+  Backend,
+  BackendMemory,
+  HwptAllocRequest,
+  IoasMapRequest,
+  IommufdFile,
+  VfioDeviceEntry,
+  VfioDeviceFile,
+} from "../backend.ts";
+import type {
+  DeviceId,
+  HwInfo,
+  HwptId,
+  IoasId,
+  IovaRanges,
+  ObjectId,
+  PageTableId,
+  VfioDeviceInfo,
+} from "../uapi.ts";
+import {
+  type Addon,
+  type Errno,
+  loadAddon,
+  type NativeIommufdFile,
+  type NativeMemory,
+  type NativeVfioDeviceFile,
+} from "./addon.ts";
+import { findVfioDevice, listVfioDevices } from "./vfio-sysfs.ts";
+
+/** Where the kernel backend finds the machine; only tests have a reason to point it elsewhere. */
+export interface KernelBackendOptions {
+  /** The iommufd character device. Default "/dev/iommu". */
+  iommuPath?: string;
+  /** The directory that holds `sys` and `dev`. Default "/". */
+  root?: string;
+}
+
+/** A backend that issues the real ioctls. */
+export class KernelBackend implements Backend {
+  readonly name = "kernel";
+  readonly pageSize: number;
+  readonly #addon: Addon;
+  readonly #iommuPath: string;
+  readonly #root: string;
+
+  /** @throws Error where the addon cannot be loaded */
+  constructor(options: KernelBackendOptions = {}) {
+    this.#addon = loadAddon();
+    this.#iommuPath = options.iommuPath ?? "/dev/iommu";
+    this.#root = options.root ?? "/";
+    this.pageSize = this.#addon.pageSize;
+  }
+
+  openIommufd(): IommufdFile {
+    return new KernelIommufdFile(
+      check(this.#addon.openIommufd(this.#iommuPath), "open", { path: this.#iommuPath }),
+    );
+  }
+
+  vfioDevices(): string[] {
+    return listVfioDevices(this.#root);
+  }
+
+  findVfioDevice(bdf: string): VfioDeviceEntry {
+    return findVfioDevice(this.#root, bdf);
+  }
+
+  openVfioDevice(cdev: string): VfioDeviceFile {
+    return new KernelVfioDeviceFile(check(this.#addon.openVfioDevice(cdev), "open", { path: cdev }));
+  }
+
+  allocMemory(length: bigint): BackendMemory {
+    return check(this.#addon.allocMemory(length), "memfd_create", { length });
+  }
+}
+
+/** One argument object per call, so that a refused call tells what was asked. */
+class KernelIommufdFile implements IommufdFile {
+  readonly native: NativeIommufdFile;
+
+  constructor(native: NativeIommufdFile) {
+    this.native = native;
+  }
+
+  destroy(id: ObjectId): void {
+    check(this.native.destroy(id), "IOMMU_DESTROY", { id });
+  }
+
+  ioasAlloc(): IoasId {
+    return check(this.native.ioasAlloc(), "IOMMU_IOAS_ALLOC");
+  }
+
+  ioasIovaRanges(ioasId: IoasId): IovaRanges {
+    return check(this.native.ioasIovaRanges(ioasId), "IOMMU_IOAS_IOVA_RANGES", { ioasId });
+  }
+
+  async ioasMap(request: IoasMapRequest): Promise<bigint> {
+    return mapped(await this.native.ioasMap(...mapArguments(request)), request);
+  }
+
+  ioasMapSync(request: IoasMapRequest): bigint {
+    return mapped(this.native.ioasMapSync(...mapArguments(request)), request);
+  }
+
+  async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
+    return unmapped(await this.native.ioasUnmap(ioasId, iova, length), ioasId, iova, length);
+  }
+
+  ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
+    return unmapped(this.native.ioasUnmapSync(ioasId, iova, length), ioasId, iova, length);
+  }
+
+  async hwptAlloc(request: HwptAllocRequest): Promise<HwptId> {
+    return allocated(await this.native.hwptAlloc(...hwptArguments(request)), request);
+  }
+
+  hwptAllocSync(request: HwptAllocRequest): HwptId {
+    return allocated(this.native.hwptAllocSync(...hwptArguments(request)), request);
+  }
+
+  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
+    return check(this.native.getHwInfo(deviceId, capacity), "IOMMU_GET_HW_INFO", { deviceId });
+  }
+
+  close(): void {
+    this.native.close();
+  }
+}
+
+class KernelVfioDeviceFile implements VfioDeviceFile {
+  readonly #native: NativeVfioDeviceFile;
+
+  constructor(native: NativeVfioDeviceFile) {
+    this.#native = native;
+  }
+
+  bindIommufd(iommufd: IommufdFile): DeviceId {
+    if (!(iommufd instanceof KernelIommufdFile)) {
+      throw invalidType("iommufd", "an iommufd of the kernel backend", iommufd);
+    }
+    return check(this.#native.bindIommufd(iommufd.native), "VFIO_DEVICE_BIND_IOMMUFD");
+  }
+
+  async attachIommufdPt(ptId: PageTableId): Promise<HwptId> {
+    return check(await this.#native.attachIommufdPt(ptId), "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId });
+  }
+
+  attachIommufdPtSync(ptId: PageTableId): HwptId {
+    return check(this.#native.attachIommufdPtSync(ptId), "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId });
+  }
+
+  detachIommufdPt(): void {
+    check(this.#native.detachIommufdPt(), "VFIO_DEVICE_DETACH_IOMMUFD_PT");
+  }
+
+  getInfo(): VfioDeviceInfo {
+    return check(this.#native.getInfo(), "VFIO_DEVICE_GET_INFO");
+  }
+
+  close(): void {
+    this.#native.close();
+  }
+}
+
+/** The result of a call, or its errno as a thrown system error. */
+function check<Result>(
+  outcome: Result | Errno,
+  syscall: string,
+  request?: Readonly<Record<string, unknown>>,
+): Exclude<Result, Errno> | (Result & number) {
+  if (typeof outcome === "number" && outcome < 0) throw systemError(outcome, syscall, request);
+  return outcome as Exclude<Result, Errno>;
+}
+
+function mapArguments(request: IoasMapRequest): Parameters<NativeIommufdFile["ioasMapSync"]> {
+  const { ioasId, flags, memory, offset, length, iova } = request;
+  return [ioasId, flags, memory as NativeMemory, offset, length, iova];
+}
+
+function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }: IoasMapRequest): bigint {
+  return check(outcome, "IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset });
+}
+
+function unmapped(outcome: bigint | Errno, ioasId: IoasId, iova: bigint, length: bigint): bigint {
+  return check(outcome, "IOMMU_IOAS_UNMAP", { ioasId, iova, length });
+}
+
+function hwptArguments(request: HwptAllocRequest): Parameters<NativeIommufdFile["hwptAllocSync"]> {
+  const { deviceId, ptId, flags, faultId, vtdS1 } = request;
+  return [deviceId, ptId, flags, faultId ?? 0, vtdS1];
+}
+
+function allocated(outcome: HwptId | Errno, { deviceId, ptId, flags }: HwptAllocRequest): HwptId {
+  return check(outcome, "IOMMU_HWPT_ALLOC", { deviceId, ptId, flags });
+}

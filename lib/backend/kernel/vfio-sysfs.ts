@@ -1,0 +1,64 @@
+/**
+ * Finds VFIO devices in sysfs: a device bound to a VFIO driver has a directory `vfio-dev` with one entry, the
+ * name of its character device (Documentation/driver-api/vfio.rst, "VFIO Device cdev").
+ */
+
+import { readdirSync, readlinkSync } from "node:fs";
+import { basename, join } from "node:path";
+import { IommufdError, isSystemError } from "../../errors.ts";
+import type { VfioDeviceEntry } from "../backend.ts";
+
+/** The PCI addresses of the devices bound to vfio-pci, or offered by another VFIO driver, in ascending order. */
+export function listVfioDevices(root: string): string[] {
+  const devices = join(root, "sys/bus/pci/devices");
+  return entries(devices)
+    .filter((bdf) => driverOf(root, bdf) === "vfio-pci" || cdevName(root, bdf) !== undefined)
+    .sort();
+}
+
+/**
+ * Finds the character device of one.
+ *
+ * @throws IommufdError ERR_IOMMUFD_NO_DEVICE, saying what is there instead
+ */
+export function findVfioDevice(root: string, bdf: string): VfioDeviceEntry {
+  const name = cdevName(root, bdf);
+  if (name !== undefined) return { bdf, cdev: join(root, "dev/vfio/devices", name) };
+  throw new IommufdError("ERR_IOMMUFD_NO_DEVICE", `${bdf}: ${whyNot(root, bdf)}`);
+}
+
+function whyNot(root: string, bdf: string): string {
+  if (!entries(join(root, "sys/bus/pci/devices")).includes(bdf)) return "no such PCI device on this machine";
+  const driver = driverOf(root, bdf);
+  if (driver === "vfio-pci") {
+    return "bound to vfio-pci, but this kernel offers no VFIO character device (CONFIG_VFIO_DEVICE_CDEV)";
+  }
+  const bound = driver === undefined ? "not bound to any driver" : `bound to ${driver}, not to vfio-pci`;
+  return (
+    `${bound}; bind it with: echo vfio-pci > /sys/bus/pci/devices/${bdf}/driver_override` +
+    `${driver === undefined ? "" : ` && echo ${bdf} > /sys/bus/pci/devices/${bdf}/driver/unbind`}` +
+    ` && echo ${bdf} > /sys/bus/pci/drivers_probe`
+  );
+}
+
+function cdevName(root: string, bdf: string): string | undefined {
+  return entries(join(root, "sys/bus/pci/devices", bdf, "vfio-dev")).find((name) => name.startsWith("vfio"));
+}
+
+function driverOf(root: string, bdf: string): string | undefined {
+  return absent(() => basename(readlinkSync(join(root, "sys/bus/pci/devices", bdf, "driver"))));
+}
+
+function entries(directory: string): string[] {
+  return absent(() => readdirSync(directory)) ?? [];
+}
+
+/** What a read gives, or undefined where there is nothing to read. */
+function absent<Result>(read: () => Result): Result | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isSystemError(error, "ENOENT", "ENOTDIR", "EINVAL")) return undefined;
+    throw error;
+  }
+}

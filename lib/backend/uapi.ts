@@ -1,0 +1,132 @@
+/**
+ * Constants and value types of the iommufd and VFIO user API, under the kernel's names
+ * (include/uapi/linux/iommufd.h, include/uapi/linux/vfio.h).
+ */
+
+declare const brand: unique symbol;
+
+/** An object id of an iommufd: 32 bits, unique within it, the lowest free one from 1 on. */
+export type ObjectId<Kind extends string = string> = number & { readonly [brand]: Kind };
+/** The id of an I/O address space (IOAS). */
+export type IoasId = ObjectId<"ioas">;
+/** The id of a hardware page table (HWPT). */
+export type HwptId = ObjectId<"hwpt">;
+/** The id of a device bound to an iommufd. */
+export type DeviceId = ObjectId<"device">;
+/** What a device can be attached to. */
+export type PageTableId = IoasId | HwptId;
+
+/** enum iommufd_ioas_map_flags */
+export const IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0;
+/** enum iommufd_ioas_map_flags */
+export const IOMMU_IOAS_MAP_WRITEABLE = 1 << 1;
+/** enum iommufd_ioas_map_flags */
+export const IOMMU_IOAS_MAP_READABLE = 1 << 2;
+
+/** enum iommufd_hwpt_alloc_flags: may be the parent of a nested HWPT. */
+export const IOMMU_HWPT_ALLOC_NEST_PARENT = 1 << 0;
+/** enum iommufd_hwpt_alloc_flags: can track which pages DMA wrote to. */
+export const IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1 << 1;
+/** enum iommufd_hwpt_alloc_flags: the fault id is given. */
+export const IOMMU_HWPT_FAULT_ID_VALID = 1 << 2;
+/** enum iommufd_hwpt_alloc_flags: can be used together with attaching PASIDs. */
+export const IOMMU_HWPT_ALLOC_PASID = 1 << 3;
+
+/** enum iommu_hw_info_type: the driver of this IOMMU tells nothing. */
+export const IOMMU_HW_INFO_TYPE_NONE = 0;
+/** enum iommu_hw_info_type: struct iommu_hw_info_vtd. */
+export const IOMMU_HW_INFO_TYPE_INTEL_VTD = 1;
+/** enum iommu_hw_info_type: struct iommu_hw_info_arm_smmuv3. */
+export const IOMMU_HW_INFO_TYPE_ARM_SMMUV3 = 2;
+/** enum iommu_hw_info_type: struct iommu_hw_info_tegra241_cmdqv. */
+export const IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV = 3;
+/** enum iommu_hw_info_type: struct iommu_hw_info_amd. */
+export const IOMMU_HW_INFO_TYPE_AMD = 4;
+
+/** enum iommufd_hw_capabilities: HWPTs can track dirty pages. */
+export const IOMMU_HW_CAP_DIRTY_TRACKING = 1n << 0n;
+/** enum iommufd_hw_capabilities: PASID with execute permission. */
+export const IOMMU_HW_CAP_PCI_PASID_EXEC = 1n << 1n;
+/** enum iommufd_hw_capabilities: PASID with privileged mode. */
+export const IOMMU_HW_CAP_PCI_PASID_PRIV = 1n << 2n;
+/** enum iommufd_hw_capabilities: ATS cannot be used for this device. */
+export const IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED = 1n << 3n;
+
+/** enum iommu_hw_info_vtd_flags */
+export const IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0;
+
+/** struct vfio_device_info, flags: VFIO_DEVICE_FLAGS_RESET, the device can be reset. */
+export const VFIO_DEVICE_FLAGS_RESET = 1 << 0;
+/** struct vfio_device_info, flags: VFIO_DEVICE_FLAGS_PCI, a vfio-pci device. */
+export const VFIO_DEVICE_FLAGS_PCI = 1 << 1;
+
+/** struct iommu_iova_range: a range of I/O virtual addresses. */
+export interface IovaRange {
+  /** The first address. */
+  start: bigint;
+  /** The last address, inclusive. */
+  last: bigint;
+}
+
+/** What IOMMU_IOAS_IOVA_RANGES answers. */
+export interface IovaRanges {
+  /** Ranges in which mappings may be placed, in ascending order. */
+  ranges: IovaRange[];
+  /** Power of two that IOVAs and lengths must be multiples of; 1 until a domain narrows it. */
+  alignment: bigint;
+}
+
+/** What IOMMU_GET_HW_INFO answers (struct iommu_hw_info). */
+export interface HwInfo {
+  /** enum iommu_hw_info_type: says how to read `data`. */
+  type: number;
+  /** The IOMMU driver's own structure, cut to the room that was offered. */
+  data: Uint8Array;
+  /** Length in bytes of that structure in this kernel; more than `data.length` if it was cut. */
+  dataLength: number;
+  /** Width of PASIDs in bits, 0 where PASID is not enabled for the device. */
+  maxPasidLog2: number;
+  /** enum iommufd_hw_capabilities, 64 bits. */
+  capabilities: bigint;
+}
+
+/** struct iommu_hwpt_vtd_s1: a first-stage page table of a guest. */
+export interface HwptVtdS1 {
+  /** enum iommu_hwpt_vtd_s1_flags, 64 bits: SRE (0), EAFE (1), WPE (2). */
+  flags: bigint;
+  /** Guest-physical address of the page table's root. */
+  pgtblAddr: bigint;
+  /** Address width in bits. */
+  addrWidth: number;
+}
+
+/** What VFIO_DEVICE_GET_INFO answers (struct vfio_device_info, without capabilities). */
+export interface VfioDeviceInfo {
+  /** VFIO_DEVICE_FLAGS_*. */
+  flags: number;
+  /** Number of regions (highest index + 1). */
+  numRegions: number;
+  /** Number of interrupt types (highest index + 1). */
+  numIrqs: number;
+}
+
+/** Names of the bits of {@link HwInfo.capabilities}, without the prefix IOMMU_HW_CAP_. */
+export const HW_CAPABILITY_BITS = {
+  DIRTY_TRACKING: 0,
+  PCI_PASID_EXEC: 1,
+  PCI_PASID_PRIV: 2,
+  PCI_ATS_NOT_SUPPORTED: 3,
+} as const;
+
+/** Names of the bits of the flags in struct iommu_hw_info_vtd, without the prefix IOMMU_HW_INFO_VTD_. */
+export const VTD_FLAG_BITS = { ERRATA_772415_SPR17: 0 } as const;
+
+/** The names of the bits that are set, in ascending order; a bit without a name is "BIT_n". */
+export function bitNames(value: bigint, bits: Readonly<Record<string, number>>): string[] {
+  const names = new Map(Object.entries(bits).map(([name, bit]) => [bit, name]));
+  const set: string[] = [];
+  for (let bit = 0; value >> BigInt(bit) > 0n; bit++) {
+    if ((value >> BigInt(bit)) & 1n) set.push(names.get(bit) ?? `BIT_${bit}`);
+  }
+  return set;
+}

@@ -1,0 +1,30 @@
+// The native module: three classes, one method per ioctl. lib/backend/kernel/addon.ts declares the same
+// surface.
+
+#include "addon.h"
+
+#include <unistd.h>
+
+#include "dma_memory.h"
+#include "iommufd_file.h"
+#include "vfio_device_file.h"
+
+namespace {
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  auto* addon = new Addon;
+  env.SetInstanceData(addon);  // deleted with the environment
+  addon->dma_memory = Napi::Persistent(DmaMemory::Define(env));
+  addon->iommufd_file = Napi::Persistent(IommufdFile::Define(env));
+  addon->vfio_device_file = Napi::Persistent(VfioDeviceFile::Define(env));
+
+  exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
+  exports.Set("allocMemory", Napi::Function::New<&DmaMemory::Allocate>(env, "allocMemory"));
+  exports.Set("openIommufd", Napi::Function::New<&IommufdFile::Open>(env, "openIommufd"));
+  exports.Set("openVfioDevice", Napi::Function::New<&VfioDeviceFile::Open>(env, "openVfioDevice"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(NODE_GYP_MODULE_NAME, Init)

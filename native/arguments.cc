@@ -1,0 +1,69 @@
+#include "arguments.h"
+
+#include <cmath>
+
+namespace arguments {
+namespace {
+
+// Objects are not converted: that could run the caller's own toString.
+std::string Describe(Napi::Value value) {
+  if (value.IsBigInt() || value.IsNumber() || value.IsBoolean()) return value.ToString().Utf8Value();
+  if (value.IsString()) return "'" + value.As<Napi::String>().Utf8Value() + "'";
+  if (value.IsUndefined()) return "undefined";
+  if (value.IsNull()) return "null";
+  if (value.IsFunction()) return "a function";
+  if (value.IsSymbol()) return "a symbol";
+  return "an object";
+}
+
+template <typename ErrorType>
+[[noreturn]] void Throw(Napi::Value value, const char* name, const char* expected, const char* code) {
+  ErrorType error = ErrorType::New(
+      value.Env(), std::string(name) + " must be " + expected + ", received " + Describe(value));
+  error.Set("code", Napi::String::New(value.Env(), code));
+  throw error;
+}
+
+}  // namespace
+
+void ThrowInvalidType(Napi::Value value, const char* name, const char* expected) {
+  Throw<Napi::TypeError>(value, name, expected, "ERR_INVALID_ARG_TYPE");
+}
+
+void ThrowOutOfRange(Napi::Value value, const char* name, const char* expected) {
+  Throw<Napi::RangeError>(value, name, expected, "ERR_OUT_OF_RANGE");
+}
+
+void ThrowClosed(Napi::Env env, const char* object) {
+  Napi::Error error = Napi::Error::New(env, std::string(object) + " is closed");
+  error.Set("code", Napi::String::New(env, "ERR_IOMMUFD_CLOSED"));
+  throw error;
+}
+
+uint32_t Uint32(Napi::Value value, const char* name) {
+  if (!value.IsNumber()) ThrowInvalidType(value, name, "a number");
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= 0 && number <= UINT32_MAX) || std::trunc(number) != number) {
+    ThrowOutOfRange(value, name, "an integer from 0 to 4294967295");
+  }
+  return static_cast<uint32_t>(number);
+}
+
+uint64_t Uint64(Napi::Value value, const char* name) {
+  if (!value.IsBigInt()) ThrowInvalidType(value, name, "a bigint");
+  bool lossless = false;
+  const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) ThrowOutOfRange(value, name, "a bigint from 0 to 2^64-1");
+  return number;
+}
+
+std::string Path(Napi::Value value, const char* name) {
+  if (!value.IsString()) ThrowInvalidType(value, name, "a path");
+  std::string path = value.As<Napi::String>().Utf8Value();
+  if (path.empty() || path.find('\0') != std::string::npos) {
+    ThrowOutOfRange(value, name, "a path that is not empty and has no null character");
+  }
+  return path;
+}
+
+}  // namespace arguments

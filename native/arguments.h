@@ -1,0 +1,24 @@
+// Arguments of a call from JavaScript, checked at the door: each function returns the value or throws a
+// TypeError (ERR_INVALID_ARG_TYPE) or RangeError (ERR_OUT_OF_RANGE) that names the argument and what was
+// passed.
+
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <string>
+
+namespace arguments {
+
+uint32_t Uint32(Napi::Value value, const char* name);
+uint64_t Uint64(Napi::Value value, const char* name);
+std::string Path(Napi::Value value, const char* name);
+
+[[noreturn]] void ThrowInvalidType(Napi::Value value, const char* name, const char* expected);
+[[noreturn]] void ThrowOutOfRange(Napi::Value value, const char* name, const char* expected);
+
+// The object was used after close(): an Error with code ERR_IOMMUFD_CLOSED.
+[[noreturn]] void ThrowClosed(Napi::Env env, const char* object);
+
+}  // namespace arguments

@@ -1,0 +1,28 @@
+#include "descriptor.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+int Descriptor::Open(const std::string& path, std::shared_ptr<const Descriptor>* out) {
+  int fd;
+  do {
+    fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return -errno;
+  *out = std::make_shared<const Descriptor>(fd);
+  return 0;
+}
+
+// Linux releases the number even when close() reports EINTR, so it is never retried.
+Descriptor::~Descriptor() { close(fd_); }
+
+int Descriptor::Ioctl(unsigned long request, void* argument) const {
+  int result;
+  do {
+    result = ioctl(fd_, request, argument);
+  } while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : result;
+}

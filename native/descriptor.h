@@ -1,0 +1,31 @@
+// A file descriptor with shared ownership.
+//
+// Every running call holds a reference, so the descriptor is closed only after the last call on it has
+// returned. That is what keeps a reused fd number from ever receiving a stale ioctl: JavaScript's close()
+// drops its own reference and refuses new calls, and the close(2) happens when nothing can use the number any
+// more.
+
+#pragma once
+
+#include <memory>
+#include <string>
+
+class Descriptor {
+ public:
+  // Opens a path for reading and writing, close-on-exec. Returns 0 or -errno.
+  static int Open(const std::string& path, std::shared_ptr<const Descriptor>* out);
+
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int fd() const { return fd_; }
+
+  // Issues an ioctl, again for as long as a signal interrupts it. Returns 0 or more on success, -errno on
+  // failure.
+  int Ioctl(unsigned long request, void* argument) const;
+
+ private:
+  const int fd_;
+};

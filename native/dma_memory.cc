@@ -1,0 +1,104 @@
+#include "dma_memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "addon.h"
+#include "arguments.h"
+
+namespace {
+
+// Marks our objects, so that a foreign object passed in their place is refused instead of misread.
+constexpr napi_type_tag kDmaMemoryTag = {0x4f1d2c6a93be4871, 0x8a50b7e16d3c92f4};
+
+// The most that an ArrayBuffer can show in Node.js 20 (buffer.constants.MAX_LENGTH). It is checked here,
+// because when Node.js refuses a length itself, both it and node-addon-api run the finalizer.
+constexpr size_t kMaxBufferLength = size_t{1} << 32;
+
+}  // namespace
+
+int Pages::Allocate(size_t length, std::shared_ptr<Pages>* out) {
+  const int fd = memfd_create("iommufd", MFD_CLOEXEC);
+  if (fd < 0) return -errno;
+  int status = 0;
+  if (ftruncate(fd, static_cast<off_t>(length)) < 0) {
+    status = -errno;
+  } else {
+    void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (address == MAP_FAILED) {
+      status = -errno;
+    } else {
+      *out = std::make_shared<Pages>(address, length);
+    }
+  }
+  close(fd);  // the mapping keeps the memory
+  return status;
+}
+
+Pages::~Pages() { munmap(address_, length_); }
+
+Napi::Function DmaMemory::Define(Napi::Env env) {
+  return DefineClass(env, "DmaMemory",
+                     {
+                         InstanceMethod<&DmaMemory::Buffer>("buffer"),
+                         InstanceMethod<&DmaMemory::Close>("close"),
+                     });
+}
+
+Napi::Value DmaMemory::Allocate(const Napi::CallbackInfo& info) {
+  const uint64_t length = arguments::Uint64(info[0], "length");
+  const auto page_size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  if (length == 0 || length % page_size != 0 || length > static_cast<uint64_t>(INT64_MAX)) {
+    arguments::ThrowOutOfRange(info[0], "length", "a positive multiple of the page size");
+  }
+  std::shared_ptr<Pages> pages;
+  const int status = Pages::Allocate(length, &pages);
+  if (status < 0) return Napi::Number::New(info.Env(), status);
+  return Construct(Addon::Of(info.Env()).dma_memory, info.Env(), &pages);
+}
+
+std::shared_ptr<Pages> DmaMemory::FromArgument(Napi::Value value, const char* name) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kDmaMemoryTag)) {
+    arguments::ThrowInvalidType(value, name, "a DmaMemory");
+  }
+  const std::shared_ptr<Pages> pages = Unwrap(value.As<Napi::Object>())->pages_;
+  if (!pages) arguments::ThrowClosed(value.Env(), "DmaMemory");
+  return pages;
+}
+
+DmaMemory::DmaMemory(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DmaMemory>(info) {
+  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by allocMemory()");
+  pages_ = *info[0].As<Napi::External<std::shared_ptr<Pages>>>().Data();
+  info.This().As<Napi::Object>().TypeTag(&kDmaMemoryTag);
+}
+
+Napi::ArrayBuffer DmaMemory::CurrentBuffer() const {
+  return buffer_.IsEmpty() ? Napi::ArrayBuffer() : buffer_.Value();
+}
+
+Napi::Value DmaMemory::Buffer(const Napi::CallbackInfo& info) {
+  if (!pages_) arguments::ThrowClosed(info.Env(), "DmaMemory");
+  const Napi::ArrayBuffer current = CurrentBuffer();
+  if (!current.IsEmpty()) return current;
+  if (pages_->length() > kMaxBufferLength) {
+    arguments::ThrowOutOfRange(Napi::BigInt::New(info.Env(), uint64_t{pages_->length()}), "length",
+                               "at most 4 GiB to be seen as an ArrayBuffer");
+  }
+  // The ArrayBuffer owns a share of the pages, so they stay for as long as JavaScript can read it.
+  auto share = std::make_unique<std::shared_ptr<Pages>>(pages_);
+  const auto buffer = Napi::ArrayBuffer::New(
+      info.Env(), pages_->address(), pages_->length(),
+      [](Napi::Env, void*, std::shared_ptr<Pages>* owner) { delete owner; }, share.get());
+  share.release();
+  buffer_ = Napi::Reference<Napi::ArrayBuffer>::New(buffer, 0);
+  return buffer;
+}
+
+Napi::Value DmaMemory::Close(const Napi::CallbackInfo& info) {
+  // Detached, the ArrayBuffer reads as empty from now on, and its share of the pages is given up.
+  if (Napi::ArrayBuffer current = CurrentBuffer(); !current.IsEmpty()) current.Detach();
+  pages_.reset();
+  return info.Env().Undefined();
+}

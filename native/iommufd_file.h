@@ -1,0 +1,44 @@
+// An open /dev/iommu, one method per ioctl. The methods are in one file per family of objects:
+// iommufd_ioas.cc (IOMMU_IOAS_*), iommufd_hwpt.cc (IOMMU_HWPT_*, IOMMU_GET_HW_INFO) and iommufd_file.cc (the
+// rest).
+
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "descriptor.h"
+
+class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+
+  // openIommufd(path: string): IommufdFile, or -errno.
+  static Napi::Value Open(const Napi::CallbackInfo& info);
+
+  // The descriptor behind a value that must be an IommufdFile that is not closed; throws otherwise.
+  static std::shared_ptr<const Descriptor> FromArgument(Napi::Value value, const char* name);
+
+  explicit IommufdFile(const Napi::CallbackInfo& info);
+
+ private:
+  // The descriptor; throws ERR_IOMMUFD_CLOSED after close().
+  std::shared_ptr<const Descriptor> Use() const;
+
+  Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value Destroy(const Napi::CallbackInfo& info);
+
+  Napi::Value IoasAlloc(const Napi::CallbackInfo& info);
+  Napi::Value IoasIovaRanges(const Napi::CallbackInfo& info);
+  Napi::Value IoasMap(const Napi::CallbackInfo& info);
+  Napi::Value IoasMapSync(const Napi::CallbackInfo& info);
+  Napi::Value IoasUnmap(const Napi::CallbackInfo& info);
+  Napi::Value IoasUnmapSync(const Napi::CallbackInfo& info);
+
+  Napi::Value GetHwInfo(const Napi::CallbackInfo& info);
+  Napi::Value HwptAlloc(const Napi::CallbackInfo& info);
+  Napi::Value HwptAllocSync(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<const Descriptor> descriptor_;
+};

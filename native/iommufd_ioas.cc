@@ -1,0 +1,134 @@
+// IOMMU_IOAS_*: address spaces and the mappings in them.
+
+#include <cerrno>
+#include <vector>
+
+#include "arguments.h"
+#include "dma_memory.h"
+#include "iommufd_file.h"
+#include "operation.h"
+#include "uapi/iommufd.h"
+
+namespace {
+
+struct IoasAllocOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_ioas_alloc command;
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_ALLOC, &command); }
+  Napi::Value Result(Napi::Env env) const { return Napi::Number::New(env, command.out_ioas_id); }
+};
+
+struct IoasIovaRangesOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_ioas_iova_ranges command;
+  std::vector<uapi::iommu_iova_range> ranges;
+
+  // The kernel says EMSGSIZE and how many there are; attaching a device may change that between two tries.
+  int Run() {
+    int status;
+    do {
+      ranges.resize(command.num_iovas);
+      command.allowed_iovas = reinterpret_cast<uintptr_t>(ranges.data());
+      status = descriptor->Ioctl(uapi::IOMMU_IOAS_IOVA_RANGES, &command);
+    } while (status == -EMSGSIZE && command.num_iovas > ranges.size());
+    return status;
+  }
+
+  Napi::Value Result(Napi::Env env) const {
+    auto list = Napi::Array::New(env, command.num_iovas);
+    for (uint32_t i = 0; i < command.num_iovas; i++) {
+      auto range = Napi::Object::New(env);
+      range.Set("start", Napi::BigInt::New(env, ranges[i].start));
+      range.Set("last", Napi::BigInt::New(env, ranges[i].last));
+      list.Set(i, range);
+    }
+    auto result = Napi::Object::New(env);
+    result.Set("ranges", list);
+    result.Set("alignment", Napi::BigInt::New(env, command.out_iova_alignment));
+    return result;
+  }
+};
+
+struct IoasMapOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  std::shared_ptr<Pages> pages;
+  uapi::iommu_ioas_map command;
+
+  // map(ioasId, flags, memory, offset, length, iova)
+  static IoasMapOperation From(const Napi::CallbackInfo& info, std::shared_ptr<const Descriptor> descriptor) {
+    uapi::iommu_ioas_map command = {};
+    command.size = sizeof(command);
+    command.ioas_id = arguments::Uint32(info[0], "ioasId");
+    command.flags = arguments::Uint32(info[1], "flags");
+    auto pages = DmaMemory::FromArgument(info[2], "memory");
+    const uint64_t offset = arguments::Uint64(info[3], "offset");
+    command.length = arguments::Uint64(info[4], "length");
+    command.iova = arguments::Uint64(info[5], "iova");
+    // The one check that the kernel cannot make: that the range is ours to map.
+    if (offset > pages->length()) arguments::ThrowOutOfRange(info[3], "offset", "within the memory");
+    if (command.length > pages->length() - offset) {
+      arguments::ThrowOutOfRange(info[4], "length", "within the memory, from the offset on");
+    }
+    command.user_va = reinterpret_cast<uintptr_t>(pages->address()) + offset;
+    return {std::move(descriptor), std::move(pages), command};
+  }
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_MAP, &command); }
+  Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.iova); }
+};
+
+struct IoasUnmapOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_ioas_unmap command;
+
+  // unmap(ioasId, iova, length)
+  static IoasUnmapOperation From(const Napi::CallbackInfo& info,
+                                 std::shared_ptr<const Descriptor> descriptor) {
+    uapi::iommu_ioas_unmap command = {};
+    command.size = sizeof(command);
+    command.ioas_id = arguments::Uint32(info[0], "ioasId");
+    command.iova = arguments::Uint64(info[1], "iova");
+    command.length = arguments::Uint64(info[2], "length");
+    return {std::move(descriptor), command};
+  }
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_UNMAP, &command); }
+  Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.length); }
+};
+
+}  // namespace
+
+// ioasAlloc(): the id, or -errno.
+Napi::Value IommufdFile::IoasAlloc(const Napi::CallbackInfo& info) {
+  uapi::iommu_ioas_alloc command = {};
+  command.size = sizeof(command);
+  return RunSync(info.Env(), IoasAllocOperation{Use(), command});
+}
+
+// ioasIovaRanges(ioasId: number): { ranges: { start, last }[], alignment }, or -errno.
+Napi::Value IommufdFile::IoasIovaRanges(const Napi::CallbackInfo& info) {
+  uapi::iommu_ioas_iova_ranges command = {};
+  command.size = sizeof(command);
+  command.ioas_id = arguments::Uint32(info[0], "ioasId");
+  command.num_iovas = 16;
+  return RunSync(info.Env(), IoasIovaRangesOperation{Use(), command, {}});
+}
+
+// ioasMap(ioasId, flags, memory, offset, length, iova): the iova, or -errno.
+Napi::Value IommufdFile::IoasMap(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), IoasMapOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::IoasMapSync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), IoasMapOperation::From(info, Use()));
+}
+
+// ioasUnmap(ioasId, iova, length): the bytes unmapped, or -errno.
+Napi::Value IommufdFile::IoasUnmap(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), IoasUnmapOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::IoasUnmapSync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), IoasUnmapOperation::From(info, Use()));
+}

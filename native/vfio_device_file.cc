@@ -1,0 +1,127 @@
+#include "vfio_device_file.h"
+
+#include "addon.h"
+#include "arguments.h"
+#include "iommufd_file.h"
+#include "operation.h"
+#include "uapi/vfio.h"
+
+namespace {
+
+struct BindIommufdOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  std::shared_ptr<const Descriptor> iommufd;
+  uapi::vfio_device_bind_iommufd command;
+
+  int Run() {
+    command.iommufd = iommufd->fd();
+    return descriptor->Ioctl(uapi::VFIO_DEVICE_BIND_IOMMUFD, &command);
+  }
+  Napi::Value Result(Napi::Env env) const { return Napi::Number::New(env, command.out_devid); }
+};
+
+struct AttachIommufdPtOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::vfio_device_attach_iommufd_pt command;
+
+  // attachIommufdPt(ptId)
+  static AttachIommufdPtOperation From(const Napi::CallbackInfo& info,
+                                       std::shared_ptr<const Descriptor> descriptor) {
+    uapi::vfio_device_attach_iommufd_pt command = {};
+    command.argsz = sizeof(command);
+    command.pt_id = arguments::Uint32(info[0], "ptId");
+    return {std::move(descriptor), command};
+  }
+
+  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_ATTACH_IOMMUFD_PT, &command); }
+  Napi::Value Result(Napi::Env env) const { return Napi::Number::New(env, command.pt_id); }
+};
+
+struct DetachIommufdPtOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::vfio_device_detach_iommufd_pt command;
+
+  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_DETACH_IOMMUFD_PT, &command); }
+  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
+};
+
+struct GetInfoOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::vfio_device_info command;
+
+  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_GET_INFO, &command); }
+  Napi::Value Result(Napi::Env env) const {
+    auto result = Napi::Object::New(env);
+    result.Set("flags", Napi::Number::New(env, command.flags));
+    result.Set("numRegions", Napi::Number::New(env, command.num_regions));
+    result.Set("numIrqs", Napi::Number::New(env, command.num_irqs));
+    return result;
+  }
+};
+
+}  // namespace
+
+Napi::Function VfioDeviceFile::Define(Napi::Env env) {
+  return DefineClass(env, "VfioDeviceFile",
+                     {
+                         InstanceMethod<&VfioDeviceFile::Close>("close"),
+                         InstanceMethod<&VfioDeviceFile::BindIommufd>("bindIommufd"),
+                         InstanceMethod<&VfioDeviceFile::AttachIommufdPt>("attachIommufdPt"),
+                         InstanceMethod<&VfioDeviceFile::AttachIommufdPtSync>("attachIommufdPtSync"),
+                         InstanceMethod<&VfioDeviceFile::DetachIommufdPt>("detachIommufdPt"),
+                         InstanceMethod<&VfioDeviceFile::GetInfo>("getInfo"),
+                     });
+}
+
+Napi::Value VfioDeviceFile::Open(const Napi::CallbackInfo& info) {
+  std::shared_ptr<const Descriptor> descriptor;
+  const int status = Descriptor::Open(arguments::Path(info[0], "path"), &descriptor);
+  if (status < 0) return Napi::Number::New(info.Env(), status);
+  return Construct(Addon::Of(info.Env()).vfio_device_file, info.Env(), &descriptor);
+}
+
+VfioDeviceFile::VfioDeviceFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VfioDeviceFile>(info) {
+  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by openVfioDevice()");
+  descriptor_ = *info[0].As<Napi::External<std::shared_ptr<const Descriptor>>>().Data();
+}
+
+std::shared_ptr<const Descriptor> VfioDeviceFile::Use() const {
+  if (!descriptor_) arguments::ThrowClosed(Env(), "VfioDeviceFile");
+  return descriptor_;
+}
+
+Napi::Value VfioDeviceFile::Close(const Napi::CallbackInfo& info) {
+  descriptor_.reset();
+  return info.Env().Undefined();
+}
+
+// bindIommufd(iommufd: IommufdFile): the device id, or -errno.
+Napi::Value VfioDeviceFile::BindIommufd(const Napi::CallbackInfo& info) {
+  uapi::vfio_device_bind_iommufd command = {};
+  command.argsz = sizeof(command);
+  return RunSync(info.Env(),
+                 BindIommufdOperation{Use(), IommufdFile::FromArgument(info[0], "iommufd"), command});
+}
+
+// attachIommufdPt(ptId: number): the id of the page table attached to, or -errno.
+Napi::Value VfioDeviceFile::AttachIommufdPt(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), AttachIommufdPtOperation::From(info, Use()));
+}
+
+Napi::Value VfioDeviceFile::AttachIommufdPtSync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), AttachIommufdPtOperation::From(info, Use()));
+}
+
+// detachIommufdPt(): undefined, or -errno.
+Napi::Value VfioDeviceFile::DetachIommufdPt(const Napi::CallbackInfo& info) {
+  uapi::vfio_device_detach_iommufd_pt command = {};
+  command.argsz = sizeof(command);
+  return RunSync(info.Env(), DetachIommufdPtOperation{Use(), command});
+}
+
+// getInfo(): { flags, numRegions, numIrqs }, or -errno.
+Napi::Value VfioDeviceFile::GetInfo(const Napi::CallbackInfo& info) {
+  uapi::vfio_device_info command = {};
+  command.argsz = sizeof(command);
+  return RunSync(info.Env(), GetInfoOperation{Use(), command});
+}

@@ -1,0 +1,32 @@
+// An open VFIO device (/dev/vfio/devices/vfioN), one method per ioctl.
+
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "descriptor.h"
+
+class VfioDeviceFile : public Napi::ObjectWrap<VfioDeviceFile> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+
+  // openVfioDevice(path: string): VfioDeviceFile, or -errno.
+  static Napi::Value Open(const Napi::CallbackInfo& info);
+
+  explicit VfioDeviceFile(const Napi::CallbackInfo& info);
+
+ private:
+  // The descriptor; throws ERR_IOMMUFD_CLOSED after close().
+  std::shared_ptr<const Descriptor> Use() const;
+
+  Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value BindIommufd(const Napi::CallbackInfo& info);
+  Napi::Value AttachIommufdPt(const Napi::CallbackInfo& info);
+  Napi::Value AttachIommufdPtSync(const Napi::CallbackInfo& info);
+  Napi::Value DetachIommufdPt(const Napi::CallbackInfo& info);
+  Napi::Value GetInfo(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<const Descriptor> descriptor_;
+};

@@ -1,0 +1,21 @@
+// Runs after `npm install`: builds the addon where that is possible.
+//
+// Installing must succeed everywhere, because the software backend needs no addon. Where the addon cannot be
+// built, this says why; asking for the kernel backend later says so again.
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+
+if (process.platform !== "linux") {
+  console.log(
+    `iommufd: no addon on ${process.platform}, only Linux has /dev/iommu; the software backend works`,
+  );
+} else {
+  const { status, error } = spawnSync("node-gyp", ["rebuild"], { stdio: "inherit" });
+  if (status !== 0) {
+    console.warn(
+      `iommufd: the addon was not built (${error ? error.message : `node-gyp exited with ${status}`}); ` +
+        "the software backend works. For the kernel backend install a C++17 compiler, make and Python 3, " +
+        "then run `npm rebuild iommufd`",
+    );
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The addon's own surface, on files that are no iommufd: what it refuses before it calls the kernel, and how it
+ * passes on what the kernel answers. What the ioctls do is shown in the kernel lane.
+ */
+
+import { describe, expect, it } from "vitest";
+import { loadAddon, type NativeIommufdFile, type NativeMemory } from "../../lib/backend/kernel/addon.ts";
+import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
+
+const ENOENT = -2;
+const ENOMEM = -12;
+const ENOTTY = -25;
+
+describe.runIf(process.platform === "linux")("the addon", () => {
+  const addon = loadAddon();
+  const iommufd = addon.openIommufd("/dev/null") as NativeIommufdFile;
+  const memory = addon.allocMemory(8192n) as NativeMemory;
+
+  it("opens files, or says -errno", () => {
+    expect(typeof iommufd).toBe("object");
+    expect(addon.openIommufd("/dev/no-such-file")).toBe(ENOENT);
+    expect(addon.openVfioDevice("/dev/no-such-file")).toBe(ENOENT);
+  });
+
+  it("passes on what the kernel answers to every ioctl: /dev/null knows none", async () => {
+    const device = addon.openVfioDevice("/dev/null");
+    if (typeof device === "number") throw new Error(`open: ${device}`);
+    const vtdS1 = { flags: 0n, pgtblAddr: 0n, addrWidth: 48 };
+    expect([
+      iommufd.destroy(1),
+      iommufd.ioasAlloc(),
+      iommufd.ioasIovaRanges(1),
+      iommufd.ioasMapSync(1, 7, memory, 0n, 8192n, 0n),
+      await iommufd.ioasMap(1, 7, memory, 0n, 8192n, 0n),
+      iommufd.ioasUnmapSync(1, 0n, 4096n),
+      await iommufd.ioasUnmap(1, 0n, 4096n),
+      iommufd.hwptAllocSync(1, 2, 0, 0, undefined),
+      await iommufd.hwptAlloc(1, 2, 0, 0, vtdS1),
+      iommufd.getHwInfo(1, 256),
+      device.bindIommufd(iommufd),
+      device.attachIommufdPtSync(1),
+      await device.attachIommufdPt(1),
+      device.detachIommufdPt(),
+      device.getInfo(),
+    ]).toEqual(Array(15).fill(ENOTTY));
+  });
+
+  it("becomes system errors in the kernel backend", async () => {
+    const backend = new KernelBackend({ iommuPath: "/dev/null" });
+    const file = backend.openIommufd();
+    expect(() => file.ioasAlloc()).toThrow(
+      expect.objectContaining({
+        code: "ENOTTY",
+        errno: -25,
+        syscall: "IOMMU_IOAS_ALLOC",
+        message: "ENOTTY: the kernel does not know this ioctl, IOMMU_IOAS_ALLOC",
+      }),
+    );
+    await expect(file.ioasUnmap(3 as never, 0x1000n, 0x2000n)).rejects.toMatchObject({
+      message:
+        "ENOTTY: the kernel does not know this ioctl, IOMMU_IOAS_UNMAP ioasId=3 iova=0x1000 length=0x2000",
+      request: { ioasId: 3, iova: 0x1000n, length: 0x2000n },
+    });
+    expect(() => new KernelBackend({ iommuPath: "/dev/no-such-file" }).openIommufd()).toThrow(
+      expect.objectContaining({ code: "ENOENT", syscall: "open", request: { path: "/dev/no-such-file" } }),
+    );
+  });
+
+  const call =
+    (method: string, ...values: unknown[]) =>
+    () =>
+      (iommufd as unknown as Record<string, (...values: unknown[]) => unknown>)[method]?.(...values);
+
+  it.each([
+    ["destroy", [-1], RangeError, "id must be an integer from 0 to 4294967295, received -1"],
+    ["destroy", [2 ** 32], RangeError, "received 4294967296"],
+    ["destroy", [1.5], RangeError, "received 1.5"],
+    ["destroy", [Number.NaN], RangeError, "received NaN"],
+    ["destroy", ["1"], TypeError, "id must be a number, received '1'"],
+    ["destroy", [], TypeError, "id must be a number, received undefined"],
+    ["destroy", [Symbol("x")], TypeError, "id must be a number, received a symbol"],
+    ["ioasUnmap", [1, 1, 1n], TypeError, "iova must be a bigint, received 1"],
+    ["ioasUnmap", [1, -1n, 1n], RangeError, "iova must be a bigint from 0 to 2^64-1, received -1"],
+    ["ioasUnmapSync", [1, 0n, 1n << 64n], RangeError, "received 18446744073709551616"],
+    ["ioasMap", [1, 7, {}, 0n, 1n, 0n], TypeError, "memory must be a DmaMemory, received an object"],
+    ["ioasMapSync", [1, 7, null, 0n, 1n, 0n], TypeError, "memory must be a DmaMemory, received null"],
+    [
+      "ioasMapSync",
+      [1, 7, memory, 8193n, 0n, 0n],
+      RangeError,
+      "offset must be within the memory, received 8193",
+    ],
+    ["ioasMapSync", [1, 7, memory, 4096n, 4097n, 0n], RangeError, "length must be within the memory"],
+    ["ioasMapSync", [1, 7, memory, 1n, (1n << 64n) - 1n, 0n], RangeError, "length must be within the memory"],
+    ["getHwInfo", [1, 4097], RangeError, "capacity must be an integer from 0 to 4096, received 4097"],
+    ["hwptAllocSync", [1, 2, 0, 0, 5], TypeError, "vtdS1 must be an object, received 5"],
+    ["hwptAllocSync", [1, 2, 0, 0, {}], TypeError, "vtdS1.flags must be a bigint, received undefined"],
+  ])("refuses %s(%o)", (method, values, type, message) => {
+    expect(call(method, ...values)).toThrow(type);
+    expect(call(method, ...values)).toThrow(message);
+  });
+
+  it("takes no other object for its own, and cannot be constructed", () => {
+    expect(call("ioasMapSync", 1, 7, iommufd, 0n, 1n, 0n)).toThrow("memory must be a DmaMemory");
+    expect(() => iommufd.destroy.call(memory as never, 1)).toThrow(TypeError);
+    expect(() => iommufd.destroy.call({} as never, 1)).toThrow(TypeError);
+    const Constructor = iommufd.constructor as new (value?: unknown) => unknown;
+    expect(() => new Constructor()).toThrow("made by openIommufd()");
+    expect(() => new Constructor({})).toThrow("made by openIommufd()");
+    expect(() => Constructor.call(iommufd)).toThrow(TypeError);
+  });
+
+  it("passes on what a getter throws, whatever it does meanwhile", () => {
+    const file = addon.openIommufd("/dev/null") as NativeIommufdFile;
+    const hostile = {
+      get flags(): bigint {
+        file.close();
+        throw new Error("from the getter");
+      },
+    };
+    expect(() => file.hwptAllocSync(1, 2, 0, 0, hostile as never)).toThrow("from the getter");
+    const closing = {
+      get flags(): bigint {
+        file.close();
+        return 0n;
+      },
+      pgtblAddr: 0n,
+      addrWidth: 48,
+    };
+    expect(() => file.hwptAllocSync(1, 2, 0, 0, closing)).toThrow("IommufdFile is closed");
+  });
+
+  it("refuses to be used after close, which can be repeated, while a running call ends well", async () => {
+    const file = addon.openIommufd("/dev/null") as NativeIommufdFile;
+    const running = file.ioasMap(1, 7, memory, 0n, 8192n, 0n);
+    file.close();
+    file.close();
+    await expect(running).resolves.toBe(ENOTTY);
+    expect(() => file.ioasAlloc()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+  });
+
+  it("refuses paths that open() would cut", () => {
+    expect(() => addon.openIommufd("/dev/null\0x")).toThrow(RangeError);
+    expect(() => addon.openIommufd("")).toThrow(RangeError);
+    expect(() => addon.openIommufd(5 as never)).toThrow(TypeError);
+  });
+
+  describe("memory", () => {
+    it("is page-aligned, zeroed, and detached by closing", () => {
+      const own = addon.allocMemory(4096n) as NativeMemory;
+      const buffer = own.buffer();
+      expect(buffer.byteLength).toBe(4096);
+      expect(new Uint8Array(buffer).every((byte) => byte === 0)).toBe(true);
+      expect(own.buffer()).toBe(buffer);
+      own.close();
+      own.close();
+      expect(buffer.byteLength).toBe(0);
+      expect(() => own.buffer()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+      expect(call("ioasMapSync", 1, 7, own, 0n, 0n, 0n)).toThrow("DmaMemory is closed");
+    });
+
+    it("cannot be transferred away from its owner", () => {
+      const own = addon.allocMemory(4096n) as NativeMemory;
+      const buffer = own.buffer();
+      try {
+        structuredClone(buffer, { transfer: [buffer] }); // Node.js 20 copies it, later ones throw
+      } catch {}
+      expect(buffer.byteLength).toBe(4096);
+    });
+
+    it("may be larger than an ArrayBuffer can show", () => {
+      const large = addon.allocMemory(1n << 40n) as NativeMemory;
+      expect(() => large.buffer()).toThrow("length must be at most 4 GiB");
+      large.close();
+      expect(addon.allocMemory(1n << 60n)).toBe(ENOMEM);
+    });
+
+    it.each([0n, 1n, 4097n, 1n << 63n, -4096n])("of %d bytes is refused", (length) => {
+      expect(() => addon.allocMemory(length)).toThrow(RangeError);
+    });
+  });
+});
