@@ -1,0 +1,36 @@
+/**
+ * Finds VT-d units in a kernel log (drivers/iommu/intel/dmar.c, alloc_iommu):
+ * `DMAR: dmar0: reg_base_addr c8fc000 ver 6:0 cap 19ed008c40780c66 ecap 3ef9e86f050df`.
+ */
+
+/** A VT-d unit as the kernel announced it. */
+export interface DmarUnit {
+  /** "dmar0" */
+  readonly name: string;
+  /** Physical address of its registers. */
+  readonly registerBase: bigint;
+  /** Architecture version, "6:0". */
+  readonly version: string;
+  readonly capReg: bigint;
+  readonly ecapReg: bigint;
+}
+
+const UNIT =
+  /DMAR: (?<name>dmar\d+): reg_base_addr (?<base>[0-9a-f]{1,16}) ver (?<version>\d+:\d+) cap (?<cap>[0-9a-f]{1,16}) ecap (?<ecap>[0-9a-f]{1,16})\b/g;
+
+/** The VT-d units of a kernel log, in its order. */
+export function findDmarUnits(log: string): DmarUnit[] {
+  return [...log.matchAll(UNIT)].map(({ groups }) => {
+    const { name, base, version, cap, ecap } = groups as Record<
+      "name" | "base" | "version" | "cap" | "ecap",
+      string
+    >;
+    return {
+      name,
+      registerBase: BigInt(`0x${base}`),
+      version,
+      capReg: BigInt(`0x${cap}`),
+      ecapReg: BigInt(`0x${ecap}`),
+    };
+  });
+}

@@ -1,0 +1,138 @@
+/**
+ * Decodes VT-d's capability registers and struct iommu_hw_info_vtd.
+ */
+
+import { checkU64 } from "../arguments.ts";
+import { CAP_FIELDS, ECAP_FIELDS, type Field, sagawWidths, sslpsSizes } from "./vtd-registers.ts";
+
+/** Raw values of the fields of a register, unsigned, under the specification's acronyms. */
+export type FieldValues = Readonly<Record<string, number>>;
+
+/** What two VT-d registers say. */
+export interface VtdCapabilities {
+  /** Fields of CAP_REG. */
+  readonly cap: FieldValues;
+  /** Fields of ECAP_REG. */
+  readonly ecap: FieldValues;
+  /** What follows from them. */
+  readonly derived: VtdDerived;
+}
+
+/** What follows from the fields: numbers counted out, and features that need more than one bit. */
+export interface VtdDerived {
+  /** How many domain ids there are; 0 where ND has its reserved value. */
+  readonly domains: number;
+  /** Width of the addresses that DMA can use, in bits. */
+  readonly maxGuestAddressWidth: number;
+  /** Address widths of second-stage page tables, in bits. */
+  readonly secondStageAddressWidths: readonly number[];
+  /** Page sizes of second-stage page tables, in bytes. */
+  readonly secondStagePageSizes: readonly number[];
+  /** Address widths of first-stage page tables, in bits; empty where there is no first stage. */
+  readonly firstStageAddressWidths: readonly number[];
+  /** Page sizes of first-stage page tables, in bytes; empty where there is no first stage. */
+  readonly firstStagePageSizes: readonly number[];
+  /** Scalable mode: PASID-granular translation (SMTS). */
+  readonly scalableMode: boolean;
+  /** Nested translation can be used: it needs scalable mode (SMTS and NEST). */
+  readonly nestedTranslation: boolean;
+  /** Second-stage dirty tracking as Linux uses it: SMTS, SSADS and SMPWCS. */
+  readonly dirtyTracking: boolean;
+  /** Width of PASIDs in bits, 0 without PASID. */
+  readonly pasidBits: number;
+  /** Number of fault-recording registers. */
+  readonly faultRecordingRegisters: number;
+  /** Where the fault-recording registers are, in bytes from the register base. */
+  readonly faultRecordingOffset: number;
+  /** Where the IOTLB registers are, in bytes from the register base. */
+  readonly iotlbOffset: number;
+  /** Bits that are set although the specification reserves them. */
+  readonly reservedBits: { readonly cap: readonly number[]; readonly ecap: readonly number[] };
+}
+
+/**
+ * Decodes CAP_REG and ECAP_REG.
+ *
+ * @param capReg the 64 bits of CAP_REG
+ * @param ecapReg the 64 bits of ECAP_REG
+ * @throws TypeError, RangeError: not 64-bit values
+ */
+export function decodeVtd(capReg: bigint, ecapReg: bigint): VtdCapabilities {
+  const cap = fieldValues(checkU64(capReg, "capReg"), CAP_FIELDS);
+  const ecap = fieldValues(checkU64(ecapReg, "ecapReg"), ECAP_FIELDS);
+  return {
+    cap,
+    ecap,
+    derived: {
+      ...derive(
+        (name) => cap[name] as number,
+        (name) => ecap[name] as number,
+      ),
+      reservedBits: { cap: reservedBits(capReg, CAP_FIELDS), ecap: reservedBits(ecapReg, ECAP_FIELDS) },
+    },
+  };
+}
+
+function derive(
+  cap: (name: string) => number,
+  ecap: (name: string) => number,
+): Omit<VtdDerived, "reservedBits"> {
+  const scalableMode = ecap("SMTS") === 1;
+  const firstStage = ecap("FSTS") === 1;
+  return {
+    domains: cap("ND") === 7 ? 0 : 2 ** (4 + 2 * cap("ND")),
+    maxGuestAddressWidth: cap("MGAW") + 1,
+    secondStageAddressWidths: sagawWidths(cap("SAGAW")),
+    secondStagePageSizes: [4096, ...sslpsSizes(cap("SSLPS")).map(Number)],
+    firstStageAddressWidths: firstStage ? [48, ...(cap("FS5LP") ? [57] : [])] : [],
+    firstStagePageSizes: firstStage ? [2 ** 12, 2 ** 21, ...(cap("FS1GP") ? [2 ** 30] : [])] : [],
+    scalableMode,
+    nestedTranslation: scalableMode && ecap("NEST") === 1,
+    dirtyTracking: scalableMode && ecap("SSADS") === 1 && ecap("SMPWCS") === 1,
+    pasidBits: ecap("PASID") ? ecap("PSS") + 1 : 0,
+    faultRecordingRegisters: cap("NFR") + 1,
+    faultRecordingOffset: cap("FRO") * 16,
+    iotlbOffset: ecap("IRO") * 16,
+  };
+}
+
+/** Raw values, from the lowest bit up. */
+function fieldValues(register: bigint, fields: readonly Field[]): FieldValues {
+  return Object.fromEntries(
+    fields.map(({ name, bit, width }) => [
+      name,
+      Number((register >> BigInt(bit)) & ((1n << BigInt(width)) - 1n)),
+    ]),
+  );
+}
+
+function reservedBits(register: bigint, fields: readonly Field[]): number[] {
+  const known = fields.reduce(
+    (mask, { bit, width }) => mask | (((1n << BigInt(width)) - 1n) << BigInt(bit)),
+    0n,
+  );
+  const unknown = register & ~known;
+  return Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (unknown >> BigInt(bit)) & 1n);
+}
+
+/** struct iommu_hw_info_vtd, 24 bytes: u32 flags, u32 reserved, u64 cap_reg, u64 ecap_reg. */
+export interface VtdHwInfo {
+  /** enum iommu_hw_info_vtd_flags */
+  readonly flags: number;
+  readonly capReg: bigint;
+  readonly ecapReg: bigint;
+}
+
+/** Length of struct iommu_hw_info_vtd in bytes. */
+export const VTD_HW_INFO_LENGTH = 24;
+
+/** Reads struct iommu_hw_info_vtd; undefined where the data is too short to be one. */
+export function readVtdHwInfo(data: Uint8Array): VtdHwInfo | undefined {
+  if (data.byteLength < VTD_HW_INFO_LENGTH) return undefined;
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  return {
+    flags: view.getUint32(0, true),
+    capReg: view.getBigUint64(8, true),
+    ecapReg: view.getBigUint64(16, true),
+  };
+}

@@ -1,0 +1,34 @@
+/**
+ * Linux iommufd and VFIO devices for Node.js, with the DMA mapping rules that ERRATA_772415_SPR17 asks for.
+ *
+ * @packageDocumentation
+ */
+
+export type { Backend, BackendName } from "./backend/backend.ts";
+export type {
+  DeviceId,
+  HwInfo,
+  HwptId,
+  HwptVtdS1,
+  IoasId,
+  IovaRange,
+  IovaRanges,
+  VfioDeviceInfo,
+} from "./backend/uapi.ts";
+export {
+  type BypassRoDecision,
+  type BypassRoInput,
+  type BypassRoSetting,
+  decideBypassRo,
+} from "./container/bypass-ro.ts";
+export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
+export { IommufdError, type IommufdErrorCode, isSystemError, type SystemError } from "./errors.ts";
+export { type DmarUnit, findDmarUnits } from "./host/dmesg.ts";
+export { type DecodedHwInfo, decodeHwInfo } from "./hw-info/hw-info.ts";
+export {
+  decodeVtd,
+  type FieldValues,
+  type VtdCapabilities,
+  type VtdDerived,
+  type VtdHwInfo,
+} from "./hw-info/vtd.ts";
