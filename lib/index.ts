@@ -5,6 +5,15 @@
  */
 
 export type { Backend, BackendName } from "./backend/backend.ts";
+export {
+  type BackendChoice,
+  type BackendOptions,
+  DEFAULT_PROFILE,
+  type SelectedBackend,
+  selectBackend,
+} from "./backend/select.ts";
+export { type Profile, parseProfile, shippedProfiles } from "./backend/software/profile.ts";
+export type { IoctlTrace } from "./backend/traced.ts";
 export type {
   DeviceId,
   HwInfo,
@@ -32,3 +41,8 @@ export {
   type VtdDerived,
   type VtdHwInfo,
 } from "./hw-info/vtd.ts";
+export { Device } from "./iommufd/device.ts";
+export { DmaMemory } from "./iommufd/dma-memory.ts";
+export { Hwpt } from "./iommufd/hwpt.ts";
+export { type HwptOptions, Ioas, type MapOptions } from "./iommufd/ioas.ts";
+export { Iommufd } from "./iommufd/iommufd.ts";

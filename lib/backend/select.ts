@@ -1,0 +1,90 @@
+/**
+ * Chooses a backend, and says which and why.
+ */
+
+import { IommufdError, isSystemError } from "../errors.ts";
+import type { Backend } from "./backend.ts";
+import { KernelBackend } from "./kernel/kernel-backend.ts";
+import { loadProfile, type Profile } from "./software/profile.ts";
+import { SoftwareBackend } from "./software/software-backend.ts";
+import { traced } from "./traced.ts";
+
+/** `auto` takes the kernel if it is there, else the model; `kernel` never falls back; `software` never touches the machine. */
+export type BackendChoice = "auto" | "kernel" | "software";
+
+/** Which backend, and for the software one, of which machine. */
+export interface BackendOptions {
+  /** Default `auto`; a profile makes that `software`. */
+  backend?: BackendChoice | undefined;
+  /** The machine that the software backend models: the name of a shipped profile, or a profile. Default "sapphire-rapids". */
+  profile?: string | Profile | undefined;
+}
+
+/** The profile that the software backend takes where none is named. */
+export const DEFAULT_PROFILE = "sapphire-rapids";
+
+/** A chosen backend. */
+export interface SelectedBackend {
+  backend: Backend;
+  /** Why this one: "/dev/iommu opens", "no /dev/iommu (ENOENT); model of sapphire-rapids". */
+  reason: string;
+}
+
+/**
+ * Chooses a backend.
+ *
+ * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: `kernel` was asked for and cannot be used; the message says
+ *   whether the addon or /dev/iommu is missing, or access to it
+ * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read
+ */
+export function selectBackend(options: BackendOptions = {}): SelectedBackend {
+  const { backend: choice = "auto", profile } = options;
+  if (choice === "kernel" && profile !== undefined) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      "a profile is of a modelled machine: it goes with the software backend, not with kernel",
+    );
+  }
+  if (choice === "software" || profile !== undefined) return software(profile, "asked for");
+
+  const kernel = openKernel();
+  if (kernel instanceof KernelBackend) {
+    return { backend: traced(kernel), reason: choice === "kernel" ? "asked for" : "/dev/iommu opens" };
+  }
+  if (choice === "auto") return software(profile, kernel.missing);
+  throw new IommufdError(
+    "ERR_IOMMUFD_NO_KERNEL_BACKEND",
+    `the kernel backend cannot be used: ${kernel.missing}`,
+  );
+}
+
+/** The kernel backend if /dev/iommu opens and the addon loads, else what is missing. */
+function openKernel(): KernelBackend | { missing: string } {
+  let backend: KernelBackend;
+  try {
+    backend = new KernelBackend();
+  } catch (error) {
+    const [reason] = (error as Error).message.split("\n");
+    return { missing: `the addon does not load (${reason}); build it with: npm rebuild iommufd` };
+  }
+  try {
+    backend.openIommufd().close();
+    return backend;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return { missing: OPEN_HINTS[error.code] ?? error.message };
+  }
+}
+
+/** What opening /dev/iommu failing means. */
+const OPEN_HINTS: Readonly<Record<string, string>> = {
+  ENOENT:
+    "no /dev/iommu: this kernel has no iommufd (CONFIG_IOMMUFD), or its module is not loaded (modprobe iommufd)",
+  EACCES: "no permission to open /dev/iommu: run as root, or give your user access to it",
+  ENODEV: "/dev/iommu has no driver: its module is not loaded (modprobe iommufd)",
+};
+
+function software(profile: string | Profile = DEFAULT_PROFILE, why: string): SelectedBackend {
+  const machine = typeof profile === "string" ? loadProfile(profile) : profile;
+  return { backend: traced(new SoftwareBackend(machine)), reason: `${why}; model of ${machine.name}` };
+}

@@ -1,0 +1,49 @@
+/**
+ * The objects of one iommufd: ids as the kernel gives them out (XA_FLAGS_ALLOC1: the lowest free one, from 1), and
+ * a count of users each, which keeps an object from being destroyed under those that refer to it.
+ */
+
+import { systemError } from "../../errors.ts";
+
+/** What every object has. */
+export abstract class KernelObject {
+  /** Its id; 0 until it is in a table. */
+  id = 0;
+  /** How many others refer to it. */
+  users = 0;
+  /** Releases what it holds, when it is destroyed. */
+  abstract destroy(): void;
+}
+
+/** drivers/iommu/iommufd/main.c */
+export class ObjectTable {
+  readonly #objects = new Map<number, KernelObject>();
+
+  /** Gives an object the lowest free id. */
+  add<Kind extends KernelObject>(object: Kind): Kind {
+    let id = 1;
+    while (this.#objects.has(id)) id++;
+    object.id = id;
+    this.#objects.set(id, object);
+    return object;
+  }
+
+  /** The object with that id, of any kind. */
+  find(id: number): KernelObject | undefined {
+    return this.#objects.get(id);
+  }
+
+  /** Removes an object that nothing refers to any more, and lets it release what it holds. */
+  remove(object: KernelObject): void {
+    this.#objects.delete(object.id);
+    object.destroy();
+  }
+
+  /** IOMMU_DESTROY: ENOENT where there is none, EBUSY where others refer to it. */
+  destroy(id: number): void {
+    const object = this.#objects.get(id);
+    if (object === undefined) throw systemError("ENOENT", "IOMMU_DESTROY", { id });
+    if (object.users > 0) throw systemError("EBUSY", "IOMMU_DESTROY", { id });
+    this.remove(object);
+  }
+}

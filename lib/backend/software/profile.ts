@@ -1,0 +1,153 @@
+/**
+ * Profiles: the machines that the software backend can model, as JSON.
+ *
+ * A profile says what the kernel would: the hardware information of each IOMMU, the domains it can make, and the
+ * devices behind it. docs/profiles.md explains the fields. Shipped profiles are in `profiles/`.
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { IommufdError, isSystemError } from "../../errors.ts";
+import { checkJson, readJson, u64 } from "../../json.ts";
+import { BDF_PATTERN } from "../bdf.ts";
+import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../uapi.ts";
+
+const range = z
+  .strictObject({ start: u64, last: u64 })
+  .refine(({ start, last }) => start <= last, { error: "start must not be after last" });
+
+const domain = z.strictObject({
+  /** The IOVAs that the page table can translate. */
+  aperture: range,
+  /** Page sizes that it can map, in bytes. */
+  pageSizes: z
+    .array(
+      u64.refine((size) => size > 0n && (size & (size - 1n)) === 0n, { error: "must be a power of two" }),
+    )
+    .min(1),
+});
+
+const intelVtd = z.strictObject({
+  type: z.literal("intel-vtd"),
+  flags: z.array(z.enum(Object.keys(VTD_FLAG_BITS) as [keyof typeof VTD_FLAG_BITS])),
+  capReg: u64,
+  ecapReg: u64,
+});
+
+const none = z.strictObject({ type: z.literal("none") });
+
+const iommu = z.strictObject({
+  hwInfo: z.discriminatedUnion("type", [intelVtd, none]),
+  domains: z.strictObject({
+    /** What IOMMU_HWPT_ALLOC makes without flags. */
+    plain: domain,
+    /** What it makes with NEST_PARENT; absent: EOPNOTSUPP. */
+    nestParent: domain.optional(),
+    /** What it makes with DIRTY_TRACKING; absent: EOPNOTSUPP. */
+    dirtyTracking: domain.optional(),
+  }),
+});
+
+const device = z.strictObject({
+  bdf: z.string().regex(BDF_PATTERN, { error: 'must be a PCI address such as "0000:6a:01.0"' }),
+  /** Which of the IOMMUs translates for it. */
+  iommu: z.string(),
+  outCapabilities: z.array(z.enum(Object.keys(HW_CAPABILITY_BITS) as [keyof typeof HW_CAPABILITY_BITS])),
+  maxPasidLog2: z.int().min(0).max(20),
+  /** IOVAs that attaching the device takes away. */
+  reservedRegions: z.array(range),
+  /** Whether it can be reset. */
+  reset: z.boolean(),
+  numRegions: z.int().min(0).max(255),
+  numIrqs: z.int().min(0).max(255),
+});
+
+const profile = z
+  .strictObject({
+    schema: z.literal("iommufd.profile/1"),
+    name: z.string().min(1),
+    description: z.string(),
+    pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
+      error: "must be a power of two of at least 4096",
+    }),
+    iommus: z.record(z.string(), iommu),
+    devices: z.array(device),
+  })
+  .superRefine(({ iommus, devices }, context) => {
+    const seen = new Set<string>();
+    for (const [index, { bdf, iommu: name }] of devices.entries()) {
+      if (!Object.hasOwn(iommus, name)) {
+        context.addIssue({
+          code: "custom",
+          path: ["devices", index, "iommu"],
+          message: `no IOMMU of that name: ${JSON.stringify(name)}`,
+        });
+      }
+      if (seen.has(bdf))
+        context.addIssue({
+          code: "custom",
+          path: ["devices", index, "bdf"],
+          message: `${bdf} is there twice`,
+        });
+      seen.add(bdf);
+    }
+  });
+
+/** A machine for the software backend to model. */
+export type Profile = z.output<typeof profile>;
+/** One of its IOMMUs. */
+export type IommuProfile = z.output<typeof iommu>;
+/** A domain that an IOMMU can make. */
+export type DomainProfile = z.output<typeof domain>;
+/** One of its devices. */
+export type DeviceProfile = z.output<typeof device>;
+
+const SHIPPED = new URL("../../../profiles/", import.meta.url);
+
+/** The names of the profiles that ship with the package. */
+export function shippedProfiles(): string[] {
+  return readdirSync(SHIPPED)
+    .filter((file) => file.endsWith(".json"))
+    .map((file) => basename(file, ".json"))
+    .sort();
+}
+
+/**
+ * Loads a profile.
+ *
+ * @param nameOrFile the name of a shipped one, or the path of a JSON file (a name with a "/" or a ".")
+ * @throws IommufdError ERR_IOMMUFD_INPUT: there is no such profile, or it does not fit, with the path of the field
+ */
+export function loadProfile(nameOrFile: string): Profile {
+  const isFile = /[/.]/.test(nameOrFile);
+  if (!isFile && !shippedProfiles().includes(nameOrFile)) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      `no profile ${JSON.stringify(nameOrFile)}; there are ${shippedProfiles().join(", ")}, or give the path of a JSON file`,
+    );
+  }
+  const path = isFile ? nameOrFile : fileURLToPath(new URL(`${nameOrFile}.json`, SHIPPED));
+  return readJson(readProfileFile(path), profile, path);
+}
+
+/**
+ * Checks a profile that was not read from a file.
+ *
+ * @throws IommufdError ERR_IOMMUFD_INPUT, with the path of the field
+ */
+export function parseProfile(value: unknown): Profile {
+  return checkJson(value, profile, "profile");
+}
+
+function readProfileFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read the profile: ${error.message}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * An iommufd as the model keeps it, one method per ioctl (drivers/iommu/iommufd/).
+ */
+
+import { IommufdError, invalidType } from "../../errors.ts";
+import type { HwptAllocRequest, IoasMapRequest, IommufdFile } from "../backend.ts";
+import {
+  type DeviceId,
+  HW_CAPABILITY_BITS,
+  type HwInfo,
+  type HwptId,
+  IOMMU_HW_INFO_TYPE_INTEL_VTD,
+  IOMMU_HW_INFO_TYPE_NONE,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC_NEST_PARENT,
+  IOMMU_HWPT_ALLOC_PASID,
+  IOMMU_HWPT_FAULT_ID_VALID,
+  IOMMU_IOAS_MAP_FIXED_IOVA,
+  IOMMU_IOAS_MAP_READABLE,
+  IOMMU_IOAS_MAP_WRITEABLE,
+  type IoasId,
+  type IovaRanges,
+  type ObjectId,
+  VTD_FLAG_BITS,
+} from "../uapi.ts";
+import { BoundDevice } from "./bound-device.ts";
+import { ObjectTable } from "./object-table.ts";
+import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
+import type { IommuProfile } from "./profile.ts";
+import { answer, Refusal } from "./refusal.ts";
+import { SoftwareMemory } from "./software-memory.ts";
+
+const U64_MAX = (1n << 64n) - 1n;
+const MAP_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
+const HWPT_FLAGS =
+  IOMMU_HWPT_ALLOC_NEST_PARENT |
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
+  IOMMU_HWPT_FAULT_ID_VALID |
+  IOMMU_HWPT_ALLOC_PASID;
+
+/** An open iommufd of the model. */
+export class SoftwareIommufdFile implements IommufdFile {
+  readonly #pageSize: number;
+  readonly objects = new ObjectTable();
+  #closed = false;
+
+  constructor(pageSize: number) {
+    this.#pageSize = pageSize;
+  }
+
+  destroy(id: ObjectId): void {
+    this.assertOpen();
+    this.objects.destroy(id);
+  }
+
+  ioasAlloc(): IoasId {
+    this.assertOpen();
+    return this.objects.add(new IoasObject(this.#pageSize)).id as IoasId;
+  }
+
+  ioasIovaRanges(ioasId: IoasId): IovaRanges {
+    this.assertOpen();
+    return answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).space.iovaRanges());
+  }
+
+  async ioasMap(request: IoasMapRequest): Promise<bigint> {
+    return this.ioasMapSync(request);
+  }
+
+  ioasMapSync({ ioasId, flags, memory, offset, length, iova }: IoasMapRequest): bigint {
+    this.assertOpen();
+    if (!(memory instanceof SoftwareMemory))
+      throw invalidType("memory", "memory of the software backend", memory);
+    return answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () => {
+      if (flags & ~MAP_FLAGS) throw new Refusal("EOPNOTSUPP");
+      if (iova >= U64_MAX || length >= U64_MAX) throw new Refusal("EOVERFLOW");
+      if (!(flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE))) throw new Refusal("EINVAL");
+      return this.#ioas(ioasId).space.map({
+        address: memory.address + offset,
+        length,
+        writeable: (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
+        iova: flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined,
+      });
+    });
+  }
+
+  async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
+    return this.ioasUnmapSync(ioasId, iova, length);
+  }
+
+  ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
+    this.assertOpen();
+    return answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
+      const { space } = this.#ioas(ioasId);
+      // The one request that may find nothing: everything.
+      if (iova === 0n && length === U64_MAX) return space.unmap(0n, U64_MAX);
+      if (iova >= U64_MAX || length >= U64_MAX) throw new Refusal("EOVERFLOW");
+      if (length === 0n) throw new Refusal("EINVAL");
+      const last = iova + length - 1n;
+      if (last > U64_MAX) throw new Refusal("EOVERFLOW");
+      const unmapped = space.unmap(iova, last);
+      if (unmapped === 0n) throw new Refusal("ENOENT");
+      return unmapped;
+    });
+  }
+
+  async hwptAlloc(request: HwptAllocRequest): Promise<HwptId> {
+    return this.hwptAllocSync(request);
+  }
+
+  hwptAllocSync({ deviceId, ptId, flags, vtdS1 }: HwptAllocRequest): HwptId {
+    this.assertOpen();
+    return answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
+      const { iommu, profile } = this.#device(deviceId);
+      const hwpt = this.#makeHwpt(this.objects.find(ptId), iommu, profile.outCapabilities, flags, vtdS1);
+      this.objects.add(hwpt);
+      // Fault queues are not modelled, so no fault id can name one.
+      if (flags & IOMMU_HWPT_FAULT_ID_VALID) {
+        this.objects.remove(hwpt);
+        throw new Refusal("ENOENT");
+      }
+      return hwpt.id as HwptId;
+    });
+  }
+
+  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
+    this.assertOpen();
+    return answer("IOMMU_GET_HW_INFO", { deviceId }, () => {
+      const { iommu, profile } = this.#device(deviceId);
+      const data = hwInfoData(iommu);
+      const capabilities = profile.outCapabilities.reduce(
+        (bits, name) => bits | (1n << BigInt(HW_CAPABILITY_BITS[name])),
+        0n,
+      );
+      return {
+        type: iommu.hwInfo.type === "intel-vtd" ? IOMMU_HW_INFO_TYPE_INTEL_VTD : IOMMU_HW_INFO_TYPE_NONE,
+        data: data.slice(0, capacity),
+        dataLength: data.length,
+        maxPasidLog2: profile.maxPasidLog2,
+        capabilities,
+      };
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** @throws IommufdError ERR_IOMMUFD_CLOSED */
+  assertOpen(): void {
+    if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the iommufd is closed");
+  }
+
+  #makeHwpt(
+    parent: unknown,
+    iommu: IommuProfile,
+    capabilities: readonly string[],
+    flags: number,
+    vtdS1: HwptAllocRequest["vtdS1"],
+  ): HwptObject {
+    if (parent instanceof IoasObject) {
+      if (flags & ~HWPT_FLAGS) throw new Refusal("EOPNOTSUPP");
+      // A driver that tells nothing has no domain_alloc_paging_flags either.
+      if (iommu.hwInfo.type === "none" && flags !== 0) throw new Refusal("EOPNOTSUPP");
+      const nestParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
+      const dirtyTracking = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
+      if (dirtyTracking && !capabilities.includes("DIRTY_TRACKING")) throw new Refusal("EOPNOTSUPP");
+      if (flags & IOMMU_HWPT_FAULT_ID_VALID && nestParent) throw new Refusal("EOPNOTSUPP");
+      if (vtdS1 !== undefined) throw new Refusal("EOPNOTSUPP");
+      return new PagingHwptObject(parent, iommu, { nestParent, dirtyTracking, automatic: false });
+    }
+    if (parent instanceof PagingHwptObject) {
+      if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID)) throw new Refusal("EOPNOTSUPP");
+      if (vtdS1 === undefined) throw new Refusal("EOPNOTSUPP");
+      return new NestedHwptObject(parent, iommu, vtdS1);
+    }
+    throw new Refusal("EINVAL");
+  }
+
+  #ioas(id: number): IoasObject {
+    const object = this.objects.find(id);
+    if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
+    return object;
+  }
+
+  #device(id: number): BoundDevice {
+    const object = this.objects.find(id);
+    if (!(object instanceof BoundDevice)) throw new Refusal("ENOENT");
+    return object;
+  }
+}
+
+/** struct iommu_hw_info_vtd: flags, reserved, CAP_REG, ECAP_REG, little-endian as on x86. */
+function hwInfoData({ hwInfo }: IommuProfile): Uint8Array {
+  if (hwInfo.type === "none") return new Uint8Array(0);
+  const view = new DataView(new ArrayBuffer(24));
+  view.setUint32(
+    0,
+    hwInfo.flags.reduce((flags, name) => flags | (1 << VTD_FLAG_BITS[name]), 0),
+    true,
+  );
+  view.setBigUint64(8, hwInfo.capReg, true);
+  view.setBigUint64(16, hwInfo.ecapReg, true);
+  return new Uint8Array(view.buffer);
+}

@@ -1,0 +1,33 @@
+/**
+ * Memory of the model: an ordinary ArrayBuffer with a made-up virtual address.
+ */
+
+import { IommufdError } from "../../errors.ts";
+import type { BackendMemory } from "../backend.ts";
+
+/** Memory that the model can map. */
+export class SoftwareMemory implements BackendMemory {
+  /** Where the memory seems to be; its alignment guides where the model places a mapping. */
+  readonly address: bigint;
+  #buffer: ArrayBuffer | undefined;
+  readonly #length: bigint;
+  #closed = false;
+
+  constructor(address: bigint, length: bigint) {
+    this.address = address;
+    this.#length = length;
+  }
+
+  buffer(): ArrayBuffer {
+    if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the memory is closed");
+    // Made when it is first looked at, so that a plan for a large guest needs no large machine.
+    this.#buffer ??= new ArrayBuffer(Number(this.#length));
+    return this.#buffer;
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#buffer !== undefined) structuredClone(this.#buffer, { transfer: [this.#buffer] }); // detaches it
+    this.#buffer = undefined;
+  }
+}

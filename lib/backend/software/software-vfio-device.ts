@@ -1,0 +1,94 @@
+/**
+ * A VFIO device of the model, one method per ioctl (drivers/vfio/device_cdev.c, drivers/vfio/vfio_main.c).
+ */
+
+import { IommufdError, invalidType } from "../../errors.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
+import {
+  type DeviceId,
+  type HwptId,
+  type PageTableId,
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_FLAGS_RESET,
+  type VfioDeviceInfo,
+} from "../uapi.ts";
+import { BoundDevice } from "./bound-device.ts";
+import type { DeviceProfile, IommuProfile } from "./profile.ts";
+import { answer, Refusal } from "./refusal.ts";
+import { SoftwareIommufdFile } from "./software-iommufd.ts";
+
+/** A device of the machine: what all its open files share. */
+export interface SoftwareDevice {
+  readonly profile: DeviceProfile;
+  readonly iommu: IommuProfile;
+  /** The file through which it is bound; only one can be at a time. */
+  boundTo: SoftwareVfioDeviceFile | undefined;
+}
+
+/** An open VFIO device of the model. */
+export class SoftwareVfioDeviceFile implements VfioDeviceFile {
+  readonly #device: SoftwareDevice;
+  #iommufd: SoftwareIommufdFile | undefined;
+  #bound: BoundDevice | undefined;
+  #closed = false;
+
+  constructor(device: SoftwareDevice) {
+    this.#device = device;
+  }
+
+  bindIommufd(iommufd: IommufdFile): DeviceId {
+    this.#assertOpen();
+    if (!(iommufd instanceof SoftwareIommufdFile)) {
+      throw invalidType("iommufd", "an iommufd of the software backend", iommufd);
+    }
+    iommufd.assertOpen();
+    return answer("VFIO_DEVICE_BIND_IOMMUFD", {}, () => {
+      // vfio_df_ioctl_bind_iommufd(), vfio_df_open(): bound once per file, open once per device.
+      if (this.#bound !== undefined || this.#device.boundTo !== undefined) throw new Refusal("EINVAL");
+      this.#bound = iommufd.objects.add(
+        new BoundDevice(this.#device.profile, this.#device.iommu, iommufd.objects),
+      );
+      this.#iommufd = iommufd;
+      this.#device.boundTo = this;
+      return this.#bound.id as DeviceId;
+    });
+  }
+
+  async attachIommufdPt(ptId: PageTableId): Promise<HwptId> {
+    return this.attachIommufdPtSync(ptId);
+  }
+
+  attachIommufdPtSync(ptId: PageTableId): HwptId {
+    return answer("VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId }, () => this.#use().attach(ptId).id as HwptId);
+  }
+
+  detachIommufdPt(): void {
+    answer("VFIO_DEVICE_DETACH_IOMMUFD_PT", {}, () => this.#use().detach());
+  }
+
+  getInfo(): VfioDeviceInfo {
+    return answer("VFIO_DEVICE_GET_INFO", {}, () => {
+      const { reset, numRegions, numIrqs } = this.#use().profile;
+      return { flags: VFIO_DEVICE_FLAGS_PCI | (reset ? VFIO_DEVICE_FLAGS_RESET : 0), numRegions, numIrqs };
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#bound === undefined) return;
+    this.#iommufd?.objects.remove(this.#bound);
+    this.#bound = undefined;
+    this.#device.boundTo = undefined;
+  }
+
+  /** Every call but bind needs a bound device. */
+  #use(): BoundDevice {
+    this.#assertOpen();
+    if (this.#bound === undefined) throw new Refusal("EINVAL");
+    return this.#bound;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the device is closed");
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Publishes every ioctl on the tracing channel `iommufd:ioctl` of `node:diagnostics_channel`.
+ *
+ * The messages are those of a tracing channel (`start`, `end`, `asyncStart`, `asyncEnd`, `error`), with an
+ * {@link IoctlTrace} as context. Without a subscriber a call costs one check.
+ */
+
+import { tracingChannel } from "node:diagnostics_channel";
+import type { Backend, IommufdFile, VfioDeviceFile } from "./backend.ts";
+
+/** What the messages of `tracing:iommufd:ioctl:*` carry. */
+export interface IoctlTrace {
+  /** The ioctl: "IOMMU_IOAS_MAP". */
+  syscall: string;
+  /** Its arguments, in the order of the method of {@link IommufdFile} or {@link VfioDeviceFile}. */
+  arguments: readonly unknown[];
+  /** What it returned; set once it has. */
+  result?: unknown;
+  /** What it threw; set once it has. */
+  error?: unknown;
+}
+
+const channel = tracingChannel<string, IoctlTrace>("iommufd:ioctl");
+
+const IOMMUFD_IOCTLS = {
+  destroy: "IOMMU_DESTROY",
+  ioasAlloc: "IOMMU_IOAS_ALLOC",
+  ioasIovaRanges: "IOMMU_IOAS_IOVA_RANGES",
+  ioasMap: "IOMMU_IOAS_MAP",
+  ioasMapSync: "IOMMU_IOAS_MAP",
+  ioasUnmap: "IOMMU_IOAS_UNMAP",
+  ioasUnmapSync: "IOMMU_IOAS_UNMAP",
+  hwptAlloc: "IOMMU_HWPT_ALLOC",
+  hwptAllocSync: "IOMMU_HWPT_ALLOC",
+  getHwInfo: "IOMMU_GET_HW_INFO",
+} as const satisfies IoctlNames<IommufdFile>;
+
+const VFIO_IOCTLS = {
+  bindIommufd: "VFIO_DEVICE_BIND_IOMMUFD",
+  attachIommufdPt: "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+  attachIommufdPtSync: "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+  detachIommufdPt: "VFIO_DEVICE_DETACH_IOMMUFD_PT",
+  getInfo: "VFIO_DEVICE_GET_INFO",
+} as const satisfies IoctlNames<VfioDeviceFile>;
+
+/** Every method but close() is an ioctl, so a new one cannot be left untraced. */
+type IoctlNames<File> = Record<Exclude<keyof File, "close">, string>;
+
+type Method = (...values: unknown[]) => unknown;
+
+/** A backend whose files publish what they do. */
+export function traced(backend: Backend): Backend {
+  const originals = new WeakMap<IommufdFile, IommufdFile>();
+  return {
+    name: backend.name,
+    pageSize: backend.pageSize,
+    vfioDevices: () => backend.vfioDevices(),
+    findVfioDevice: (bdf) => backend.findVfioDevice(bdf),
+    allocMemory: (length) => backend.allocMemory(length),
+    openIommufd() {
+      const file = backend.openIommufd();
+      const tracing = tracedFile(file, IOMMUFD_IOCTLS);
+      originals.set(tracing, file);
+      return tracing;
+    },
+    openVfioDevice(cdev) {
+      const file = backend.openVfioDevice(cdev);
+      return tracedFile(file, VFIO_IOCTLS, {
+        // The backend knows its own file, not the one around it.
+        bindIommufd: (iommufd) => file.bindIommufd(originals.get(iommufd) ?? iommufd),
+      });
+    },
+  };
+}
+
+/** A file whose methods publish, then do what those of the original do, or what is given instead. */
+function tracedFile<File extends { close(): void }>(
+  file: File,
+  names: IoctlNames<File>,
+  instead: Partial<File> = {},
+): File {
+  const methods: Record<string, Method> = { close: () => file.close() };
+  const originals = { ...instead } as Record<string, Method>;
+  for (const [name, syscall] of Object.entries<string>(names)) {
+    const method = originals[name] ?? (file as unknown as Record<string, Method>)[name]?.bind(file);
+    if (method === undefined) throw new TypeError(`a file has no ${name}()`);
+    const trace = (
+      `${name}Sync` in names ? channel.tracePromise : channel.traceSync
+    ) as typeof channel.traceSync<undefined, unknown[], unknown>;
+    methods[name] = (...values) =>
+      channel.hasSubscribers
+        ? trace.call(channel, method, { syscall, arguments: values }, undefined, ...values)
+        : method(...values);
+  }
+  return methods as unknown as File;
+}

@@ -1,0 +1,64 @@
+/**
+ * Memory for DMA.
+ */
+
+import type { BackendMemory } from "../backend/backend.ts";
+import { IommufdError } from "../errors.ts";
+import { Resource } from "./resource.ts";
+
+/**
+ * Page-aligned memory that can be mapped into an {@link Ioas}; with the kernel backend it is memfd-backed.
+ *
+ * While it is mapped it cannot be closed, and is kept alive by the Ioas, so that a device never writes to memory
+ * that the program believes is gone. Make one with {@link Iommufd.allocMemory}.
+ */
+export class DmaMemory extends Resource {
+  /** In bytes, a multiple of the page size. */
+  readonly length: bigint;
+  readonly #memory: BackendMemory;
+  #mappings = 0;
+
+  /** @internal */
+  constructor(memory: BackendMemory, length: bigint) {
+    super();
+    this.#memory = memory;
+    this.length = length;
+  }
+
+  /**
+   * The memory as the device sees it. The same ArrayBuffer each time; close() detaches it.
+   *
+   * @throws RangeError ERR_OUT_OF_RANGE: longer than an ArrayBuffer can be (4 GiB)
+   */
+  get buffer(): ArrayBuffer {
+    this.assertOpen();
+    return this.#memory.buffer();
+  }
+
+  /** How many mappings refer to it. */
+  get mappings(): number {
+    return this.#mappings;
+  }
+
+  /** @internal */
+  retain(): BackendMemory {
+    this.assertOpen();
+    this.#mappings++;
+    return this.#memory;
+  }
+
+  /** @internal */
+  unretain(): void {
+    this.#mappings--;
+  }
+
+  protected override release(): void {
+    if (this.#mappings > 0) {
+      throw new IommufdError(
+        "ERR_IOMMUFD_MEMORY_IN_USE",
+        `this DmaMemory is mapped ${this.#mappings} time${this.#mappings === 1 ? "" : "s"}; unmap it before closing it`,
+      );
+    }
+    this.#memory.close();
+  }
+}

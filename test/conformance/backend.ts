@@ -1,0 +1,24 @@
+/**
+ * The backend that the conformance suite runs on: the model of QEMU's VT-d, or, in the kernel lane
+ * (IOMMUFD_TEST_BACKEND=kernel), the kernel on the very hardware that the model is of.
+ *
+ * The kernel is never chosen by itself: on a real host the suite would take the devices of whoever runs it.
+ */
+
+import { Iommufd, selectBackend } from "../../lib/index.ts";
+
+/** Which one it is, for the titles. */
+export const backendName = process.env["IOMMUFD_TEST_BACKEND"] === "kernel" ? "kernel" : "software";
+
+const machine = selectBackend(backendName === "kernel" ? { backend: "kernel" } : { profile: "qemu-vtd" });
+
+/** Opens an iommufd on the machine. */
+export function open(): Iommufd {
+  return Iommufd.open(machine);
+}
+
+/** The two devices of the machine. */
+export const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
+
+export const PAGE = 4096n;
+export const U64_MAX = (1n << 64n) - 1n;

@@ -1,0 +1,212 @@
+/** Page tables, devices and hardware information (drivers/iommu/iommufd/hw_pagetable.c, device.c; drivers/vfio). */
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Device, decodeHwInfo, type Ioas, type Iommufd } from "../../lib/index.ts";
+import { backendName, FIRST, open, PAGE, SECOND } from "./backend.ts";
+
+const READ_ONLY = { iova: 0xc_0000n, writeable: false } as const;
+
+let iommufd: Iommufd;
+let device: Device;
+let ioas: Ioas;
+
+beforeEach(() => {
+  iommufd = open();
+  device = iommufd.openDevice(FIRST);
+  ioas = iommufd.allocIoas();
+});
+
+afterEach(() => iommufd.close());
+
+describe(`a device (${backendName})`, () => {
+  it("is listed and found", () => {
+    expect(iommufd.devices()).toEqual([FIRST, SECOND]);
+    expect(device.cdev).toBe("/dev/vfio/devices/vfio0");
+    expect(device.id).toBe(1);
+  });
+
+  it("tells what it is", () => {
+    expect(device.info()).toEqual({ flags: 2, numRegions: 9, numIrqs: 5 });
+  });
+
+  it("tells what its IOMMU is", () => {
+    const info = device.hwInfo();
+    expect({ ...info, data: Buffer.from(info.data).toString("hex") }).toEqual({
+      type: 1,
+      data: "0100000000000000860226228c00d2004a0ff08400480000",
+      dataLength: 24,
+      maxPasidLog2: 0,
+      capabilities: 8n,
+    });
+    expect(decodeHwInfo(info)).toMatchObject({
+      type: "intel-vtd",
+      flags: ["ERRATA_772415_SPR17"],
+      outCapabilities: ["PCI_ATS_NOT_SUPPORTED"],
+      vtd: { capReg: 0xd2008c22260286n, ecapReg: 0x480084f00f4an },
+    });
+  });
+
+  it("can be bound once: EINVAL", () => {
+    expect(() => iommufd.openDevice(FIRST)).toThrow(
+      expect.objectContaining({ code: "EINVAL", syscall: "VFIO_DEVICE_BIND_IOMMUFD" }),
+    );
+    using other = open();
+    expect(() => other.openDevice(FIRST)).toThrow(expect.objectContaining({ code: "EINVAL" }));
+    device.close();
+    expect(other.openDevice(FIRST).id).toBe(1);
+  });
+
+  it("can be detached without being attached", () => {
+    device.detach();
+    expect(device.attachedTo).toBeUndefined();
+  });
+
+  it("that is not there: a clear error", () => {
+    expect(() => iommufd.openDevice("0000:7f:00.0")).toThrow(
+      expect.objectContaining({
+        code: "ERR_IOMMUFD_NO_DEVICE",
+        message: expect.stringContaining("0000:7f:00.0"),
+      }),
+    );
+  });
+});
+
+describe(`attaching to an address space (${backendName})`, () => {
+  it("makes a page table that goes with the last device", () => {
+    const second = iommufd.openDevice(SECOND);
+    expect(device.attachSync(ioas)).toBe(4);
+    expect(second.attachSync(ioas)).toBe(4);
+    device.detach();
+    expect(ioas.iovaRanges().alignment).toBe(PAGE);
+    second.detach();
+    expect(ioas.iovaRanges().alignment).toBe(1n);
+    expect(iommufd.allocIoas().id).toBe(4);
+  });
+
+  it("is replaced by attaching to another", () => {
+    const other = iommufd.allocIoas();
+    device.attachSync(ioas);
+    device.attachSync(other);
+    expect(device.attachedTo).toBe(other);
+    expect(ioas.iovaRanges().alignment).toBe(1n);
+    expect(other.iovaRanges().alignment).toBe(PAGE);
+  });
+
+  it("gives the id of the page table asynchronously too", async () => {
+    await expect(device.attach(ioas)).resolves.toBe(3);
+  });
+});
+
+describe(`a page table (${backendName})`, () => {
+  it("is allocated, attached to and destroyed", () => {
+    const hwpt = ioas.allocHwptSync(device);
+    expect(hwpt.id).toBe(3);
+    expect(ioas.iovaRanges().alignment).toBe(PAGE);
+    expect(device.attachSync(hwpt)).toBe(3);
+    hwpt.close();
+    expect(device.attachedTo).toBeUndefined();
+    expect(ioas.iovaRanges().alignment).toBe(1n);
+  });
+
+  it("is never chosen by itself", () => {
+    ioas.allocHwptSync(device);
+    expect(device.attachSync(ioas)).toBe(4);
+  });
+
+  it("with dirty tracking needs hardware for it: EOPNOTSUPP", () => {
+    expect(() => ioas.allocHwptSync(device, { dirtyTracking: true })).toThrow(
+      expect.objectContaining({ code: "EOPNOTSUPP", errno: -95, syscall: "IOMMU_HWPT_ALLOC" }),
+    );
+  });
+
+  it("for PASID is allocated", async () => {
+    expect((await ioas.allocHwpt(device, { pasid: true })).id).toBe(3);
+  });
+
+  it("cannot send faults to a queue that is not there: ENOENT, and nothing is left; nor as a nest parent: EOPNOTSUPP", () => {
+    expect(() => ioas.allocHwptSync(device, { faultId: 99 })).toThrow(
+      expect.objectContaining({ code: "ENOENT" }),
+    );
+    expect(ioas.iovaRanges().alignment).toBe(1n);
+    expect(() => ioas.allocHwptSync(device, { faultId: 99, nestParent: true })).toThrow(
+      expect.objectContaining({ code: "EOPNOTSUPP" }),
+    );
+  });
+
+  it("cannot be allocated over a mapping that it cannot translate: EADDRINUSE", () => {
+    ioas.mapSync(iommufd.allocMemory(PAGE), { iova: 1n << 40n });
+    expect(() => ioas.allocHwptSync(device)).toThrow(expect.objectContaining({ code: "EADDRINUSE" }));
+  });
+});
+
+describe(`ERRATA_772415_SPR17 (${backendName})`, () => {
+  it("lets read-only mappings be on a plain page table", () => {
+    device.attachSync(ioas.allocHwptSync(device));
+    expect(ioas.mapSync(iommufd.allocMemory(PAGE), READ_ONLY)).toBe(0xc_0000n);
+  });
+
+  it("refuses a nest parent where there is a read-only mapping: EINVAL, and nothing is left", () => {
+    ioas.mapSync(iommufd.allocMemory(PAGE), READ_ONLY);
+    expect(() => ioas.allocHwptSync(device, { nestParent: true })).toThrow(
+      expect.objectContaining({ code: "EINVAL", syscall: "IOMMU_HWPT_ALLOC" }),
+    );
+    expect(ioas.iovaRanges().alignment).toBe(1n);
+    ioas.unmapSync(0xc_0000n, PAGE);
+    expect(ioas.allocHwptSync(device, { nestParent: true }).id).toBe(3);
+  });
+
+  it("refuses a read-only mapping where there is a nest parent: EINVAL, and a writeable one beside it succeeds", async () => {
+    device.attachSync(await ioas.allocHwpt(device, { nestParent: true }));
+    const memory = iommufd.allocMemory(PAGE);
+    expect(() => ioas.mapSync(memory, READ_ONLY)).toThrow(
+      expect.objectContaining({ code: "EINVAL", syscall: "IOMMU_IOAS_MAP" }),
+    );
+    expect(ioas.mapSync(memory, { iova: 0xc_0000n })).toBe(0xc_0000n);
+  });
+
+  it("does so for all page tables of the address space", () => {
+    ioas.allocHwptSync(device);
+    ioas.allocHwptSync(device, { nestParent: true });
+    expect(() => ioas.mapSync(iommufd.allocMemory(PAGE), READ_ONLY)).toThrow(
+      expect.objectContaining({ code: "EINVAL" }),
+    );
+  });
+});
+
+describe(`a nested page table (${backendName})`, () => {
+  const guest = { flags: 0n, pgtblAddr: 0x1000n, addrWidth: 48 } as const;
+
+  it("needs a nest parent: EINVAL", () => {
+    const plain = ioas.allocHwptSync(device);
+    expect(() => plain.allocNestedSync(device, guest)).toThrow(
+      expect.objectContaining({ code: "EINVAL", syscall: "IOMMU_HWPT_ALLOC" }),
+    );
+  });
+
+  it("is allocated on one, attached to, and closed before it", async () => {
+    const parent = ioas.allocHwptSync(device, { nestParent: true });
+    const nested = await parent.allocNested(device, guest);
+    expect(nested.id).toBe(4);
+    expect(device.attachSync(nested)).toBe(4);
+    parent.close();
+    expect(nested.closed).toBe(true);
+    expect(ioas.allocHwptSync(device).id).toBe(3);
+  });
+
+  it("cannot be attached to with an address width that the IOMMU cannot walk: EINVAL", () => {
+    const parent = ioas.allocHwptSync(device, { nestParent: true });
+    for (const addrWidth of [0, 39, 57]) {
+      const nested = parent.allocNestedSync(device, { ...guest, addrWidth });
+      expect(() => device.attachSync(nested), String(addrWidth)).toThrow(
+        expect.objectContaining({ code: "EINVAL" }),
+      );
+      expect(device.attachedTo).toBeUndefined();
+    }
+  });
+
+  it("with extended access flags needs hardware for them: EINVAL", () => {
+    const parent = ioas.allocHwptSync(device, { nestParent: true });
+    const nested = parent.allocNestedSync(device, { ...guest, flags: 2n });
+    expect(() => device.attachSync(nested)).toThrow(expect.objectContaining({ code: "EINVAL" }));
+  });
+});

@@ -1,0 +1,130 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { loadProfile } from "../../lib/backend/software/profile.ts";
+import { decodeHwInfo, Iommufd, parseProfile, shippedProfiles } from "../../lib/index.ts";
+import { profileJson } from "../fixtures/profiles.ts";
+
+/** A profile with one field changed: `change("devices.0.bdf", 5)`. */
+function changed(path: string, value: unknown): unknown {
+  const json = profileJson("sapphire-rapids");
+  const keys = path.split(".");
+  const last = keys.pop() as string;
+  const target = keys.reduce((object, key) => object[key] as never, json as Record<string, unknown>);
+  if (value === undefined) delete target[last];
+  else target[last] = value;
+  return json;
+}
+
+describe("shipped profiles", () => {
+  it("are there, valid, and called what their file is", () => {
+    expect(shippedProfiles()).toEqual(["none", "qemu-vtd", "sapphire-rapids", "vtd-no-erratum"]);
+    for (const name of shippedProfiles()) expect(loadProfile(name).name).toBe(name);
+  });
+
+  it.each([
+    ["sapphire-rapids", "intel-vtd", ["ERRATA_772415_SPR17"]],
+    ["vtd-no-erratum", "intel-vtd", []],
+    ["qemu-vtd", "intel-vtd", ["ERRATA_772415_SPR17"]],
+    ["none", "none", []],
+  ])("%s is of type %s with flags %j", (profile, type, flags) => {
+    using iommufd = Iommufd.open({ profile });
+    using device = iommufd.openDevice(iommufd.devices()[0] as string);
+    expect(decodeHwInfo(device.hwInfo())).toMatchObject({ type, flags });
+  });
+
+  it.each(["sapphire-rapids", "vtd-no-erratum", "qemu-vtd"])(
+    "%s has registers that agree with the domains it makes",
+    (name) => {
+      using iommufd = Iommufd.open({ profile: name });
+      for (const bdf of iommufd.devices()) {
+        using device = iommufd.openDevice(bdf);
+        const { vtd, outCapabilities } = decodeHwInfo(device.hwInfo());
+        const domains = loadProfile(name).iommus["dmar0"]?.domains;
+        const width = (last: bigint) => last.toString(2).length;
+        expect(vtd?.derived.nestedTranslation).toBe(domains?.nestParent !== undefined);
+        expect(vtd?.derived.dirtyTracking).toBe(domains?.dirtyTracking !== undefined);
+        expect(outCapabilities.includes("DIRTY_TRACKING")).toBe(domains?.dirtyTracking !== undefined);
+        // Linux: the second stage has the widest of SAGAW that MGAW allows; the first stage half of its own.
+        const second = Math.min(
+          vtd?.derived.secondStageAddressWidths.at(-1) ?? 0,
+          vtd?.derived.maxGuestAddressWidth ?? 0,
+        );
+        expect(width(domains?.nestParent?.aperture.last ?? 0n)).toBe(second);
+        const first = vtd?.derived.firstStageAddressWidths.at(-1);
+        expect(width(domains?.plain.aperture.last ?? 0n)).toBe(first === undefined ? second : first - 1);
+        expect(domains?.nestParent?.pageSizes.map(Number)).toEqual(vtd?.derived.secondStagePageSizes);
+      }
+    },
+  );
+
+  it("without the erratum takes read-only mappings on a nest parent", () => {
+    using iommufd = Iommufd.open({ profile: "vtd-no-erratum" });
+    const ioas = iommufd.allocIoas();
+    ioas.allocHwptSync(iommufd.openDevice("6a:01.0"), { nestParent: true });
+    expect(ioas.mapSync(iommufd.allocMemory(4096n), { iova: 0n, writeable: false })).toBe(0n);
+  });
+
+  it("whose IOMMU tells nothing can neither nest nor track", () => {
+    using iommufd = Iommufd.open({ profile: "none" });
+    const device = iommufd.openDevice("01:00.0");
+    const ioas = iommufd.allocIoas();
+    for (const options of [{ nestParent: true }, { dirtyTracking: true }, { pasid: true }]) {
+      expect(() => ioas.allocHwptSync(device, options)).toThrow(
+        expect.objectContaining({ code: "EOPNOTSUPP" }),
+      );
+    }
+    expect(ioas.allocHwptSync(device).id).toBe(3);
+  });
+});
+
+describe("a profile that does not fit", () => {
+  it.each([
+    ["schema", "iommufd.profile/2", "profile: schema: "],
+    ["name", undefined, "profile: name: "],
+    ["pageSize", 1000, "profile: pageSize: must be a power of two of at least 4096"],
+    ["colour", "red", 'profile: the document: Unrecognized key: "colour"'],
+    ["iommus.dmar0.hwInfo.capReg", 5, "profile: iommus.dmar0.hwInfo.capReg: "],
+    ["iommus.dmar0.hwInfo.capReg", "0x", "profile: iommus.dmar0.hwInfo.capReg: must be a hexadecimal string"],
+    ["iommus.dmar0.hwInfo.type", "smmu", "profile: iommus.dmar0.hwInfo.type: "],
+    ["iommus.dmar0.hwInfo.flags", ["SPR17"], "profile: iommus.dmar0.hwInfo.flags[0]: "],
+    ["iommus.dmar0.domains.plain", undefined, "profile: iommus.dmar0.domains.plain: "],
+    ["iommus.dmar0.domains.plain.pageSizes", ["0x1001"], "pageSizes[0]: must be a power of two"],
+    [
+      "iommus.dmar0.domains.plain.aperture.start",
+      "0xffffffffffffffff",
+      "aperture: start must not be after last",
+    ],
+    ["devices.0.bdf", "6a:01.0", "profile: devices[0].bdf: must be a PCI address"],
+    ["devices.1.bdf", "0000:6a:01.0", "profile: devices[1].bdf: 0000:6a:01.0 is there twice"],
+    ["devices.1.iommu", "dmar9", 'profile: devices[1].iommu: no IOMMU of that name: "dmar9"'],
+    ["devices.1.iommu", "constructor", "profile: devices[1].iommu: no IOMMU of that name"],
+    ["devices.0.maxPasidLog2", 21, "profile: devices[0].maxPasidLog2: "],
+    ["devices.0.outCapabilities", ["FLY"], "profile: devices[0].outCapabilities[0]: "],
+  ])("because of %s = %j is refused with the path of the field", (path, value, message) => {
+    expect(() => parseProfile(changed(path, value))).toThrow(
+      expect.objectContaining({ code: "ERR_IOMMUFD_INPUT", message: expect.stringContaining(message) }),
+    );
+  });
+
+  it("of an unknown name: the message names those that exist", () => {
+    expect(() => Iommufd.open({ profile: "icelake" })).toThrow(
+      'no profile "icelake"; there are none, qemu-vtd, sapphire-rapids, vtd-no-erratum, or give the path of a JSON file',
+    );
+  });
+
+  it("in a file: the message names the file", () => {
+    const directory = mkdtempSync(join(tmpdir(), "iommufd-profile-"));
+    try {
+      const file = join(directory, "host.json");
+      expect(() => loadProfile(file)).toThrow(/^cannot read the profile: ENOENT/);
+      writeFileSync(file, "{");
+      expect(() => loadProfile(file)).toThrow(`${file}: not JSON: `);
+      writeFileSync(file, JSON.stringify(changed("name", "my host")));
+      expect(loadProfile(file).name).toBe("my host");
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
