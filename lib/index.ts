@@ -24,13 +24,29 @@ export type {
   IovaRanges,
   VfioDeviceInfo,
 } from "./backend/uapi.ts";
+export { ApplyError } from "./container/apply-error.ts";
 export {
   type BypassRoDecision,
   type BypassRoInput,
   type BypassRoSetting,
   decideBypassRo,
 } from "./container/bypass-ro.ts";
+export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
+export {
+  type Decision,
+  decide,
+  isMapping,
+  type Plan,
+  type PlannedMapping,
+  type PlanOptions,
+  plan,
+  SKIP_REASONS,
+  type SkippedSection,
+  type SkipReason,
+} from "./container/plan.ts";
+export { type ProbedDevice, probeDevice } from "./container/probe.ts";
 export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
+export type { MemorySection, SectionType } from "./container/section.ts";
 export { IommufdError, type IommufdErrorCode, isSystemError, type SystemError } from "./errors.ts";
 export { type DmarUnit, findDmarUnits } from "./host/dmesg.ts";
 export { type DecodedHwInfo, decodeHwInfo } from "./hw-info/hw-info.ts";
@@ -46,3 +62,11 @@ export { DmaMemory } from "./iommufd/dma-memory.ts";
 export { Hwpt } from "./iommufd/hwpt.ts";
 export { type HwptOptions, Ioas, type MapOptions } from "./iommufd/ioas.ts";
 export { Iommufd } from "./iommufd/iommufd.ts";
+export { readMemoryMap } from "./memory-map/memory-map.ts";
+export {
+  type AddressSpace,
+  type FlatView,
+  findFlatView,
+  parseFlatViews,
+} from "./memory-map/mtree.ts";
+export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";

@@ -1,0 +1,337 @@
+/**
+ * The VFIO container: one I/O address space for several devices, with the domains that they need and the rule
+ * that ERRATA_772415_SPR17 imposes. It does what QEMU's does (hw/vfio/iommufd.c, hw/vfio/listener.c).
+ */
+
+import { checkInstance, checkU64 } from "../arguments.ts";
+import type { IovaRanges } from "../backend/uapi.ts";
+import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../backend/uapi.ts";
+import { invalidType, isSystemError, outOfRange } from "../errors.ts";
+import { Device } from "../iommufd/device.ts";
+import type { DmaMemory } from "../iommufd/dma-memory.ts";
+import type { Hwpt } from "../iommufd/hwpt.ts";
+import type { Ioas } from "../iommufd/ioas.ts";
+import { Iommufd } from "../iommufd/iommufd.ts";
+import { ApplyError } from "./apply-error.ts";
+import { type BypassRoSetting, decideBypassRo } from "./bypass-ro.ts";
+import {
+  type Decision,
+  decide,
+  isMapping,
+  type Plan,
+  type PlannedMapping,
+  type PlanOptions,
+  plan,
+} from "./plan.ts";
+import { hostIommuQuirks } from "./quirks.ts";
+import { describeSection, type MemorySection } from "./section.ts";
+
+/** What a container is for. */
+export interface ContainerOptions {
+  /** The VMM wants nested translation: domains are nest parents, and errata of nesting apply. Default false. */
+  nesting?: boolean | undefined;
+  /**
+   * Whether read-only sections are left out. Default `auto`: as soon as nesting is wanted and a device's IOMMU has
+   * the erratum. With `off`, on such a host, the kernel refuses read-only sections (EINVAL).
+   */
+  bypassRo?: BypassRoSetting | undefined;
+  /** Devices will have PASIDs attached elsewhere. Default false. */
+  pasid?: boolean | undefined;
+  /** Told of what is no failure but worth knowing. Default: `process.emitWarning`, type "IommufdWarning". */
+  onWarning?: ((message: string) => void) | undefined;
+}
+
+/** The memory of a region, by its name. A section's offset in the region is an offset in that memory. */
+export type RegionMemory = (region: string) => DmaMemory | undefined;
+
+interface Domain {
+  readonly hwpt: Hwpt;
+  readonly dirtyTracking: boolean;
+}
+
+/**
+ * A container.
+ *
+ * Its calls run one after the other, in the order in which they were made. Closing it unmaps everything and
+ * detaches the devices, which stay open: they belong to whoever opened them.
+ *
+ * ```ts
+ * await using container = new Container(iommufd, { nesting: true });
+ * await container.addDevice(device);
+ * await container.apply(sections, (region) => memory.get(region));
+ * ```
+ */
+export class Container implements AsyncDisposable {
+  /** Its I/O address space. */
+  readonly ioas: Ioas;
+  readonly #iommufd: Iommufd;
+  readonly #nesting: boolean;
+  readonly #bypassRoSetting: BypassRoSetting;
+  readonly #pasid: boolean;
+  readonly #warn: (message: string) => void;
+  readonly #domains: Domain[] = [];
+  #bypassRo: boolean;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(iommufd: Iommufd, options: ContainerOptions = {}) {
+    this.#iommufd = checkInstance(iommufd, Iommufd, "iommufd");
+    this.#nesting = options.nesting ?? false;
+    this.#bypassRoSetting = options.bypassRo ?? "auto";
+    this.#bypassRo = this.#bypassRoSetting === "on";
+    this.#pasid = options.pasid ?? false;
+    this.#warn = options.onWarning ?? ((message) => process.emitWarning(message, { type: "IommufdWarning" }));
+    this.ioas = iommufd.allocIoas();
+  }
+
+  /** Whether read-only sections are left out. Once set, it stays set for the life of the container. */
+  get bypassRo(): boolean {
+    return this.#bypassRo;
+  }
+
+  /** The devices that are in it. */
+  get devices(): readonly Device[] {
+    return this.#domains.flatMap(({ hwpt }) => hwpt.devices);
+  }
+
+  /** The ranges that mappings may be placed in. */
+  iovaRanges(): IovaRanges {
+    return this.ioas.iovaRanges();
+  }
+
+  /**
+   * Adds a device: attaches it to the first domain that takes it, or to a new one.
+   *
+   * A new domain is a nest parent if nesting is wanted, and tracks dirty pages if the IOMMU can. If the device's
+   * IOMMU has ERRATA_772415_SPR17 and nesting is wanted, the container leaves out read-only sections from now on.
+   *
+   * @throws SystemError EOPNOTSUPP: nesting is wanted and the IOMMU cannot nest; EINVAL: a nest parent is refused
+   *   because read-only memory is mapped already; what else IOMMU_HWPT_ALLOC and attaching answer. The container
+   *   is then as it was before.
+   */
+  addDevice(device: Device): Promise<void> {
+    checkInstance(device, Device, "device");
+    return this.#serialize(async () => {
+      if (this.devices.includes(device)) throw outOfRange("device", "not in this container yet", device.bdf);
+      for (const { hwpt } of this.#domains) {
+        try {
+          await device.attach(hwpt);
+          return;
+        } catch (error) {
+          // EINVAL: this domain does not fit the device's IOMMU; another may.
+          if (!isSystemError(error, "EINVAL")) throw error;
+        }
+      }
+      await this.#addDomain(device);
+    });
+  }
+
+  /** Removes a device: detaches it. The last one out of a domain frees it. */
+  removeDevice(device: Device): Promise<void> {
+    return this.#serialize(async () => {
+      const index = this.#domains.findIndex(({ hwpt }) => hwpt.devices.includes(device));
+      const domain = this.#domains[index];
+      if (domain === undefined) throw outOfRange("device", "in this container", device.bdf);
+      device.detach();
+      if (domain.hwpt.devices.length > 0) return;
+      domain.hwpt.close();
+      this.#domains.splice(index, 1);
+    });
+  }
+
+  /** What this container would do with sections, as it is now. */
+  plan(sections: Iterable<MemorySection>): Plan {
+    return plan(sections, this.#planOptions());
+  }
+
+  /**
+   * Adds a section: maps it, or skips it for a reason.
+   *
+   * @param memory the memory of the whole region; not needed for a section that is skipped
+   * @returns what became of it
+   * @throws SystemError as {@link Ioas.map}, but not EFAULT for RAM of a device, which is a warning
+   */
+  regionAdd(section: MemorySection, memory?: DmaMemory): Promise<Decision> {
+    return this.#serialize(() => this.#regionAdd(section, memory));
+  }
+
+  /** Removes a section: unmaps what adding it mapped. What is skipped was never mapped. */
+  regionDel(section: MemorySection): Promise<Decision> {
+    return this.#serialize(async () => {
+      const decision = decide(section, this.#planOptions());
+      if (isMapping(decision)) await this.#dmaUnmap(decision.iova, decision.length);
+      return decision;
+    });
+  }
+
+  /**
+   * Maps memory, whatever the sections say: for a vIOMMU's translations.
+   *
+   * @param offset where in the memory to start, in bytes
+   * @throws SystemError as {@link Ioas.map}
+   */
+  dmaMap(iova: bigint, length: bigint, memory: DmaMemory, offset: bigint, readonly = false): Promise<void> {
+    return this.#serialize(() => this.#dmaMap(iova, length, memory, offset, readonly));
+  }
+
+  /**
+   * Unmaps a range of up to 2^64 bytes. That nothing was there is no failure.
+   *
+   * @throws SystemError as {@link Ioas.unmap}, but not ENOENT
+   */
+  dmaUnmap(iova: bigint, length: bigint): Promise<void> {
+    checkU64(iova, "iova");
+    if (typeof length !== "bigint") throw invalidType("length", "a bigint", length);
+    if (length <= 0n || iova + length > 1n << 64n) throw outOfRange("length", "1 to 2^64 - iova", length);
+    return this.#serialize(() => this.#dmaUnmap(iova, length));
+  }
+
+  /**
+   * Adds all sections, or none: if one fails, those that had been mapped are unmapped again.
+   *
+   * @param memory finds the memory of a region; asked before anything is mapped
+   * @returns what was done
+   * @throws ApplyError ERR_IOMMUFD_APPLY: it names the section, and its cause is what the kernel answered
+   * @throws TypeError there is no memory for a region that has to be mapped
+   */
+  apply(sections: Iterable<MemorySection>, memory: RegionMemory): Promise<Plan> {
+    return this.#serialize(async () => {
+      const whole = this.plan(sections);
+      const work = whole.map.map((mapping) => ({ mapping, memory: memoryFor(mapping, memory) }));
+      const done: PlannedMapping[] = [];
+      for (const { mapping, memory } of work) {
+        try {
+          if (await this.#mapPlanned(mapping, memory)) done.push(mapping);
+        } catch (cause) {
+          const stuck = await this.#undo(done);
+          throw new ApplyError(mapping, done.length, stuck, cause);
+        }
+      }
+      for (const { section, reason } of whole.skipped) this.#warnIfMisaligned(section, reason);
+      return whole;
+    });
+  }
+
+  /** Unmaps everything, detaches the devices and frees the domains, once the calls before it are done. */
+  close(): Promise<void> {
+    return this.#serialize(async () => {
+      this.ioas.close();
+      this.#domains.length = 0;
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #addDomain(device: Device): Promise<void> {
+    const info = device.hwInfo();
+    const dirtyTracking = (info.capabilities & IOMMU_HW_CAP_DIRTY_TRACKING) !== 0n;
+    const quirks = hostIommuQuirks(info.type, info.data);
+    const hwpt = await this.ioas.allocHwpt(device, {
+      nestParent: this.#nesting,
+      dirtyTracking,
+      pasid: this.#pasid,
+    });
+    try {
+      await device.attach(hwpt);
+    } catch (error) {
+      hwpt.close();
+      throw error;
+    }
+    this.#bypassRo ||= decideBypassRo({
+      nesting: this.#nesting,
+      setting: this.#bypassRoSetting,
+      quirks,
+    }).bypassRo;
+    if (this.#domains.some((domain) => domain.dirtyTracking !== dirtyTracking)) {
+      this.#warn(
+        `${device.bdf}: its IOMMU ${dirtyTracking ? "tracks" : "does not track"} dirty pages, unlike that of the ` +
+          "other devices; dirty tracking of this container is incomplete",
+      );
+    }
+    this.#domains.push({ hwpt, dirtyTracking });
+  }
+
+  async #regionAdd(section: MemorySection, memory: DmaMemory | undefined): Promise<Decision> {
+    const decision = decide(section, this.#planOptions());
+    if (isMapping(decision)) {
+      await this.#mapPlanned(
+        decision,
+        memoryFor(decision, () => memory),
+      );
+    } else {
+      this.#warnIfMisaligned(section, decision.reason);
+    }
+    return decision;
+  }
+
+  /** Whether it was mapped: RAM of a device that cannot be is left out, with a warning. */
+  async #mapPlanned(mapping: PlannedMapping, memory: DmaMemory): Promise<boolean> {
+    try {
+      await this.#dmaMap(mapping.iova, mapping.length, memory, mapping.offsetInRegion, mapping.readonly);
+      return true;
+    } catch (error) {
+      if (!mapping.ramDevice || !isSystemError(error, "EFAULT")) throw error;
+      this.#warn(
+        `${describeSection(mapping.section)}: no peer-to-peer DMA to it, the kernel cannot map it (EFAULT)`,
+      );
+      return false;
+    }
+  }
+
+  async #dmaMap(
+    iova: bigint,
+    length: bigint,
+    memory: DmaMemory,
+    offset: bigint,
+    readonly: boolean,
+  ): Promise<void> {
+    await this.ioas.map(memory, { iova, length, offset, writeable: !readonly });
+  }
+
+  async #dmaUnmap(iova: bigint, length: bigint): Promise<void> {
+    // A length of 2^64 does not fit into the ioctl, so the whole space goes in two halves.
+    const halves = length >> 64n ? 2n : 1n;
+    for (let half = 0n; half < halves; half++) {
+      try {
+        await this.ioas.unmap(iova + half * (length / halves), length / halves);
+      } catch (error) {
+        if (!isSystemError(error, "ENOENT")) throw error;
+      }
+    }
+  }
+
+  /** Unmaps, the newest first; returns those that could not be. */
+  async #undo(mappings: readonly PlannedMapping[]): Promise<PlannedMapping[]> {
+    const stuck: PlannedMapping[] = [];
+    for (const mapping of [...mappings].reverse()) {
+      try {
+        await this.#dmaUnmap(mapping.iova, mapping.length);
+      } catch {
+        stuck.push(mapping);
+      }
+    }
+    return stuck;
+  }
+
+  #warnIfMisaligned(section: MemorySection, reason: string): void {
+    if (reason !== "misaligned" || section.misalignmentIsKnown) return;
+    this.#warn(`${describeSection(section)}: not mapped, it is not aligned like its region`);
+  }
+
+  #planOptions(): PlanOptions {
+    return { bypassRo: this.#bypassRo, pageSize: this.#iommufd.pageSize };
+  }
+
+  #serialize<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+function memoryFor({ section }: PlannedMapping, memory: RegionMemory): DmaMemory {
+  const found = memory(section.region);
+  if (found === undefined) throw invalidType("memory", `the memory of ${describeSection(section)}`, found);
+  return found;
+}

@@ -1,0 +1,148 @@
+/**
+ * Which memory sections become DMA mappings: a pure function of the sections and three settings.
+ *
+ * The rules, and their order, are those of QEMU's VFIO listener (hw/vfio/listener.c: vfio_listener_valid_section,
+ * vfio_container_region_add), so that a plan is what that VMM would do.
+ */
+
+import { checkPowerOfTwo } from "../arguments.ts";
+import { outOfRange } from "../errors.ts";
+import { describeSection, type MemorySection } from "./section.ts";
+
+/** Why a section is not mapped, in the order in which the rules apply. */
+export const SKIP_REASONS = [
+  /** It is read-only, and the container must not map such (bypassRo). */
+  "read-only",
+  /** It is neither RAM nor RAM of a device. */
+  "not-ram",
+  /** It is memory that DMA must not reach. */
+  "protected",
+  /** Bit 63 of its address is set, as happens for a moment while a 64-bit BAR is sized. */
+  "high-address",
+  /** Its address and its offset in the region differ modulo the page size. */
+  "misaligned",
+  /** No whole page is in it. */
+  "sub-page",
+  /** RAM of a device that is not aligned to the smallest page of the IOMMU. */
+  "unaligned-ram-device",
+] as const;
+
+/** Why a section is not mapped. */
+export type SkipReason = (typeof SKIP_REASONS)[number];
+
+/** The settings of a plan. */
+export interface PlanOptions {
+  /** Leave out read-only sections. Default false. */
+  bypassRo?: boolean | undefined;
+  /** Page size of the host in bytes, a power of two of at least 4096. Default 4096. */
+  pageSize?: number | undefined;
+  /** Smallest page that the IOMMU maps, in bytes. Default: the host's page size. */
+  iommuPageSize?: number | undefined;
+}
+
+/** A section that is mapped. */
+export interface PlannedMapping {
+  readonly section: MemorySection;
+  /** The start of the section, rounded up to a page. */
+  readonly iova: bigint;
+  /** In bytes, whole pages. */
+  readonly length: bigint;
+  /** Mapped without write permission. */
+  readonly readonly: boolean;
+  /** Where in the region the mapping starts, in bytes. */
+  readonly offsetInRegion: bigint;
+  /** RAM of a device: that the kernel cannot map it (EFAULT) is no failure. */
+  readonly ramDevice: boolean;
+}
+
+/** A section that is not mapped. */
+export interface SkippedSection {
+  readonly section: MemorySection;
+  readonly reason: SkipReason;
+}
+
+/** What becomes of a section. */
+export type Decision = PlannedMapping | SkippedSection;
+
+/** What becomes of all sections, by address. */
+export interface Plan {
+  readonly bypassRo: boolean;
+  readonly pageSize: number;
+  readonly map: readonly PlannedMapping[];
+  readonly skipped: readonly SkippedSection[];
+}
+
+/** Whether a decision is to map. */
+export function isMapping(decision: Decision): decision is PlannedMapping {
+  return "iova" in decision;
+}
+
+/**
+ * Plans the DMA mappings for memory sections.
+ *
+ * @throws RangeError ERR_OUT_OF_RANGE: a page size is no power of two of at least 4096, a section does not fit
+ *   into 64 bits, or two overlap
+ */
+export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {}): Plan {
+  const { bypassRo = false, pageSize = 4096 } = options;
+  const map: PlannedMapping[] = [];
+  const skipped: SkippedSection[] = [];
+  let previous: MemorySection | undefined;
+  for (const section of [...sections].sort(byAddress)) {
+    if (previous !== undefined && section.start < previous.start + previous.size) {
+      throw outOfRange(
+        "sections",
+        `disjoint (${describeSection(previous)} overlaps the next)`,
+        describeSection(section),
+      );
+    }
+    previous = section;
+    const decision = decide(section, options);
+    if (isMapping(decision)) map.push(decision);
+    else skipped.push(decision);
+  }
+  return { bypassRo, pageSize, map, skipped };
+}
+
+/**
+ * Decides about one section.
+ *
+ * @throws RangeError ERR_OUT_OF_RANGE: as {@link plan}
+ */
+export function decide(section: MemorySection, options: PlanOptions = {}): Decision {
+  const { bypassRo = false, pageSize = 4096, iommuPageSize = pageSize } = options;
+  checkPowerOfTwo(pageSize, 4096, "pageSize");
+  checkPowerOfTwo(iommuPageSize, 4096, "iommuPageSize");
+  const { start, size, offsetInRegion, type } = section;
+  const end = start + size;
+  if (start < 0n || size <= 0n || end > 1n << 64n || offsetInRegion < 0n) {
+    throw outOfRange("section", "a range of at least one byte within 64 bits", describeSection(section));
+  }
+
+  if (bypassRo && section.readonly) return { section, reason: "read-only" };
+  if (type === "other") return { section, reason: "not-ram" };
+  if (section.protected) return { section, reason: "protected" };
+  if (start >> 63n) return { section, reason: "high-address" };
+
+  const mask = BigInt(pageSize) - 1n;
+  if ((start & mask) !== (offsetInRegion & mask)) return { section, reason: "misaligned" };
+  const iova = (start + mask) & ~mask;
+  const length = (end & ~mask) - iova;
+  if (length <= 0n) return { section, reason: "sub-page" };
+
+  const ramDevice = type === "ram-device";
+  if (ramDevice && (iova | length) & (BigInt(iommuPageSize) - 1n))
+    return { section, reason: "unaligned-ram-device" };
+  return {
+    section,
+    iova,
+    length,
+    readonly: section.readonly,
+    offsetInRegion: offsetInRegion + (iova - start),
+    ramDevice,
+  };
+}
+
+function byAddress(a: MemorySection, b: MemorySection): number {
+  return a.start < b.start ? -1 : a.start > b.start ? 1 : 0;
+}

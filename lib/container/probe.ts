@@ -1,0 +1,58 @@
+/**
+ * Finds out what there is to know about a device before a VMM gets it, and leaves nothing changed.
+ */
+
+import { normalizeBdf } from "../backend/bdf.ts";
+import type { IovaRange } from "../backend/uapi.ts";
+import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
+import type { Iommufd } from "../iommufd/iommufd.ts";
+import { type HostIommuQuirk, hostIommuQuirks } from "./quirks.ts";
+
+/** What was found out about one device. */
+export interface ProbedDevice {
+  readonly bdf: string;
+  /** Path of its character device; null where it has none. */
+  readonly cdev: string | null;
+  /** Null where it could not be asked. */
+  readonly info: DecodedHwInfo | null;
+  readonly quirks: readonly HostIommuQuirk[];
+  /** Where mappings may be placed once it is attached; null where it could not be attached. */
+  readonly iovaRanges: readonly IovaRange[] | null;
+  /** Why something above is missing. */
+  readonly error: { readonly code: string; readonly message: string } | null;
+}
+
+/**
+ * Probes a device: binds it, asks for its hardware information, attaches it to an empty address space to learn
+ * the IOVA ranges, and closes it again. Opening and closing a device resets it, where it can be reset.
+ *
+ * What goes wrong is part of the answer, so that one device does not stop the others.
+ *
+ * @param address its PCI address
+ * @throws RangeError ERR_OUT_OF_RANGE: it is none
+ */
+export function probeDevice(iommufd: Iommufd, address: string): ProbedDevice {
+  const bdf = normalizeBdf(address);
+  let found: ProbedDevice = { bdf, cdev: null, info: null, quirks: [], iovaRanges: null, error: null };
+  try {
+    found = { ...found, cdev: iommufd.cdevOf(bdf) };
+    using device = iommufd.openDevice(bdf);
+    const info = device.hwInfo();
+    found = { ...found, info: decodeHwInfo(info), quirks: hostIommuQuirks(info.type, info.data) };
+    using ioas = iommufd.allocIoas();
+    device.attachSync(ioas);
+    return { ...found, iovaRanges: ioas.iovaRanges().ranges };
+  } catch (error) {
+    return { ...found, error: describeFailure(error) };
+  }
+}
+
+function describeFailure(error: unknown): { code: string; message: string } {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  // What VFIO answers where another descriptor of the device is open (drivers/vfio/vfio_main.c, vfio_df_open).
+  const inUse = syscall === "VFIO_DEVICE_BIND_IOMMUFD" && (code === "EINVAL" || code === "EBUSY");
+  return {
+    code: code ?? "ERR_UNKNOWN",
+    message: inUse ? `${message}: another program has it` : message,
+  };
+}

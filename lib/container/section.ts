@@ -1,0 +1,42 @@
+/**
+ * Memory sections: what a VMM's address space is made of, as the container sees it.
+ */
+
+/**
+ * What backs a section.
+ *
+ * - `ram`: memory.
+ * - `ram-device`: memory of another device, a mapped BAR; mapping it allows peer-to-peer DMA, and may fail.
+ * - `other`: nothing that DMA can reach by itself: MMIO, ROM devices, containers, and IOMMU regions, whose
+ *   mappings a VMM's vIOMMU hands to {@link Container.dmaMap} one by one.
+ */
+export type SectionType = "ram" | "ram-device" | "other";
+
+/** A piece of a memory region as one address space sees it. */
+export interface MemorySection {
+  /** Offset within the address space: the IOVA. */
+  readonly start: bigint;
+  /** Size in bytes, 1 to 2^64. */
+  readonly size: bigint;
+  /** Name of the memory region; for people, and to find its memory. */
+  readonly region: string;
+  /** Where in the region it starts, in bytes. */
+  readonly offsetInRegion: bigint;
+  readonly type: SectionType;
+  /** Whether the address space sees it read-only. */
+  readonly readonly: boolean;
+  /** Memory that DMA must not reach: SGX EPC, confidential guest memory. Default false. */
+  readonly protected?: boolean | undefined;
+  /** That it is not aligned like its region is known and harmless (QEMU's TPM CRB): no warning. Default false. */
+  readonly misalignmentIsKnown?: boolean | undefined;
+}
+
+/** The last address of a section, inclusive. */
+export function sectionLast({ start, size }: MemorySection): bigint {
+  return start + size - 1n;
+}
+
+/** Names a section for people: `pc.bios at 0xfffc0000-0xffffffff`. */
+export function describeSection(section: MemorySection): string {
+  return `${section.region} at 0x${section.start.toString(16)}-0x${sectionLast(section).toString(16)}`;
+}
