@@ -1,0 +1,122 @@
+/** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
+
+import { Command, Option } from "commander";
+import { type BypassRoSetting, decideBypassRo } from "../../container/bypass-ro.ts";
+import { plan } from "../../container/plan.ts";
+import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
+import { IommufdError } from "../../errors.ts";
+import { decodeHwInfo } from "../../hw-info/hw-info.ts";
+import type { Iommufd } from "../../iommufd/iommufd.ts";
+import { readMemoryMap } from "../../memory-map/memory-map.ts";
+import { formatIommu } from "../../report/iommu-report.ts";
+import { formatPlan, planDocument } from "../../report/plan-report.ts";
+import { parseSize, readInput, sourceName } from "../input.ts";
+import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
+import { printJson, printNote, printText } from "../output.ts";
+
+interface PlanFlags extends BackendFlags {
+  addressSpace: string;
+  nesting?: boolean;
+  device?: string;
+  bypassRo: BypassRoSetting;
+  pageSize?: number;
+  json?: boolean;
+}
+
+/** What is known of the host. */
+interface Host {
+  readonly quirks: readonly HostIommuQuirk[];
+  readonly pageSize: number;
+  /** The IOMMU in words. */
+  readonly iommu: string;
+}
+
+/** The command. */
+export function planCommand(): Command {
+  const command = new Command("plan")
+    .summary("decide which memory sections become DMA mappings")
+    .description(
+      "Reads a VM's memory map, as QEMU's monitor prints it for \"info mtree -f\" or as a JSON section list, and " +
+        "tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
+    )
+    .argument("<file>", 'the memory map; "-" is standard input')
+    .option("--address-space <name>", "the address space that the devices see", "memory")
+    .option("--nesting", "the VM wants nested translation (the default)")
+    .option("--no-nesting", "the VM wants none")
+    .option("--device <bdf>", "the device whose IOMMU decides (default: the only one there is)")
+    .addOption(
+      new Option("--bypass-ro <when>", "leave out read-only sections: auto follows the IOMMU")
+        .choices(["auto", "on", "off"])
+        .default("auto"),
+    )
+    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize);
+  return addCommonOptions(addBackendOptions(command))
+    .addHelpText(
+      "after",
+      "\nExamples:\n  iommufd plan guest.mtree --device 6a:01.0\n" +
+        "  iommufd plan guest.mtree --profile sapphire-rapids\n" +
+        "  iommufd plan - --bypass-ro on --json < guest.mtree",
+    )
+    .action(planFile);
+}
+
+async function planFile(file: string, flags: PlanFlags): Promise<void> {
+  const { addressSpace, nesting = true, bypassRo: setting } = flags;
+  const source = sourceName(file);
+  const sections = readMemoryMap(await readInput(file), addressSpace, source);
+  const host = needsHost(flags)
+    ? await withIommufd(flags, (iommufd) => askHost(iommufd, flags.device))
+    : undefined;
+
+  const decision = decideBypassRo({ nesting, setting, quirks: host?.quirks });
+  const pageSize = flags.pageSize ?? host?.pageSize;
+  const report = {
+    addressSpace,
+    nesting,
+    decision,
+    affected: host?.quirks.includes("NESTING_PARENT_BYPASS_RO") ?? false,
+    plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
+    iommu: host?.iommu,
+  };
+  for (const { section, reason } of report.plan.skipped) {
+    if (reason === "misaligned" && !section.misalignmentIsKnown) {
+      printNote(
+        `${source}: ${section.region} at 0x${section.start.toString(16)} is not aligned like its region, and not mapped`,
+      );
+    }
+  }
+  if (flags.json) printJson(planDocument(report));
+  else printText(formatPlan(report));
+}
+
+/** Whether the IOMMU has to be asked: the decision follows it, or it was named. */
+function needsHost({ nesting = true, bypassRo, device, profile, backend }: PlanFlags): boolean {
+  return (
+    (nesting && bypassRo === "auto") || device !== undefined || profile !== undefined || backend !== undefined
+  );
+}
+
+function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
+  using device = iommufd.openDevice(bdf ?? onlyDevice(iommufd));
+  const info = device.hwInfo();
+  const quirks = hostIommuQuirks(info.type, info.data);
+  return { quirks, pageSize: iommufd.pageSize, iommu: formatIommu(device.bdf, decodeHwInfo(info), quirks) };
+}
+
+/** The device to ask where none is named. A model's devices are alike, so there the first will do. */
+function onlyDevice(iommufd: Iommufd): string {
+  const [first, ...others] = iommufd.devices();
+  if (first === undefined) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_NO_DEVICE",
+      "no device is bound to vfio-pci, so no IOMMU can be asked; bind one, or say --bypass-ro on or off, or --profile",
+    );
+  }
+  if (others.length > 0 && iommufd.backend === "kernel") {
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      `several devices are bound to vfio-pci; say which one with --device: ${[first, ...others].join(", ")}`,
+    );
+  }
+  return first;
+}

@@ -1,0 +1,49 @@
+/** Options that several commands have. */
+
+import { type Command, Option } from "commander";
+import { type BackendChoice, DEFAULT_PROFILE } from "../backend/select.ts";
+import { shippedProfiles } from "../backend/software/profile.ts";
+import { Iommufd } from "../iommufd/iommufd.ts";
+import { printNote } from "./output.ts";
+import { traceIoctls } from "./trace.ts";
+
+/** Values of {@link addBackendOptions}. */
+export interface BackendFlags {
+  backend?: BackendChoice;
+  profile?: string;
+  trace?: boolean;
+}
+
+/** Adds `--backend`, `--profile` and `--trace`. */
+export function addBackendOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        "--backend <name>",
+        "who answers: the kernel, a model of it, or (auto) the kernel where there is one",
+      ).choices(["auto", "kernel", "software"]),
+    )
+    .option(
+      "--profile <name|file>",
+      `the machine that the software backend models: ${shippedProfiles().join(", ")}, or a JSON file (default: ${DEFAULT_PROFILE})`,
+    )
+    .option("--trace", "print every ioctl to standard error, one a line");
+}
+
+/** Adds `--json` and `--debug`, which every command has. */
+export function addCommonOptions(command: Command): Command {
+  return command
+    .option("--json", "print JSON instead of text")
+    .option("--debug", "show where an error comes from");
+}
+
+/** Opens an iommufd as the options say, tells which backend it is on and why, and hands it to the work. */
+export async function withIommufd<Result>(
+  { backend, profile, trace = false }: BackendFlags,
+  work: (iommufd: Iommufd) => Result | Promise<Result>,
+): Promise<Result> {
+  using _tracing = trace ? traceIoctls() : undefined;
+  using iommufd = Iommufd.open({ backend, profile });
+  printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
+  return await work(iommufd);
+}

@@ -1,0 +1,57 @@
+/** The commands, and what becomes of an error. */
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { IommufdError } from "../errors.ts";
+import { decodeCommand } from "./commands/decode.ts";
+import { planCommand } from "./commands/plan.ts";
+import { probeCommand } from "./commands/probe.ts";
+import { printError } from "./output.ts";
+
+/** Exit codes of the command. */
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+/** Errors that say: the command line or the input was wrong. */
+const USAGE_CODES = new Set([
+  "ERR_IOMMUFD_INPUT",
+  "ERR_INVALID_ARG_TYPE",
+  "ERR_OUT_OF_RANGE",
+  "ERR_INVALID_ARG_VALUE",
+]);
+
+/** Runs a command line, without the name of the program; resolves to the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
+  process.exitCode = EXIT.done;
+  try {
+    await program().parseAsync(argv, { from: "user" });
+    return Number(process.exitCode);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage; // it has said why
+    printError(error, argv.includes("--debug"));
+    return isUsageError(error) ? EXIT.usage : EXIT.failed;
+  }
+}
+
+function program(): Command {
+  const command = new Command("iommufd")
+    .description(
+      "What a host's IOMMU allows for nested device assignment, and which DMA mappings are safe on it",
+    )
+    .version(version())
+    .exitOverride()
+    .showHelpAfterError("(--help tells more)");
+  for (const each of [probeCommand(), planCommand(), decodeCommand()]) {
+    command.addCommand(each.copyInheritedSettings(command));
+  }
+  return command;
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
+}
+
+function isUsageError(error: unknown): boolean {
+  return error instanceof IommufdError || error instanceof TypeError || error instanceof RangeError
+    ? USAGE_CODES.has((error as NodeJS.ErrnoException).code ?? "")
+    : false;
+}

@@ -1,0 +1,118 @@
+/** A plan, for people and as JSON. */
+
+import type { BypassRoDecision } from "../container/bypass-ro.ts";
+import type { Decision, Plan, SkipReason } from "../container/plan.ts";
+import { isMapping } from "../container/plan.ts";
+import { sectionLast } from "../container/section.ts";
+import { hex } from "../json.ts";
+import { adviceForQemu } from "./advice.ts";
+import { formatAddress, formatLength, formatRange, formatTable, labelled, printable } from "./text.ts";
+
+/** A plan and what it was made from. */
+export interface PlanReport {
+  readonly addressSpace: string;
+  readonly nesting: boolean;
+  readonly decision: BypassRoDecision;
+  /** Whether the host reports the erratum; false where it was not asked. */
+  readonly affected: boolean;
+  readonly plan: Plan;
+  /** What is known of the host's IOMMU, as `formatIommu` words it; undefined where it was not asked. */
+  readonly iommu?: string | undefined;
+}
+
+const REASONS: Readonly<Record<SkipReason, string>> = {
+  "read-only": "read-only",
+  "not-ram": "not RAM",
+  protected: "protected memory",
+  "high-address": "address has bit 63 set",
+  misaligned: "not aligned like its region",
+  "sub-page": "smaller than a page",
+  "unaligned-ram-device": "device memory not aligned to an IOMMU page",
+};
+
+/** The document `iommufd.plan/1`. */
+export function planDocument({ addressSpace, nesting, decision, plan }: PlanReport): object {
+  return {
+    schema: "iommufd.plan/1",
+    addressSpace,
+    pageSize: plan.pageSize,
+    nesting,
+    bypassRo: plan.bypassRo,
+    reason: decision.reason,
+    map: plan.map.map(({ section, iova, length, readonly, offsetInRegion, ramDevice }) => ({
+      iova: hex(iova),
+      length: hex(length),
+      readonly,
+      region: section.region,
+      offsetInRegion: hex(offsetInRegion),
+      ramDevice,
+    })),
+    skipped: plan.skipped.map(({ section, reason }) => ({
+      start: hex(section.start),
+      last: hex(sectionLast(section)),
+      region: section.region,
+      reason,
+    })),
+    totals: {
+      mapped: hex(mappedBytes(plan)),
+      skippedReadOnly: hex(skippedReadOnlyBytes(plan)),
+      sections: plan.map.length + plan.skipped.length,
+    },
+  };
+}
+
+/** The plan for people. */
+export function formatPlan(report: PlanReport): string {
+  const { addressSpace, nesting, decision, affected, plan, iommu } = report;
+  const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
+  const sections = [...plan.map, ...plan.skipped].sort(byAddress);
+  return [
+    ...(iommu === undefined ? [] : [iommu]),
+    labelled("Nesting", [nesting ? "wanted" : "not wanted"]),
+    labelled("bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]),
+    "",
+    `Address space ${printable(JSON.stringify(addressSpace))}, pages of ${formatLength(BigInt(plan.pageSize))}:`,
+    "",
+    formatTable(["DMA", "address", "length", "region"], sections.map(row)),
+    "",
+    labelled("Totals", [
+      `${plan.map.length} of ${sections.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
+        `${readOnly} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
+    ]),
+    "",
+    "In QEMU:",
+    ...adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }),
+  ].join("\n");
+}
+
+function row(decision: Decision): string[] {
+  const { section } = decision;
+  const offset = isMapping(decision) ? decision.offsetInRegion : section.offsetInRegion;
+  const region = printable(section.region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
+  if (!isMapping(decision)) {
+    const range = formatRange(section.start, sectionLast(section));
+    return [`skip: ${REASONS[decision.reason]}`, range, formatLength(section.size), region];
+  }
+  const access = decision.readonly ? "map read-only" : "map read-write";
+  return [
+    decision.ramDevice ? `${access}, peer-to-peer` : access,
+    formatRange(decision.iova, decision.iova + decision.length - 1n),
+    formatLength(decision.length),
+    region,
+  ];
+}
+
+function mappedBytes({ map }: Plan): bigint {
+  return map.reduce((sum, { length }) => sum + length, 0n);
+}
+
+function skippedReadOnlyBytes({ skipped }: Plan): bigint {
+  return skipped.reduce(
+    (sum, { section, reason }) => (reason === "read-only" ? sum + section.size : sum),
+    0n,
+  );
+}
+
+function byAddress(a: Decision, b: Decision): number {
+  return a.section.start < b.section.start ? -1 : 1;
+}

@@ -1,0 +1,69 @@
+/** Pieces of text that several reports are made of. */
+
+import Table from "cli-table3";
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const;
+
+/** A length for people: "768 KiB", "255.75 MiB". Exact: where two decimals are not enough, the unit is smaller. */
+export function formatLength(bytes: bigint): string {
+  let scale = UNITS.length - 1;
+  while (scale > 0 && (bytes < 1024n ** BigInt(scale) || (bytes * 100n) % 1024n ** BigInt(scale) !== 0n))
+    scale--;
+  const hundredths = Number((bytes * 100n) / 1024n ** BigInt(scale));
+  return `${hundredths / 100} ${UNITS[scale]}`;
+}
+
+/** An address for people. */
+export function formatAddress(address: bigint): string {
+  return `0x${address.toString(16)}`;
+}
+
+/** An inclusive range for people. */
+export function formatRange(start: bigint, last: bigint): string {
+  return `${formatAddress(start)}-${formatAddress(last)}`;
+}
+
+/** Text from outside, with what a terminal would obey made visible: a region may be called anything. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
+    const code = character.codePointAt(0) as number;
+    return `\\u{${code.toString(16)}}`;
+  });
+}
+
+/** Rows under a heading, in columns, without lines around them. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const none = "";
+  const table = new Table({
+    head: [...head],
+    style: { head: [], border: [], compact: true, "padding-left": 0, "padding-right": 0 },
+    chars: {
+      top: none,
+      "top-mid": none,
+      "top-left": none,
+      "top-right": none,
+      bottom: none,
+      "bottom-mid": none,
+      "bottom-left": none,
+      "bottom-right": none,
+      left: none,
+      "left-mid": none,
+      mid: none,
+      "mid-mid": none,
+      right: none,
+      "right-mid": none,
+      middle: "  ",
+    },
+  });
+  table.push(...rows.map((row) => [...row]));
+  return table
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** Lines under a label, the way all reports here begin a paragraph. */
+export function labelled(label: string, lines: readonly string[]): string {
+  return lines.map((line, index) => `${(index === 0 ? label : "").padEnd(10)}${line}`).join("\n");
+}

@@ -1,0 +1,348 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readCapture } from "../fixtures/captures.ts";
+import { iommufd, MAIN } from "./command.ts";
+
+const GUEST = "examples/guest-with-nesting.mtree";
+
+let directory: string;
+
+/** Writes a file for the command to read. */
+function file(name: string, content: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "iommufd-cli-"));
+});
+
+afterAll(() => rmSync(directory, { recursive: true }));
+
+describe("iommufd plan", () => {
+  it("--json is the documented document, to the letter", () => {
+    const { status, stdout, stderr } = iommufd(["plan", GUEST, "--profile", "sapphire-rapids", "--json"]);
+    expect(status).toBe(0);
+    expect(stderr).toBe("iommufd: software backend (asked for; model of sapphire-rapids)\n");
+    const ram = { readonly: false, region: "pc.ram", ramDevice: false };
+    expect(JSON.parse(stdout)).toEqual({
+      schema: "iommufd.plan/1",
+      addressSpace: "memory",
+      pageSize: 4096,
+      nesting: true,
+      bypassRo: true,
+      reason:
+        "nesting is wanted and the IOMMU reports ERRATA_772415_SPR17: its nest parent must have no read-only mapping",
+      map: [
+        { iova: "0x0", length: "0xc0000", offsetInRegion: "0x0", ...ram },
+        { iova: "0x100000", length: "0xff00000", offsetInRegion: "0x100000", ...ram },
+      ],
+      skipped: [
+        { start: "0xc0000", last: "0xdffff", region: "pc.rom", reason: "read-only" },
+        { start: "0xe0000", last: "0xfffff", region: "pc.bios", reason: "read-only" },
+        { start: "0xfec00000", last: "0xfec00fff", region: "ioapic", reason: "not-ram" },
+        { start: "0xfed00000", last: "0xfed003ff", region: "hpet", reason: "not-ram" },
+        { start: "0xfed90000", last: "0xfed9022f", region: "intel_iommu", reason: "not-ram" },
+        { start: "0xfee00000", last: "0xfeefffff", region: "apic-msi", reason: "not-ram" },
+        { start: "0xfffc0000", last: "0xffffffff", region: "pc.bios", reason: "read-only" },
+      ],
+      totals: { mapped: "0xffc0000", skippedReadOnly: "0x80000", sections: 9 },
+    });
+  });
+
+  it("reads standard input", () => {
+    const fromFile = iommufd(["plan", GUEST, "--bypass-ro", "on", "--json"]);
+    const fromStdin = iommufd(["plan", "-", "--bypass-ro", "on", "--json"], readCapture("q35-nest", "mtree"));
+    expect(fromStdin.stdout).toBe(fromFile.stdout);
+    expect(fromStdin.stderr).toBe("");
+  });
+
+  it.each([
+    [["--no-nesting"], false, "nesting is not wanted, so there is no nest parent", 5],
+    [["--bypass-ro", "off"], false, "set by hand", 5],
+    [["--bypass-ro", "on"], true, "set by hand", 2],
+    [
+      ["--profile", "vtd-no-erratum"],
+      false,
+      "nesting is wanted and the IOMMU does not report ERRATA_772415_SPR17",
+      5,
+    ],
+    [["--profile", "none"], false, "nesting is wanted and the IOMMU does not report ERRATA_772415_SPR17", 5],
+    [["--profile", "qemu-vtd", "--device", "00:02.0"], true, "nesting is wanted and the IOMMU reports", 2],
+    [
+      ["--profile", "sapphire-rapids", "--bypass-ro", "off"],
+      false,
+      "set by hand, although the IOMMU reports ERRATA_772415_SPR17",
+      5,
+    ],
+  ])("%j: bypassRo %s", (flags, bypassRo, reason, mapped) => {
+    const { status, stdout } = iommufd(["plan", GUEST, ...flags, "--json"]);
+    const document = JSON.parse(stdout);
+    expect(status).toBe(0);
+    expect(document).toMatchObject({ bypassRo, reason: expect.stringContaining(reason) });
+    expect(document.map).toHaveLength(mapped);
+  });
+
+  it("takes another address space, and lists them where there is none of that name", () => {
+    const { stdout } = iommufd([
+      "plan",
+      GUEST,
+      "--bypass-ro",
+      "on",
+      "--address-space",
+      "cpu-smm-0",
+      "--json",
+    ]);
+    expect(JSON.parse(stdout)).toMatchObject({ addressSpace: "cpu-smm-0", totals: { sections: 9 } });
+    expect(iommufd(["plan", GUEST, "--bypass-ro", "on", "--address-space", "memroy"])).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: expect.stringContaining(`iommufd: ${GUEST}: no address space "memroy"; there are "memory",`),
+    });
+  });
+
+  it("follows the page size", () => {
+    const { stdout } = iommufd(["plan", GUEST, "--bypass-ro", "off", "--page-size", "128K", "--json"]);
+    const { pageSize, skipped } = JSON.parse(stdout);
+    expect(pageSize).toBe(131072);
+    expect(skipped).toHaveLength(4);
+  });
+
+  it("reads a JSON section list", () => {
+    const list = file(
+      "sections.json",
+      '{"schema":"iommufd.sections/1","sections":[{"start":"0x0","last":"0x1fff","type":"ram","region":"r"}]}',
+    );
+    const { status, stdout } = iommufd(["plan", list, "--no-nesting", "--json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).map).toMatchObject([{ iova: "0x0", length: "0x2000", region: "r" }]);
+  });
+
+  it("says on standard error what is misaligned", () => {
+    const map = file(
+      "odd.mtree",
+      'FlatView #0\n AS "memory", root: system\n  0000000000000000-0000000000001fff (prio 0, ram): odd @0000000000000800\n',
+    );
+    const { status, stdout, stderr } = iommufd(["plan", map, "--no-nesting", "--json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).skipped).toMatchObject([{ region: "odd", reason: "misaligned" }]);
+    expect(stderr).toContain("odd at 0x0 is not aligned like its region, and not mapped");
+  });
+
+  it("shows hostile region names for what they are", () => {
+    const map = file(
+      "hostile.mtree",
+      'FlatView #0\n AS "memory", root: system\n  0000000000000000-0000000000000fff (prio 0, ram): a\u009b31mb\u202ec\n',
+    );
+    const { stdout } = iommufd(["plan", map, "--no-nesting"]);
+    expect(stdout).toContain("a\\u{9b}31mb\\u{202e}c");
+  });
+
+  it.each([
+    [["plan"], "error: missing required argument 'file'"],
+    [["plan", "a", "b"], "error: too many arguments"],
+    [["plan", GUEST, "--bypass-ro", "maybe"], "Allowed choices are auto, on, off"],
+    [
+      ["plan", GUEST, "--page-size", "4000", "--no-nesting"],
+      "pageSize must be a power of two of at least 4096",
+    ],
+    [["plan", GUEST, "--page-size", "big"], "It must be a size in bytes, such as 4096 or 64K"],
+    [["plan", GUEST, "--nosuch"], "error: unknown option '--nosuch'"],
+    [["plan", GUEST, "--backend", "hardware"], "Allowed choices are auto, kernel, software"],
+    [["plan", GUEST, "--backend", "kernel", "--profile", "none"], "goes with the software backend"],
+    [["plan", GUEST, "--profile", "icelake"], 'no profile "icelake"; there are none, qemu-vtd,'],
+    [["plan", GUEST, "--profile", "none", "--device", "x"], "bdf must be a PCI address"],
+    [["plan", "/no/such/file", "--no-nesting"], "cannot read /no/such/file: ENOENT"],
+    [["plan", "examples", "--no-nesting"], "cannot read examples: EISDIR"],
+    [["plan", "LICENSE", "--no-nesting"], "LICENSE: no flat view in it"],
+    [["plan", "-", "--no-nesting"], "standard input: the input is empty"],
+    [["plna", GUEST], "error: unknown command 'plna'"],
+    [["decode"], "give both --cap and --ecap, or --dmesg"],
+    [["decode", "--cap", "0x1"], "give both --cap and --ecap"],
+    [["decode", "--cap", "hello", "--ecap", "0"], "It must be a hexadecimal number of at most 64 bits"],
+    [["decode", "--cap", "1", "--dmesg", "-"], "cannot be used with option"],
+    [["decode", "--dmesg", GUEST], `${GUEST}: no line "DMAR: dmarN:`],
+    [["probe", "--profile", "./no-such.json"], "cannot read the profile: ENOENT"],
+    [["probe", "--profile", "none", "1f.0"], 'bdf must be a PCI address such as "0000:6a:01.0"'],
+  ])("%j is a usage error: exit 2, and one clear line", (args, message) => {
+    const { status, stdout, stderr } = iommufd(args);
+    expect(status).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toContain(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it("a device that is not there is a failure: exit 1; --debug shows where it comes from", () => {
+    const args = ["plan", GUEST, "--profile", "none", "--device", "00:1f.0"];
+    expect(iommufd(args)).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/^iommufd: 0000:00:1f.0: no such device in profile none .*\n$/m),
+    });
+    expect(iommufd([...args, "--debug"]).stderr).toMatch(/^\s+at /m);
+  });
+
+  it("ends in silence where the reader of its output does", async () => {
+    const child = spawn(process.execPath, [MAIN, "plan", GUEST, "--bypass-ro", "on"], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    child.stdout.destroy();
+    const [status] = await once(child, "close");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  });
+
+  it("reads input of a size that no guest has, in seconds", () => {
+    const hex = (value: number) => value.toString(16).padStart(16, "0");
+    const lines = Array.from(
+      { length: 100_000 },
+      (_, index) => `  ${hex(index * 4096)}-${hex(index * 4096 + 4095)} (prio 0, ram): r${index}`,
+    );
+    const { status, stdout } = iommufd(
+      ["plan", "-", "--no-nesting", "--json"],
+      `FlatView #0\n AS "memory", root: x\n${lines.join("\n")}\n`,
+    );
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).totals).toEqual({
+      mapped: "0x186a0000",
+      skippedReadOnly: "0x0",
+      sections: 100_000,
+    });
+  });
+});
+
+describe("iommufd probe", () => {
+  it("--json is the documented document", () => {
+    const { status, stdout } = iommufd(["probe", "--profile", "sapphire-rapids", "--json"]);
+    expect(status).toBe(0);
+    const document = JSON.parse(stdout);
+    expect(document).toMatchObject({
+      schema: "iommufd.probe/1",
+      backend: "software",
+      backendReason: "asked for; model of sapphire-rapids",
+    });
+    expect(document.devices).toHaveLength(2);
+    expect(document.devices[0]).toEqual({
+      bdf: "0000:6a:01.0",
+      cdev: "/dev/vfio/devices/vfio0",
+      type: "intel-vtd",
+      typeId: 1,
+      flags: ["ERRATA_772415_SPR17"],
+      capReg: "0x19ed008c40780c66",
+      ecapReg: "0x3ef9e86f050df",
+      outCapabilities: ["DIRTY_TRACKING"],
+      maxPasidLog2: 20,
+      erratum772415: true,
+      quirks: ["NESTING_PARENT_BYPASS_RO"],
+      iovaRanges: [
+        { start: "0x0", last: "0xfedfffff" },
+        { start: "0xfef00000", last: "0xffffffffffffff" },
+      ],
+      error: null,
+    });
+  });
+
+  it("reports a device that is not there in its row, and does not stop at it", () => {
+    const { status, stdout } = iommufd(["probe", "00:1f.0", "00:02.0", "--profile", "qemu-vtd", "--json"]);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout).devices).toMatchObject([
+      {
+        bdf: "0000:00:1f.0",
+        cdev: null,
+        type: null,
+        erratum772415: null,
+        error: { code: "ERR_IOMMUFD_NO_DEVICE" },
+      },
+      { bdf: "0000:00:02.0", erratum772415: true, error: null },
+    ]);
+  });
+
+  it("is a table for people", () => {
+    const { status, stdout } = iommufd(["probe", "--profile", "none"]);
+    expect(status).toBe(0);
+    expect(stdout).toBe(
+      "device        IOMMU  erratum 772415  PASID  IOVA ranges\n0000:01:00.0  none   not reported    no     0x0-0xffffffffffff\n",
+    );
+  });
+
+  it("--trace prints every ioctl to standard error", () => {
+    const { stderr } = iommufd(["probe", "--profile", "qemu-vtd", "00:01.0", "--trace"]);
+    expect(stderr.split("\n").slice(1)).toEqual([
+      "VFIO_DEVICE_BIND_IOMMUFD() = 1",
+      "IOMMU_GET_HW_INFO(1, 256) = type=1, dataLength=24, maxPasidLog2=0, capabilities=0x8",
+      "IOMMU_IOAS_ALLOC() = 2",
+      "VFIO_DEVICE_ATTACH_IOMMUFD_PT(2) = 3",
+      "IOMMU_IOAS_IOVA_RANGES(2) = ranges=[{start=0x0, last=0xfedfffff}, {start=0xfef00000, last=0x7fffffffff}], alignment=0x1000",
+      "VFIO_DEVICE_DETACH_IOMMUFD_PT()",
+      "IOMMU_DESTROY(2)",
+      "",
+    ]);
+  });
+});
+
+describe("iommufd decode", () => {
+  const registers = ["--cap", "0xd2008c22260286", "--ecap", "480084F00F4A"];
+
+  it("--json has raw field values and what follows from them", () => {
+    const { status, stdout, stderr } = iommufd(["decode", ...registers, "--json"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: "iommufd.vtd/1",
+      cap: { ND: 6, AFL: 0, MGAW: 38, ESRTPS: 0 },
+      ecap: { C: 0, QI: 1, NEST: 1, SMTS: 1, RPRIVS: 0 },
+      derived: { nestedTranslation: true },
+    });
+  });
+
+  it("explains each field to people", () => {
+    const { stdout } = iommufd(["decode", ...registers]);
+    expect(stdout).toMatch(/^2:0 +ND +6 +Number of domains supported +65536 domains$/m);
+    expect(stdout).toMatch(/^26 +NEST +1 +Nested translation +yes$/m);
+  });
+
+  it("finds units in a kernel log", () => {
+    const log = "[0.1] DMAR: dmar3: reg_base_addr c8fc000 ver 6:0 cap 19ed008c40780c66 ecap 3ef9e86f050df\n";
+    const { stdout } = iommufd(["decode", "--dmesg", "-", "--json"], log);
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: "iommufd.vtd-units/1",
+      units: [
+        { name: "dmar3", registerBase: "0xc8fc000", version: "6:0", cap: { FS5LP: 1 }, ecap: { NEST: 1 } },
+      ],
+    });
+    expect(iommufd(["decode", "--dmesg", file("dmesg", log)]).stdout).toContain(
+      "dmar3 at 0xc8fc000, version 6:0",
+    );
+  });
+});
+
+describe("iommufd", () => {
+  it("tells its version and its commands, on standard output", () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    expect(iommufd(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+    expect(iommufd(["--help"])).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/probe[\s\S]*plan[\s\S]*decode/),
+    });
+    for (const command of ["probe", "plan", "decode"]) {
+      expect(iommufd([command, "--help"])).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining("Examples:"),
+      });
+    }
+  });
+
+  it("without a command says which there are: exit 2", () => {
+    expect(iommufd([])).toMatchObject({
+      status: 2,
+      stdout: "",
+      stderr: expect.stringContaining("Usage: iommufd"),
+    });
+  });
+});
