@@ -1,0 +1,88 @@
+// Boots the test machine: a Linux with iommufd under QEMU, with an emulated VT-d and two edu devices, on this
+// machine's own root file system (read-only), and runs a command in it.
+//
+//   node test/kernel/boot.js                   the kernel lane: vitest with test/kernel/vitest.config.js
+//   node test/kernel/boot.js -- COMMAND…       any command
+//
+// IOMMUFD_TEST_KERNEL names the kernel (default: ../shared/kernel/bzImage); scripts/build-test-kernel.sh makes one.
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const TIME_LIMIT_MS = 15 * 60_000;
+
+const project = fileURLToPath(new URL("../..", import.meta.url));
+const kernel = process.env.IOMMUFD_TEST_KERNEL ?? join(project, "../shared/kernel/bzImage");
+const separator = process.argv.indexOf("--");
+const command =
+  separator < 0
+    ? ["node_modules/.bin/vitest", "run", "--configLoader=native", "--config=test/kernel/vitest.config.js"]
+    : process.argv.slice(separator + 1);
+
+if (!existsSync(kernel)) {
+  console.error(
+    `kernel lane: no test kernel at ${kernel}; set IOMMUFD_TEST_KERNEL, or make one: scripts/build-test-kernel.sh`,
+  );
+  process.exit(1);
+}
+
+const out = mkdtempSync(join(tmpdir(), "iommufd-kernel-lane-"));
+process.on("exit", () => rmSync(out, { recursive: true, force: true }));
+const quote = (word) => `'${word.replaceAll("'", "'\\''")}'`;
+writeFileSync(join(out, "command"), `cd ${quote(project)} && exec ${command.map(quote).join(" ")}\n`);
+
+const share = (path, tag, options) => [
+  "-virtfs",
+  `local,path=${path},mount_tag=${tag},security_model=none,${options}`,
+];
+const machine = spawn(
+  "qemu-system-x86_64",
+  [
+    ...[
+      "-M",
+      "q35,kernel-irqchip=split",
+      "-accel",
+      "tcg,thread=multi",
+      "-cpu",
+      "max",
+      "-smp",
+      "2",
+      "-m",
+      "3G",
+    ],
+    ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
+    ...["-kernel", kernel, "-append", kernelCommandLine()],
+    ...["-device", "intel-iommu,caching-mode=on,x-scalable-mode=on", "-device", "edu", "-device", "edu"],
+    ...share("/", "host", "multidevs=remap,readonly=on"),
+    ...share(out, "out", "multidevs=forbid"),
+  ],
+  { stdio: ["ignore", "inherit", "inherit"] },
+);
+const timer = setTimeout(() => {
+  console.error(`kernel lane: no end after ${TIME_LIMIT_MS / 60_000} minutes, stopping the machine`);
+  machine.kill("SIGKILL");
+}, TIME_LIMIT_MS);
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => machine.kill("SIGTERM"));
+
+machine.on("error", (error) => {
+  clearTimeout(timer);
+  const hint = error.code === "ENOENT" ? " (install it: apt-get install qemu-system-x86)" : "";
+  console.error(`kernel lane: QEMU does not start: ${error.message}${hint}`);
+  process.exitCode = 1;
+});
+machine.on("exit", () => {
+  clearTimeout(timer);
+  const status = existsSync(join(out, "status"))
+    ? Number(readFileSync(join(out, "status"), "utf8"))
+    : undefined;
+  if (status === undefined) console.error("kernel lane: the machine ended before the command did");
+  process.exitCode = status ?? 1;
+});
+
+function kernelCommandLine() {
+  const root = "root=host rootfstype=9p rootflags=trans=virtio,version=9p2000.L,msize=512000,cache=loose ro";
+  return `console=ttyS0 panic=-1 quiet ${root} init=${project}test/kernel/init.sh`;
+}

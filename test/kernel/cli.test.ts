@@ -1,0 +1,118 @@
+/** The command on a real kernel. */
+
+import { writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { Iommufd } from "../../lib/index.ts";
+import { iommufd } from "../e2e/command.ts";
+
+const GUEST = "examples/guest-with-nesting.mtree";
+const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
+
+describe("iommufd probe", () => {
+  it("finds all devices of vfio-pci, and leaves them as they were", () => {
+    for (let round = 0; round < 2; round++) {
+      const { status, stdout, stderr } = iommufd(["probe", "--json"]);
+      expect({ status, stderr }).toEqual({
+        status: 0,
+        stderr: "iommufd: kernel backend (/dev/iommu opens)\n",
+      });
+      const device = {
+        type: "intel-vtd",
+        typeId: 1,
+        flags: ["ERRATA_772415_SPR17"],
+        capReg: "0xd2008c22260286",
+        ecapReg: "0x480084f00f4a",
+        outCapabilities: ["PCI_ATS_NOT_SUPPORTED"],
+        maxPasidLog2: 0,
+        erratum772415: true,
+        quirks: ["NESTING_PARENT_BYPASS_RO"],
+        iovaRanges: [
+          { start: "0x0", last: "0xfedfffff" },
+          { start: "0xfef00000", last: "0x7fffffffff" },
+        ],
+        error: null,
+      };
+      expect(JSON.parse(stdout)).toEqual({
+        schema: "iommufd.probe/1",
+        backend: "kernel",
+        backendReason: "/dev/iommu opens",
+        devices: [
+          { bdf: FIRST, cdev: "/dev/vfio/devices/vfio0", ...device },
+          { bdf: SECOND, cdev: "/dev/vfio/devices/vfio1", ...device },
+        ],
+      });
+    }
+  });
+
+  it("reports what is busy, not bound or gone in its row, and does not stop at it", () => {
+    using other = Iommufd.open({ backend: "kernel" });
+    using _busy = other.openDevice(FIRST);
+    const { status, stdout } = iommufd(["probe", FIRST, "00:1f.2", "00:1e.0", SECOND, "--json"]);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout).devices).toMatchObject([
+      {
+        bdf: FIRST,
+        type: null,
+        error: { code: "EINVAL", message: expect.stringContaining("another program has it") },
+      },
+      {
+        bdf: "0000:00:1f.2",
+        error: { message: expect.stringContaining("not bound to any driver; bind it with: ") },
+      },
+      {
+        bdf: "0000:00:1e.0",
+        error: { message: expect.stringContaining("no such PCI device on this machine") },
+      },
+      { bdf: SECOND, erratum772415: true, error: null },
+    ]);
+  });
+});
+
+describe("iommufd plan", () => {
+  it("follows the hardware of a device", () => {
+    const { status, stdout } = iommufd(["plan", GUEST, "--device", FIRST, "--json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      bypassRo: true,
+      totals: { mapped: "0xffc0000", sections: 9 },
+    });
+  });
+
+  it("asks which device, where there are several", () => {
+    expect(iommufd(["plan", GUEST])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining(`say which one with --device: ${FIRST}, ${SECOND}`),
+    });
+  });
+});
+
+describe("without devices", () => {
+  const unbind = "/sys/bus/pci/drivers/vfio-pci/unbind";
+
+  beforeAll(() => {
+    for (const bdf of [FIRST, SECOND]) writeFileSync(unbind, bdf);
+  });
+
+  afterAll(() => {
+    for (const bdf of [FIRST, SECOND]) writeFileSync("/sys/bus/pci/drivers_probe", bdf);
+  });
+
+  it("probe says that there are none, and plan what to do", () => {
+    expect(iommufd(["probe"])).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining("no devices are bound"),
+    });
+    expect(iommufd(["plan", GUEST])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("no device is bound to vfio-pci"),
+    });
+    expect(iommufd(["plan", GUEST, "--bypass-ro", "on"]).status).toBe(0);
+  });
+});
+
+it("examples/walk.ts does the walk on the kernel", async () => {
+  const log = vi.spyOn(console, "log").mockImplementation(() => {});
+  await import("../../examples/walk.ts");
+  expect(log.mock.calls).toEqual([["kernel: 2 sections mapped, 7 skipped"]]);
+  log.mockRestore();
+});

@@ -1,0 +1,18 @@
+import common from "../../vitest.config.js";
+
+// The kernel lane, inside the test machine: its own tests, and the conformance suite on the kernel backend.
+// The machine's root is read-only and its processors are emulated, hence the directories and the patience.
+export default {
+  root: new URL("../..", import.meta.url).pathname,
+  cacheDir: "/run/vite",
+  test: {
+    ...common.test,
+    include: ["test/{kernel,conformance}/**/*.test.ts"],
+    env: { IOMMUFD_TEST_BACKEND: "kernel" },
+    // One process: /dev/vfio devices can be bound once.
+    fileParallelism: false,
+    pool: "threads",
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+};
