@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-export type { Backend, BackendName } from "./backend/backend.ts";
+export type { Backend, BackendName, IommufdIoctl } from "./backend/backend.ts";
 export {
   type BackendChoice,
   type BackendOptions,
@@ -60,8 +60,14 @@ export {
 export { Device } from "./iommufd/device.ts";
 export { DmaMemory } from "./iommufd/dma-memory.ts";
 export { Hwpt } from "./iommufd/hwpt.ts";
-export { type HwptOptions, Ioas, type MapOptions } from "./iommufd/ioas.ts";
-export { Iommufd } from "./iommufd/iommufd.ts";
+export {
+  type CopyOptions,
+  type HwptOptions,
+  Ioas,
+  type MapFileOptions,
+  type MapOptions,
+} from "./iommufd/ioas.ts";
+export { Iommufd, type RlimitMode } from "./iommufd/iommufd.ts";
 export { readMemoryMap } from "./memory-map/memory-map.ts";
 export {
   type AddressSpace,

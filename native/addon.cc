@@ -21,6 +21,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
   exports.Set("allocMemory", Napi::Function::New<&DmaMemory::Allocate>(env, "allocMemory"));
   exports.Set("openIommufd", Napi::Function::New<&IommufdFile::Open>(env, "openIommufd"));
+  exports.Set("openIommufdFd", Napi::Function::New<&IommufdFile::OpenFd>(env, "openIommufdFd"));
+  exports.Set("openVfioDeviceFd", Napi::Function::New<&VfioDeviceFile::OpenFd>(env, "openVfioDeviceFd"));
   exports.Set("openVfioDevice", Napi::Function::New<&VfioDeviceFile::Open>(env, "openVfioDevice"));
   return exports;
 }

@@ -57,6 +57,12 @@ uint64_t Uint64(Napi::Value value, const char* name) {
   return number;
 }
 
+int Fd(Napi::Value value, const char* name) {
+  const uint32_t number = Uint32(value, name);
+  if (number > INT32_MAX) ThrowOutOfRange(value, name, "a file descriptor");
+  return static_cast<int>(number);
+}
+
 std::string Path(Napi::Value value, const char* name) {
   if (!value.IsString()) ThrowInvalidType(value, name, "a path");
   std::string path = value.As<Napi::String>().Utf8Value();

@@ -16,6 +16,13 @@ int Descriptor::Open(const std::string& path, std::shared_ptr<const Descriptor>*
   return 0;
 }
 
+int Descriptor::Duplicate(int fd, std::shared_ptr<const Descriptor>* out) {
+  const int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (duplicate < 0) return -errno;
+  *out = std::make_shared<const Descriptor>(duplicate);
+  return 0;
+}
+
 // Linux releases the number even when close() reports EINTR, so it is never retried.
 Descriptor::~Descriptor() { close(fd_); }
 

@@ -15,6 +15,9 @@ class Descriptor {
   // Opens a path for reading and writing, close-on-exec. Returns 0 or -errno.
   static int Open(const std::string& path, std::shared_ptr<const Descriptor>* out);
 
+  // Duplicates a descriptor that belongs to someone else, close-on-exec. Returns 0 or -errno.
+  static int Duplicate(int fd, std::shared_ptr<const Descriptor>* out);
+
   explicit Descriptor(int fd) : fd_(fd) {}
   ~Descriptor();
   Descriptor(const Descriptor&) = delete;

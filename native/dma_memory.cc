@@ -22,19 +22,12 @@ constexpr size_t kMaxBufferLength = size_t{1} << 32;
 int Pages::Allocate(size_t length, std::shared_ptr<Pages>* out) {
   const int fd = memfd_create("iommufd", MFD_CLOEXEC);
   if (fd < 0) return -errno;
-  int status = 0;
-  if (ftruncate(fd, static_cast<off_t>(length)) < 0) {
-    status = -errno;
-  } else {
-    void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (address == MAP_FAILED) {
-      status = -errno;
-    } else {
-      *out = std::make_shared<Pages>(address, length);
-    }
-  }
-  close(fd);  // the mapping keeps the memory
-  return status;
+  auto memfd = std::make_shared<const Descriptor>(fd);
+  if (ftruncate(fd, static_cast<off_t>(length)) < 0) return -errno;
+  void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (address == MAP_FAILED) return -errno;
+  *out = std::make_shared<Pages>(std::move(memfd), address, length);
+  return 0;
 }
 
 Pages::~Pages() { munmap(address_, length_); }
@@ -43,6 +36,7 @@ Napi::Function DmaMemory::Define(Napi::Env env) {
   return DefineClass(env, "DmaMemory",
                      {
                          InstanceMethod<&DmaMemory::Buffer>("buffer"),
+                         InstanceMethod<&DmaMemory::Fd>("fd"),
                          InstanceMethod<&DmaMemory::Close>("close"),
                      });
 }
@@ -94,6 +88,12 @@ Napi::Value DmaMemory::Buffer(const Napi::CallbackInfo& info) {
   share.release();
   buffer_ = Napi::Reference<Napi::ArrayBuffer>::New(buffer, 0);
   return buffer;
+}
+
+// fd(): number. The memory as a file; it stays the DmaMemory's to close.
+Napi::Value DmaMemory::Fd(const Napi::CallbackInfo& info) {
+  if (!pages_) arguments::ThrowClosed(info.Env(), "DmaMemory");
+  return Napi::Number::New(info.Env(), pages_->fd());
 }
 
 Napi::Value DmaMemory::Close(const Napi::CallbackInfo& info) {

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <memory>
 
+#include "descriptor.h"
+
 // The mapped pages. They go away with the last owner: the JavaScript object, its ArrayBuffer, or a running
 // call.
 class Pages {
@@ -14,15 +16,18 @@ class Pages {
   // Returns 0 or -errno.
   static int Allocate(size_t length, std::shared_ptr<Pages>* out);
 
-  Pages(void* address, size_t length) : address_(address), length_(length) {}
+  Pages(std::shared_ptr<const Descriptor> memfd, void* address, size_t length)
+      : memfd_(std::move(memfd)), address_(address), length_(length) {}
   ~Pages();
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
 
+  int fd() const { return memfd_->fd(); }
   void* address() const { return address_; }
   size_t length() const { return length_; }
 
  private:
+  const std::shared_ptr<const Descriptor> memfd_;
   void* const address_;
   const size_t length_;
 };
@@ -41,6 +46,7 @@ class DmaMemory : public Napi::ObjectWrap<DmaMemory> {
 
  private:
   Napi::Value Buffer(const Napi::CallbackInfo& info);
+  Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   Napi::ArrayBuffer CurrentBuffer() const;
 

@@ -17,6 +17,9 @@ class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
   // openIommufd(path: string): IommufdFile, or -errno.
   static Napi::Value Open(const Napi::CallbackInfo& info);
 
+  // openIommufdFd(fd: number): IommufdFile on a duplicate of it, or -errno.
+  static Napi::Value OpenFd(const Napi::CallbackInfo& info);
+
   // The descriptor behind a value that must be an IommufdFile that is not closed; throws otherwise.
   static std::shared_ptr<const Descriptor> FromArgument(Napi::Value value, const char* name);
 
@@ -27,12 +30,22 @@ class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
   std::shared_ptr<const Descriptor> Use() const;
 
   Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value Fd(const Napi::CallbackInfo& info);
+  Napi::Value Knows(const Napi::CallbackInfo& info);
   Napi::Value Destroy(const Napi::CallbackInfo& info);
+  Napi::Value Option(const Napi::CallbackInfo& info);
+  Napi::Value VfioIoas(const Napi::CallbackInfo& info);
 
   Napi::Value IoasAlloc(const Napi::CallbackInfo& info);
+  Napi::Value IoasAllowIovas(const Napi::CallbackInfo& info);
+  Napi::Value IoasChangeProcess(const Napi::CallbackInfo& info);
+  Napi::Value IoasCopy(const Napi::CallbackInfo& info);
+  Napi::Value IoasCopySync(const Napi::CallbackInfo& info);
   Napi::Value IoasIovaRanges(const Napi::CallbackInfo& info);
   Napi::Value IoasMap(const Napi::CallbackInfo& info);
   Napi::Value IoasMapSync(const Napi::CallbackInfo& info);
+  Napi::Value IoasMapFile(const Napi::CallbackInfo& info);
+  Napi::Value IoasMapFileSync(const Napi::CallbackInfo& info);
   Napi::Value IoasUnmap(const Napi::CallbackInfo& info);
   Napi::Value IoasUnmapSync(const Napi::CallbackInfo& info);
 

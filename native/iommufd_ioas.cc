@@ -97,6 +97,75 @@ struct IoasUnmapOperation {
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.length); }
 };
 
+struct IoasMapFileOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  std::shared_ptr<const Descriptor> file;
+  uapi::iommu_ioas_map_file command;
+
+  // The caller's descriptor is duplicated: it may be closed, and its number reused, while the call runs.
+  // mapFile(ioasId, flags, fd, start, length, iova); a descriptor that is none is the call's to refuse.
+  static IoasMapFileOperation From(const Napi::CallbackInfo& info,
+                                   std::shared_ptr<const Descriptor> descriptor) {
+    uapi::iommu_ioas_map_file command = {};
+    command.size = sizeof(command);
+    command.ioas_id = arguments::Uint32(info[0], "ioasId");
+    command.flags = arguments::Uint32(info[1], "flags");
+    command.fd = arguments::Fd(info[2], "fd");
+    command.start = arguments::Uint64(info[3], "start");
+    command.length = arguments::Uint64(info[4], "length");
+    command.iova = arguments::Uint64(info[5], "iova");
+    std::shared_ptr<const Descriptor> file;
+    if (Descriptor::Duplicate(command.fd, &file) == 0) command.fd = file->fd();
+    return {std::move(descriptor), std::move(file), command};
+  }
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_MAP_FILE, &command); }
+  Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.iova); }
+};
+
+struct IoasCopyOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_ioas_copy command;
+
+  // copy(destinationId, sourceId, flags, length, destinationIova, sourceIova)
+  static IoasCopyOperation From(const Napi::CallbackInfo& info,
+                                std::shared_ptr<const Descriptor> descriptor) {
+    uapi::iommu_ioas_copy command = {};
+    command.size = sizeof(command);
+    command.dst_ioas_id = arguments::Uint32(info[0], "destinationId");
+    command.src_ioas_id = arguments::Uint32(info[1], "sourceId");
+    command.flags = arguments::Uint32(info[2], "flags");
+    command.length = arguments::Uint64(info[3], "length");
+    command.dst_iova = arguments::Uint64(info[4], "destinationIova");
+    command.src_iova = arguments::Uint64(info[5], "sourceIova");
+    return {std::move(descriptor), command};
+  }
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_COPY, &command); }
+  Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.dst_iova); }
+};
+
+struct IoasAllowIovasOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_ioas_allow_iovas command;
+  std::vector<uapi::iommu_iova_range> ranges;
+
+  int Run() {
+    command.num_iovas = static_cast<uint32_t>(ranges.size());
+    command.allowed_iovas = reinterpret_cast<uintptr_t>(ranges.data());
+    return descriptor->Ioctl(uapi::IOMMU_IOAS_ALLOW_IOVAS, &command);
+  }
+  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
+};
+
+struct IoasChangeProcessOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_ioas_change_process command;
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_CHANGE_PROCESS, &command); }
+  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
+};
+
 }  // namespace
 
 // ioasAlloc(): the id, or -errno.
@@ -122,6 +191,47 @@ Napi::Value IommufdFile::IoasMap(const Napi::CallbackInfo& info) {
 
 Napi::Value IommufdFile::IoasMapSync(const Napi::CallbackInfo& info) {
   return RunSync(info.Env(), IoasMapOperation::From(info, Use()));
+}
+
+// ioasMapFile(ioasId, flags, fd, start, length, iova): the iova, or -errno.
+Napi::Value IommufdFile::IoasMapFile(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), IoasMapFileOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::IoasMapFileSync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), IoasMapFileOperation::From(info, Use()));
+}
+
+// ioasCopy(destinationId, sourceId, flags, length, destinationIova, sourceIova): the iova, or -errno.
+Napi::Value IommufdFile::IoasCopy(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), IoasCopyOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::IoasCopySync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), IoasCopyOperation::From(info, Use()));
+}
+
+// ioasAllowIovas(ioasId, ranges: BigUint64Array of start and last in turn): undefined, or -errno.
+Napi::Value IommufdFile::IoasAllowIovas(const Napi::CallbackInfo& info) {
+  uapi::iommu_ioas_allow_iovas command = {};
+  command.size = sizeof(command);
+  command.ioas_id = arguments::Uint32(info[0], "ioasId");
+  if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array) {
+    arguments::ThrowInvalidType(info[1], "ranges", "a BigUint64Array");
+  }
+  const auto values = info[1].As<Napi::BigUint64Array>();
+  if (values.ElementLength() % 2 != 0)
+    arguments::ThrowOutOfRange(info[1], "ranges", "pairs of start and last");
+  std::vector<uapi::iommu_iova_range> ranges;
+  for (size_t i = 0; i < values.ElementLength(); i += 2) ranges.push_back({values[i], values[i + 1]});
+  return RunSync(info.Env(), IoasAllowIovasOperation{Use(), command, std::move(ranges)});
+}
+
+// ioasChangeProcess(): undefined, or -errno.
+Napi::Value IommufdFile::IoasChangeProcess(const Napi::CallbackInfo& info) {
+  uapi::iommu_ioas_change_process command = {};
+  command.size = sizeof(command);
+  return RunSync(info.Env(), IoasChangeProcessOperation{Use(), command});
 }
 
 // ioasUnmap(ioasId, iova, length): the bytes unmapped, or -errno.

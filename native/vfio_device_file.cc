@@ -65,6 +65,7 @@ Napi::Function VfioDeviceFile::Define(Napi::Env env) {
   return DefineClass(env, "VfioDeviceFile",
                      {
                          InstanceMethod<&VfioDeviceFile::Close>("close"),
+                         InstanceMethod<&VfioDeviceFile::Fd>("fd"),
                          InstanceMethod<&VfioDeviceFile::BindIommufd>("bindIommufd"),
                          InstanceMethod<&VfioDeviceFile::AttachIommufdPt>("attachIommufdPt"),
                          InstanceMethod<&VfioDeviceFile::AttachIommufdPtSync>("attachIommufdPtSync"),
@@ -76,6 +77,13 @@ Napi::Function VfioDeviceFile::Define(Napi::Env env) {
 Napi::Value VfioDeviceFile::Open(const Napi::CallbackInfo& info) {
   std::shared_ptr<const Descriptor> descriptor;
   const int status = Descriptor::Open(arguments::Path(info[0], "path"), &descriptor);
+  if (status < 0) return Napi::Number::New(info.Env(), status);
+  return Construct(Addon::Of(info.Env()).vfio_device_file, info.Env(), &descriptor);
+}
+
+Napi::Value VfioDeviceFile::OpenFd(const Napi::CallbackInfo& info) {
+  std::shared_ptr<const Descriptor> descriptor;
+  const int status = Descriptor::Duplicate(arguments::Fd(info[0], "fd"), &descriptor);
   if (status < 0) return Napi::Number::New(info.Env(), status);
   return Construct(Addon::Of(info.Env()).vfio_device_file, info.Env(), &descriptor);
 }
@@ -93,6 +101,11 @@ std::shared_ptr<const Descriptor> VfioDeviceFile::Use() const {
 Napi::Value VfioDeviceFile::Close(const Napi::CallbackInfo& info) {
   descriptor_.reset();
   return info.Env().Undefined();
+}
+
+// fd(): number. It stays the VfioDeviceFile's to close.
+Napi::Value VfioDeviceFile::Fd(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), Use()->fd());
 }
 
 // bindIommufd(iommufd: IommufdFile): the device id, or -errno.

@@ -15,6 +15,9 @@ class VfioDeviceFile : public Napi::ObjectWrap<VfioDeviceFile> {
   // openVfioDevice(path: string): VfioDeviceFile, or -errno.
   static Napi::Value Open(const Napi::CallbackInfo& info);
 
+  // openVfioDeviceFd(fd: number): VfioDeviceFile on a duplicate of it, or -errno.
+  static Napi::Value OpenFd(const Napi::CallbackInfo& info);
+
   explicit VfioDeviceFile(const Napi::CallbackInfo& info);
 
  private:
@@ -22,6 +25,7 @@ class VfioDeviceFile : public Napi::ObjectWrap<VfioDeviceFile> {
   std::shared_ptr<const Descriptor> Use() const;
 
   Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value BindIommufd(const Napi::CallbackInfo& info);
   Napi::Value AttachIommufdPt(const Napi::CallbackInfo& info);
   Napi::Value AttachIommufdPtSync(const Napi::CallbackInfo& info);

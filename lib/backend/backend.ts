@@ -12,6 +12,7 @@ import type {
   HwptId,
   HwptVtdS1,
   IoasId,
+  IovaRange,
   IovaRanges,
   ObjectId,
   PageTableId,
@@ -29,6 +30,8 @@ export interface Backend {
   readonly pageSize: number;
   /** Opens an iommufd (/dev/iommu). */
   openIommufd(): IommufdFile;
+  /** Opens one on a duplicate of a descriptor; the software backend has none. */
+  openIommufdFd(fd: number): IommufdFile;
   /** The PCI addresses of the devices that VFIO drives, in ascending order. */
   vfioDevices(): string[];
   /**
@@ -40,6 +43,8 @@ export interface Backend {
   findVfioDevice(bdf: string): VfioDeviceEntry;
   /** Opens a VFIO device by its character device. */
   openVfioDevice(cdev: string): VfioDeviceFile;
+  /** Opens one on a duplicate of a descriptor; the software backend has none. */
+  openVfioDeviceFd(fd: number): VfioDeviceFile;
   /** Allocates page-aligned memory; `length` is in bytes, a multiple of the page size. */
   allocMemory(length: bigint): BackendMemory;
 }
@@ -56,6 +61,8 @@ export interface VfioDeviceEntry {
 export interface BackendMemory {
   /** The memory; the same ArrayBuffer each time. */
   buffer(): ArrayBuffer;
+  /** The memory as a file descriptor (memfd). */
+  fd(): number;
   /** Detaches the ArrayBuffer and lets go of the memory. Closing twice is harmless. */
   close(): void;
 }
@@ -74,6 +81,45 @@ export interface IoasMapRequest {
   iova: bigint;
 }
 
+/** struct iommu_ioas_map_file. */
+export interface IoasMapFileRequest {
+  ioasId: IoasId;
+  /** IOMMU_IOAS_MAP_* */
+  flags: number;
+  /** Memory of the same backend, or the descriptor of a memfd or of a dma-buf of VFIO. */
+  file: BackendMemory | number;
+  /** Where in the file the mapping starts, in bytes. */
+  start: bigint;
+  /** In bytes. */
+  length: bigint;
+  /** Used if IOMMU_IOAS_MAP_FIXED_IOVA is set; otherwise the kernel chooses. */
+  iova: bigint;
+}
+
+/** struct iommu_ioas_copy. */
+export interface IoasCopyRequest {
+  destinationId: IoasId;
+  sourceId: IoasId;
+  /** IOMMU_IOAS_MAP_*; FIXED_IOVA is about the destination. */
+  flags: number;
+  /** In bytes. */
+  length: bigint;
+  destinationIova: bigint;
+  sourceIova: bigint;
+}
+
+/** struct iommu_option. */
+export interface OptionRequest {
+  /** IOMMU_OPTION_* */
+  optionId: number;
+  /** IOMMU_OPTION_OP_* */
+  op: number;
+  /** The object that it is of; 0 for the iommufd. */
+  objectId: number;
+  /** What to set. */
+  value: bigint;
+}
+
 /** struct iommu_hwpt_alloc. */
 export interface HwptAllocRequest {
   deviceId: DeviceId;
@@ -87,22 +133,45 @@ export interface HwptAllocRequest {
   vtdS1?: HwptVtdS1 | undefined;
 }
 
+/** The ioctls of an iommufd that a kernel may not know yet. */
+export type IommufdIoctl = Exclude<keyof IommufdFile, "close" | "fd" | "supports" | `${string}Sync`>;
+
 /** An open iommufd. */
 export interface IommufdFile {
+  /** The descriptor; it stays this file's to close. */
+  fd(): number;
+  /** Whether the kernel knows an ioctl. One that it does not know answers ENOTTY. */
+  supports(ioctl: IommufdIoctl): boolean;
   /** IOMMU_DESTROY */
   destroy(id: ObjectId): void;
   /** IOMMU_IOAS_ALLOC */
   ioasAlloc(): IoasId;
+  /** IOMMU_IOAS_ALLOW_IOVAS */
+  ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void;
+  /** IOMMU_IOAS_CHANGE_PROCESS */
+  ioasChangeProcess(): void;
+  /** IOMMU_IOAS_COPY; resolves to the IOVA in the destination. */
+  ioasCopy(request: IoasCopyRequest): Promise<bigint>;
+  /** IOMMU_IOAS_COPY; returns the IOVA in the destination. */
+  ioasCopySync(request: IoasCopyRequest): bigint;
   /** IOMMU_IOAS_IOVA_RANGES */
   ioasIovaRanges(ioasId: IoasId): IovaRanges;
   /** IOMMU_IOAS_MAP; resolves to the IOVA. */
   ioasMap(request: IoasMapRequest): Promise<bigint>;
   /** IOMMU_IOAS_MAP; returns the IOVA. */
   ioasMapSync(request: IoasMapRequest): bigint;
+  /** IOMMU_IOAS_MAP_FILE; resolves to the IOVA. */
+  ioasMapFile(request: IoasMapFileRequest): Promise<bigint>;
+  /** IOMMU_IOAS_MAP_FILE; returns the IOVA. */
+  ioasMapFileSync(request: IoasMapFileRequest): bigint;
   /** IOMMU_IOAS_UNMAP; resolves to the number of bytes unmapped. */
   ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint>;
   /** IOMMU_IOAS_UNMAP; returns the number of bytes unmapped. */
   ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint;
+  /** IOMMU_OPTION; returns the value. */
+  option(request: OptionRequest): bigint;
+  /** IOMMU_VFIO_IOAS, the IOAS of the VFIO compatibility interface; `op` is IOMMU_VFIO_IOAS_*. Returns its id. */
+  vfioIoas(op: number, ioasId: IoasId | 0): IoasId;
   /** IOMMU_HWPT_ALLOC */
   hwptAlloc(request: HwptAllocRequest): Promise<HwptId>;
   /** IOMMU_HWPT_ALLOC */
@@ -115,6 +184,8 @@ export interface IommufdFile {
 
 /** An open VFIO device. */
 export interface VfioDeviceFile {
+  /** The descriptor; it stays this file's to close. */
+  fd(): number;
   /** VFIO_DEVICE_BIND_IOMMUFD */
   bindIommufd(iommufd: IommufdFile): DeviceId;
   /** VFIO_DEVICE_ATTACH_IOMMUFD_PT; resolves to the HWPT attached to. */

@@ -25,11 +25,19 @@ const channel = tracingChannel<string, IoctlTrace>("iommufd:ioctl");
 const IOMMUFD_IOCTLS = {
   destroy: "IOMMU_DESTROY",
   ioasAlloc: "IOMMU_IOAS_ALLOC",
+  ioasAllowIovas: "IOMMU_IOAS_ALLOW_IOVAS",
+  ioasChangeProcess: "IOMMU_IOAS_CHANGE_PROCESS",
+  ioasCopy: "IOMMU_IOAS_COPY",
+  ioasCopySync: "IOMMU_IOAS_COPY",
   ioasIovaRanges: "IOMMU_IOAS_IOVA_RANGES",
   ioasMap: "IOMMU_IOAS_MAP",
   ioasMapSync: "IOMMU_IOAS_MAP",
+  ioasMapFile: "IOMMU_IOAS_MAP_FILE",
+  ioasMapFileSync: "IOMMU_IOAS_MAP_FILE",
   ioasUnmap: "IOMMU_IOAS_UNMAP",
   ioasUnmapSync: "IOMMU_IOAS_UNMAP",
+  option: "IOMMU_OPTION",
+  vfioIoas: "IOMMU_VFIO_IOAS",
   hwptAlloc: "IOMMU_HWPT_ALLOC",
   hwptAllocSync: "IOMMU_HWPT_ALLOC",
   getHwInfo: "IOMMU_GET_HW_INFO",
@@ -43,8 +51,11 @@ const VFIO_IOCTLS = {
   getInfo: "VFIO_DEVICE_GET_INFO",
 } as const satisfies IoctlNames<VfioDeviceFile>;
 
-/** Every method but close() is an ioctl, so a new one cannot be left untraced. */
-type IoctlNames<File> = Record<Exclude<keyof File, "close">, string>;
+/** What is no ioctl, and passed through. */
+const UNTRACED = ["close", "fd", "supports"] as const;
+
+/** Every other method is an ioctl, so a new one cannot be left untraced. */
+type IoctlNames<File> = Record<Exclude<keyof File, (typeof UNTRACED)[number]>, string>;
 
 type Method = (...values: unknown[]) => unknown;
 
@@ -57,20 +68,24 @@ export function traced(backend: Backend): Backend {
     vfioDevices: () => backend.vfioDevices(),
     findVfioDevice: (bdf) => backend.findVfioDevice(bdf),
     allocMemory: (length) => backend.allocMemory(length),
-    openIommufd() {
-      const file = backend.openIommufd();
-      const tracing = tracedFile(file, IOMMUFD_IOCTLS);
-      originals.set(tracing, file);
-      return tracing;
-    },
-    openVfioDevice(cdev) {
-      const file = backend.openVfioDevice(cdev);
-      return tracedFile(file, VFIO_IOCTLS, {
-        // The backend knows its own file, not the one around it.
-        bindIommufd: (iommufd) => file.bindIommufd(originals.get(iommufd) ?? iommufd),
-      });
-    },
+    openIommufd: () => wrapIommufd(backend.openIommufd()),
+    openIommufdFd: (fd) => wrapIommufd(backend.openIommufdFd(fd)),
+    openVfioDevice: (cdev) => wrapDevice(backend.openVfioDevice(cdev)),
+    openVfioDeviceFd: (fd) => wrapDevice(backend.openVfioDeviceFd(fd)),
   };
+
+  function wrapIommufd(file: IommufdFile): IommufdFile {
+    const tracing = tracedFile(file, IOMMUFD_IOCTLS);
+    originals.set(tracing, file);
+    return tracing;
+  }
+
+  function wrapDevice(file: VfioDeviceFile): VfioDeviceFile {
+    return tracedFile(file, VFIO_IOCTLS, {
+      // The backend knows its own file, not the one around it.
+      bindIommufd: (iommufd) => file.bindIommufd(originals.get(iommufd) ?? iommufd),
+    });
+  }
 }
 
 /** A file whose methods publish, then do what those of the original do, or what is given instead. */
@@ -79,10 +94,16 @@ function tracedFile<File extends { close(): void }>(
   names: IoctlNames<File>,
   instead: Partial<File> = {},
 ): File {
-  const methods: Record<string, Method> = { close: () => file.close() };
+  const methods: Record<string, Method> = {};
   const originals = { ...instead } as Record<string, Method>;
+  const original = (name: string) =>
+    originals[name] ?? (file as unknown as Record<string, Method>)[name]?.bind(file);
+  for (const name of UNTRACED) {
+    const method = original(name);
+    if (method !== undefined) methods[name] = method;
+  }
   for (const [name, syscall] of Object.entries<string>(names)) {
-    const method = originals[name] ?? (file as unknown as Record<string, Method>)[name]?.bind(file);
+    const method = original(name);
     if (method === undefined) throw new TypeError(`a file has no ${name}()`);
     const trace = (
       `${name}Sync` in names ? channel.tracePromise : channel.traceSync

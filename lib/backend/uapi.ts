@@ -32,6 +32,22 @@ export const IOMMU_HWPT_FAULT_ID_VALID = 1 << 2;
 /** enum iommufd_hwpt_alloc_flags: can be used together with attaching PASIDs. */
 export const IOMMU_HWPT_ALLOC_PASID = 1 << 3;
 
+/** enum iommufd_option: who is charged for pinned memory; 0 the user (the default), 1 the process. Of the iommufd. */
+export const IOMMU_OPTION_RLIMIT_MODE = 0;
+/** enum iommufd_option: whether pages may be combined into huge ones; 1 (the default) or 0. Of an IOAS. */
+export const IOMMU_OPTION_HUGE_PAGES = 1;
+/** enum iommufd_option_ops */
+export const IOMMU_OPTION_OP_SET = 0;
+/** enum iommufd_option_ops */
+export const IOMMU_OPTION_OP_GET = 1;
+
+/** enum iommufd_vfio_ioas_op */
+export const IOMMU_VFIO_IOAS_GET = 0;
+/** enum iommufd_vfio_ioas_op */
+export const IOMMU_VFIO_IOAS_SET = 1;
+/** enum iommufd_vfio_ioas_op */
+export const IOMMU_VFIO_IOAS_CLEAR = 2;
+
 /** enum iommu_hw_info_type: the driver of this IOMMU tells nothing. */
 export const IOMMU_HW_INFO_TYPE_NONE = 0;
 /** enum iommu_hw_info_type: struct iommu_hw_info_vtd. */

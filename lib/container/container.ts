@@ -111,7 +111,7 @@ export class Container implements AsyncDisposable {
   addDevice(device: Device): Promise<void> {
     checkInstance(device, Device, "device");
     return this.#serialize(async () => {
-      if (this.devices.includes(device)) throw outOfRange("device", "not in this container yet", device.bdf);
+      if (this.devices.includes(device)) throw outOfRange("device", "not in this container yet", device.name);
       for (const { hwpt } of this.#domains) {
         try {
           await device.attach(hwpt);
@@ -130,7 +130,7 @@ export class Container implements AsyncDisposable {
     return this.#serialize(async () => {
       const index = this.#domains.findIndex(({ hwpt }) => hwpt.devices.includes(device));
       const domain = this.#domains[index];
-      if (domain === undefined) throw outOfRange("device", "in this container", device.bdf);
+      if (domain === undefined) throw outOfRange("device", "in this container", device.name);
       device.detach();
       if (domain.hwpt.devices.length > 0) return;
       domain.hwpt.close();
@@ -245,7 +245,7 @@ export class Container implements AsyncDisposable {
     }).bypassRo;
     if (this.#domains.some((domain) => domain.dirtyTracking !== dirtyTracking)) {
       this.#warn(
-        `${device.bdf}: its IOMMU ${dirtyTracking ? "tracks" : "does not track"} dirty pages, unlike that of the ` +
+        `${device.name}: its IOMMU ${dirtyTracking ? "tracks" : "does not track"} dirty pages, unlike that of the ` +
           "other devices; dirty tracking of this container is incomplete",
       );
     }

@@ -2,7 +2,7 @@
  * Devices.
  */
 
-import type { Backend, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend/backend.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
 import type { DeviceId, HwInfo, HwptId, VfioDeviceInfo } from "../backend/uapi.ts";
 import { PageTable } from "./page-table.ts";
 import { Resource } from "./resource.ts";
@@ -15,19 +15,16 @@ const HW_INFO_CAPACITY = 256;
  * closing reset it, where it can be reset. Open one with {@link Iommufd.openDevice}.
  */
 export class Device extends Resource {
-  /** PCI address: "0000:6a:01.0". */
-  readonly bdf: string;
-  /** Path of its character device. */
-  readonly cdev: string;
+  /** What to call it: its PCI address, "0000:6a:01.0"; the path or descriptor where it was opened by that. */
+  readonly name: string;
   /** Its object id within the iommufd. */
   readonly id: DeviceId;
   readonly #iommufd: IommufdFile;
   readonly #file: VfioDeviceFile;
   #attachedTo: PageTable | undefined;
 
-  /** @internal */
-  constructor(backend: Backend, iommufd: IommufdFile, parent: Resource, { bdf, cdev }: VfioDeviceEntry) {
-    const file = backend.openVfioDevice(cdev);
+  /** @internal Takes over the file, and closes it where it cannot be bound. */
+  constructor(file: VfioDeviceFile, iommufd: IommufdFile, parent: Resource, name: string) {
     let id: DeviceId;
     try {
       id = file.bindIommufd(iommufd);
@@ -36,11 +33,20 @@ export class Device extends Resource {
       throw error;
     }
     super(parent);
-    this.bdf = bdf;
-    this.cdev = cdev;
+    this.name = name;
     this.id = id;
     this.#iommufd = iommufd;
     this.#file = file;
+  }
+
+  /**
+   * The descriptor of its character device, to hand to another program. It stays this object's to close.
+   *
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: on the software backend
+   */
+  get fd(): number {
+    this.assertOpen();
+    return this.#file.fd();
   }
 
   /** What it is attached to. */

@@ -35,16 +35,30 @@ export class DmaMemory extends Resource {
     return this.#memory.buffer();
   }
 
+  /**
+   * The memory as a file descriptor (memfd), to hand to another program. It stays this object's to close.
+   *
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: of the software backend
+   */
+  get fd(): number {
+    this.assertOpen();
+    return this.#memory.fd();
+  }
+
   /** How many mappings refer to it. */
   get mappings(): number {
     return this.#mappings;
   }
 
   /** @internal */
-  retain(): BackendMemory {
+  get backendMemory(): BackendMemory {
     this.assertOpen();
-    this.#mappings++;
     return this.#memory;
+  }
+
+  /** @internal */
+  retain(): void {
+    this.#mappings++;
   }
 
   /** @internal */

@@ -3,7 +3,13 @@
  */
 
 import { checkInstance, checkU32, checkU64 } from "../arguments.ts";
-import type { HwptAllocRequest, IoasMapRequest, IommufdFile } from "../backend/backend.ts";
+import type {
+  HwptAllocRequest,
+  IoasCopyRequest,
+  IoasMapFileRequest,
+  IoasMapRequest,
+  IommufdFile,
+} from "../backend/backend.ts";
 import {
   type HwptId,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -13,10 +19,14 @@ import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
+  IOMMU_OPTION_HUGE_PAGES,
+  IOMMU_OPTION_OP_GET,
+  IOMMU_OPTION_OP_SET,
   type IoasId,
+  type IovaRange,
   type IovaRanges,
 } from "../backend/uapi.ts";
-import { outOfRange } from "../errors.ts";
+import { invalidType, outOfRange } from "../errors.ts";
 import { Device } from "./device.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { Hwpt } from "./hwpt.ts";
@@ -37,6 +47,20 @@ export interface MapOptions {
   writeable?: boolean | undefined;
 }
 
+/** How a file is mapped. */
+export interface MapFileOptions extends Omit<MapOptions, "offset"> {
+  /** Where in the file to start, in bytes. Default 0. */
+  start?: bigint | undefined;
+}
+
+/** How mappings of another address space are copied. */
+export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
+  /** Where in the other address space to start. */
+  sourceIova: bigint;
+  /** How much, in bytes. */
+  length: bigint;
+}
+
 /** Which kind of HWPT (enum iommufd_hwpt_alloc_flags). */
 export interface HwptOptions {
   /** May be the parent of nested HWPTs (IOMMU_HWPT_ALLOC_NEST_PARENT). */
@@ -51,7 +75,8 @@ export interface HwptOptions {
 
 interface Mapping {
   readonly last: bigint;
-  readonly memory: DmaMemory;
+  /** What it refers to; nothing of ours for a descriptor that was handed in. */
+  readonly memories: readonly DmaMemory[];
 }
 
 /**
@@ -87,24 +112,79 @@ export class Ioas extends PageTable {
    *   space; ENOSPC: no hole is long enough; ENOMEM: out of memory or past RLIMIT_MEMLOCK
    */
   async map(memory: DmaMemory, options: MapOptions = {}): Promise<bigint> {
-    const request = this.#retain(memory, options);
-    try {
-      return this.#mapped(memory, request, await this.#file.ioasMap(request));
-    } catch (error) {
-      memory.unretain();
-      throw error;
-    }
+    const request = this.#mapRequest(memory, options);
+    return this.#hold([memory], request.length, () => this.#file.ioasMap(request));
   }
 
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
-    const request = this.#retain(memory, options);
-    try {
-      return this.#mapped(memory, request, this.#file.ioasMapSync(request));
-    } catch (error) {
-      memory.unretain();
-      throw error;
+    const request = this.#mapRequest(memory, options);
+    return this.#holdSync([memory], request.length, () => this.#file.ioasMapSync(request));
+  }
+
+  /**
+   * Maps a file (IOMMU_IOAS_MAP_FILE, Linux 6.13): memory that several programs share, a dma-buf of VFIO. The kernel
+   * holds the file itself, so the mapping survives exec and can change hands ({@link Iommufd.changeProcess}).
+   *
+   * @param file memory, of which `length` defaults to the rest, or a descriptor, of which it must be given
+   * @returns the IOVA
+   * @throws SystemError as {@link map}; ENOTTY: the kernel is too old; EBADF: the descriptor is none, EINVAL: it
+   *   cannot be mapped
+   */
+  async mapFile(file: DmaMemory | number, options: MapFileOptions = {}): Promise<bigint> {
+    const request = this.#mapFileRequest(file, options);
+    return this.#hold(memoriesOf(file), request.length, () => this.#file.ioasMapFile(request));
+  }
+
+  /** {@link mapFile}, on this thread. */
+  mapFileSync(file: DmaMemory | number, options: MapFileOptions = {}): bigint {
+    const request = this.#mapFileRequest(file, options);
+    return this.#holdSync(memoriesOf(file), request.length, () => this.#file.ioasMapFileSync(request));
+  }
+
+  /**
+   * Maps what another address space of the same iommufd has mapped, without pinning it again (IOMMU_IOAS_COPY).
+   *
+   * @returns the IOVA
+   * @throws SystemError ENOENT: there is a gap in the range; EPERM: write permission is asked for and was not given
+   *   when the memory was mapped; else as {@link map}
+   */
+  async copyFrom(source: Ioas, options: CopyOptions): Promise<bigint> {
+    const request = this.#copyRequest(source, options);
+    return this.#hold(source.#memoriesIn(options), request.length, () => this.#file.ioasCopy(request));
+  }
+
+  /** {@link copyFrom}, on this thread. */
+  copyFromSync(source: Ioas, options: CopyOptions): bigint {
+    const request = this.#copyRequest(source, options);
+    return this.#holdSync(source.#memoriesIn(options), request.length, () =>
+      this.#file.ioasCopySync(request),
+    );
+  }
+
+  /**
+   * Names ranges that must stay available, whatever is attached; the kernel places mappings in them only
+   * (IOMMU_IOAS_ALLOW_IOVAS). It replaces those of before; none allows everything.
+   *
+   * @throws SystemError EADDRINUSE: a range is not available now; EINVAL: ranges overlap, or have not two addresses
+   */
+  allowIovas(ranges: readonly IovaRange[]): void {
+    this.assertOpen();
+    for (const { start, last } of ranges) {
+      checkU64(start, "start");
+      checkU64(last, "last");
     }
+    this.#file.ioasAllowIovas(this.id, ranges);
+  }
+
+  /** Whether pages may be combined into huge ones (IOMMU_OPTION_HUGE_PAGES). Default true. */
+  get hugePages(): boolean {
+    return this.#hugePages(IOMMU_OPTION_OP_GET, 0n);
+  }
+
+  /** Throws EINVAL, a SystemError, where a domain has mappings already; EADDRINUSE where one is not of whole pages. */
+  set hugePages(enabled: boolean) {
+    this.#hugePages(IOMMU_OPTION_OP_SET, enabled ? 1n : 0n);
   }
 
   /**
@@ -149,29 +229,81 @@ export class Ioas extends PageTable {
     this.#forget(0n, (1n << 64n) - 1n);
   }
 
-  /** Checks a request and holds the memory, before the kernel can reach it. */
-  #retain(memory: DmaMemory, options: MapOptions): IoasMapRequest {
+  #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
     this.assertOpen();
     checkInstance(memory, DmaMemory, "memory");
     const offset = checkU64(options.offset ?? 0n, "offset");
-    if (offset > memory.length)
-      throw outOfRange("offset", `at most ${memory.length}, the length of the memory`, offset);
-    const rest = memory.length - offset;
-    const length = checkU64(options.length ?? rest, "length");
-    if (length > rest) throw outOfRange("length", `at most ${rest}, the rest of the memory`, length);
-    const iova = options.iova === undefined ? 0n : checkU64(options.iova, "iova");
-    const flags =
-      (options.iova === undefined ? 0 : IOMMU_IOAS_MAP_FIXED_IOVA) |
-      (options.readable === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
-      (options.writeable === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
-    return { ioasId: this.id, flags, memory: memory.retain(), offset, length, iova };
+    const length = checkPart(memory, offset, "offset", options.length);
+    return { ioasId: this.id, memory: memory.backendMemory, offset, length, ...placement(options) };
   }
 
-  #mapped(memory: DmaMemory, { length }: IoasMapRequest, iova: bigint): bigint {
+  #mapFileRequest(file: DmaMemory | number, options: MapFileOptions): IoasMapFileRequest {
+    this.assertOpen();
+    const start = checkU64(options.start ?? 0n, "start");
+    if (typeof file === "number") {
+      checkU32(file, "file");
+      if (options.length === undefined) throw invalidType("length", "given for a descriptor", options.length);
+      return {
+        ioasId: this.id,
+        file,
+        start,
+        length: checkU64(options.length, "length"),
+        ...placement(options),
+      };
+    }
+    const length = checkPart(checkInstance(file, DmaMemory, "file"), start, "start", options.length);
+    return { ioasId: this.id, file: file.backendMemory, start, length, ...placement(options) };
+  }
+
+  #copyRequest(source: Ioas, options: CopyOptions): IoasCopyRequest {
+    this.assertOpen();
+    const { id: sourceId } = this.checkPeer(source, Ioas, "source");
+    const sourceIova = checkU64(options.sourceIova, "sourceIova");
+    const length = checkU64(options.length, "length");
+    const { flags, iova } = placement(options);
+    return { destinationId: this.id, sourceId, flags, length, destinationIova: iova, sourceIova };
+  }
+
+  /** Maps, with the memory held from before the kernel can reach it. */
+  async #hold(memories: readonly DmaMemory[], length: bigint, map: () => Promise<bigint>): Promise<bigint> {
+    for (const memory of memories) memory.retain();
+    try {
+      return this.#mapped(memories, length, await map());
+    } catch (error) {
+      for (const memory of memories) memory.unretain();
+      throw error;
+    }
+  }
+
+  #holdSync(memories: readonly DmaMemory[], length: bigint, map: () => bigint): bigint {
+    for (const memory of memories) memory.retain();
+    try {
+      return this.#mapped(memories, length, map());
+    } catch (error) {
+      for (const memory of memories) memory.unretain();
+      throw error;
+    }
+  }
+
+  #mapped(memories: readonly DmaMemory[], length: bigint, iova: bigint): bigint {
     // Closed while the call ran: the kernel has dropped the mapping along with the address space.
-    if (this.closed) memory.unretain();
-    else this.#mappings.set(iova, { last: iova + length - 1n, memory });
+    if (this.closed) for (const memory of memories) memory.unretain();
+    else this.#mappings.set(iova, { last: iova + length - 1n, memories });
     return iova;
+  }
+
+  /** The memory that is mapped in a range. */
+  #memoriesIn({ sourceIova, length }: CopyOptions): DmaMemory[] {
+    const found = new Set<DmaMemory>();
+    for (const [iova, { last, memories }] of this.#mappings) {
+      if (iova < sourceIova + length && last >= sourceIova) for (const memory of memories) found.add(memory);
+    }
+    return [...found];
+  }
+
+  #hugePages(op: number, value: bigint): boolean {
+    this.assertOpen();
+    return this.#file.option({ optionId: IOMMU_OPTION_HUGE_PAGES, op, objectId: this.id, value }) === 1n;
   }
 
   #checkRange(iova: bigint, length: bigint): void {
@@ -198,7 +330,7 @@ export class Ioas extends PageTable {
 
   #drop(iova: bigint, mapping: Mapping): void {
     this.#mappings.delete(iova);
-    mapping.memory.unretain();
+    for (const memory of mapping.memories) memory.unretain();
   }
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {
@@ -215,4 +347,31 @@ export class Ioas extends PageTable {
   #hwpt(id: HwptId): Hwpt {
     return new Hwpt(this.#file, this, id);
   }
+}
+
+/** What of a mapping the options say in the same way everywhere: where, and with which permissions. */
+function placement(options: Pick<MapOptions, "iova" | "readable" | "writeable">): {
+  flags: number;
+  iova: bigint;
+} {
+  const flags =
+    (options.iova === undefined ? 0 : IOMMU_IOAS_MAP_FIXED_IOVA) |
+    (options.readable === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
+    (options.writeable === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
+  return { flags, iova: options.iova === undefined ? 0n : checkU64(options.iova, "iova") };
+}
+
+/** The length of a part of memory: what was asked for, or the rest. */
+function checkPart(memory: DmaMemory, offset: bigint, name: string, length: bigint | undefined): bigint {
+  if (offset > memory.length)
+    throw outOfRange(name, `at most ${memory.length}, the length of the memory`, offset);
+  const rest = memory.length - offset;
+  if (length === undefined) return rest;
+  if (checkU64(length, "length") > rest)
+    throw outOfRange("length", `at most ${rest}, the rest of the memory`, length);
+  return length;
+}
+
+function memoriesOf(file: DmaMemory | number): DmaMemory[] {
+  return typeof file === "number" ? [] : [file];
 }

@@ -2,15 +2,27 @@
  * An iommufd: the way in. Everything else is made from it.
  */
 
-import { checkU64 } from "../arguments.ts";
-import type { Backend, BackendName, IommufdFile } from "../backend/backend.ts";
+import { checkU32, checkU64 } from "../arguments.ts";
+import type { Backend, BackendName, IommufdFile, IommufdIoctl } from "../backend/backend.ts";
 import { normalizeBdf } from "../backend/bdf.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
-import { outOfRange } from "../errors.ts";
+import {
+  IOMMU_OPTION_OP_GET,
+  IOMMU_OPTION_OP_SET,
+  IOMMU_OPTION_RLIMIT_MODE,
+  IOMMU_VFIO_IOAS_CLEAR,
+  IOMMU_VFIO_IOAS_GET,
+  IOMMU_VFIO_IOAS_SET,
+  type IoasId,
+} from "../backend/uapi.ts";
+import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "./device.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { Ioas } from "./ioas.ts";
 import { Resource } from "./resource.ts";
+
+/** Who is charged for pinned memory. */
+export type RlimitMode = "user" | "process";
 
 /**
  * An open iommufd. Closing it closes everything made from it. Calls that are running end by themselves, and the
@@ -27,11 +39,11 @@ export class Iommufd extends Resource {
   readonly backendReason: string;
 
   /** @internal */
-  constructor({ backend, reason }: SelectedBackend) {
+  constructor({ backend, reason }: SelectedBackend, file = backend.openIommufd()) {
     super();
     this.#backend = backend;
     this.backendReason = reason;
-    this.#file = backend.openIommufd();
+    this.#file = file;
   }
 
   /**
@@ -44,6 +56,82 @@ export class Iommufd extends Resource {
    */
   static open(where: BackendOptions | SelectedBackend = {}): Iommufd {
     return new Iommufd("reason" in where ? where : selectBackend(where));
+  }
+
+  /**
+   * Takes over an iommufd that another program opened: one that came over a unix socket, or was inherited. Objects
+   * that are in it already cannot be named here.
+   *
+   * @param fd its descriptor; it is duplicated, and stays yours to close
+   * @throws SystemError EBADF: it is none
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: the kernel backend is not there
+   */
+  static fromFd(fd: number): Iommufd {
+    checkU32(fd, "fd");
+    const selected = selectBackend({ backend: "kernel" });
+    return new Iommufd(selected, selected.backend.openIommufdFd(fd));
+  }
+
+  /**
+   * The descriptor, to hand to another program: in the `stdio` of a child process, or over a unix socket. It is
+   * close-on-exec and stays this object's to close.
+   *
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: on the software backend
+   */
+  get fd(): number {
+    this.assertOpen();
+    return this.#file.fd();
+  }
+
+  /** Whether the kernel knows an ioctl: `supports("ioasMapFile")`. What it does not know answers ENOTTY. */
+  supports(ioctl: IommufdIoctl): boolean {
+    this.assertOpen();
+    return this.#file.supports(ioctl);
+  }
+
+  /**
+   * Who is charged for pinned memory (IOMMU_OPTION_RLIMIT_MODE): the user (the default), or the process as VFIO does.
+   */
+  get rlimitMode(): RlimitMode {
+    return this.#rlimitMode(IOMMU_OPTION_OP_GET, 0n);
+  }
+
+  /** Throws a SystemError: EPERM without CAP_SYS_RESOURCE, EBUSY once there are objects. */
+  set rlimitMode(mode: RlimitMode) {
+    if (mode !== "user" && mode !== "process") throw outOfRange("rlimitMode", '"user" or "process"', mode);
+    this.#rlimitMode(IOMMU_OPTION_OP_SET, mode === "process" ? 1n : 0n);
+  }
+
+  /**
+   * The address space that the VFIO compatibility interface (VFIO_IOMMU_MAP_DMA on this descriptor) uses, by its id;
+   * undefined where there is none (IOMMU_VFIO_IOAS).
+   */
+  get vfioIoas(): IoasId | undefined {
+    this.assertOpen();
+    try {
+      return this.#file.vfioIoas(IOMMU_VFIO_IOAS_GET, 0);
+    } catch (error) {
+      if (isSystemError(error, "ENODEV")) return undefined;
+      throw error;
+    }
+  }
+
+  /** Sets it, or with undefined turns the interface off. */
+  setVfioIoas(ioas: Ioas | undefined): void {
+    this.assertOpen();
+    if (ioas === undefined) this.#file.vfioIoas(IOMMU_VFIO_IOAS_CLEAR, 0);
+    else this.#file.vfioIoas(IOMMU_VFIO_IOAS_SET, this.checkPeer(ioas, Ioas, "ioas").id);
+  }
+
+  /**
+   * Charges pinned memory to this process, after exec or a hand-over (IOMMU_IOAS_CHANGE_PROCESS, Linux 6.14).
+   *
+   * @throws SystemError EINVAL: something is mapped that is not of a file ({@link Ioas.mapFile}); ENOMEM: past
+   *   RLIMIT_MEMLOCK; ENOTTY: the kernel is too old
+   */
+  changeProcess(): void {
+    this.assertOpen();
+    this.#file.ioasChangeProcess();
   }
 
   /** Which backend it is on. */
@@ -77,7 +165,26 @@ export class Iommufd extends Resource {
    */
   openDevice(bdf: string): Device {
     this.assertOpen();
-    return new Device(this.#backend, this.#file, this, this.#backend.findVfioDevice(normalizeBdf(bdf)));
+    const entry = this.#backend.findVfioDevice(normalizeBdf(bdf));
+    return new Device(this.#backend.openVfioDevice(entry.cdev), this.#file, this, entry.bdf);
+  }
+
+  /**
+   * Binds a device that was opened elsewhere: by a manager that hands its character device over, or by path.
+   *
+   * @param cdev the path of its character device, or the descriptor of one that is not bound yet; a descriptor is
+   *   duplicated, and stays yours to close
+   * @throws SystemError as {@link openDevice}
+   */
+  openDeviceFile(cdev: string | number): Device {
+    this.assertOpen();
+    if (typeof cdev !== "string" && typeof cdev !== "number")
+      throw invalidType("cdev", "a path or a descriptor", cdev);
+    const file =
+      typeof cdev === "string"
+        ? this.#backend.openVfioDevice(cdev)
+        : this.#backend.openVfioDeviceFd(checkU32(cdev, "cdev"));
+    return new Device(file, this.#file, this, typeof cdev === "string" ? cdev : `descriptor ${cdev}`);
   }
 
   /** Allocates an I/O address space (IOMMU_IOAS_ALLOC). */
@@ -98,6 +205,12 @@ export class Iommufd extends Resource {
       throw outOfRange("length", `a positive multiple of the page size, ${this.pageSize}`, length);
     }
     return new DmaMemory(this.#backend.allocMemory(length), length);
+  }
+
+  #rlimitMode(op: number, value: bigint): RlimitMode {
+    this.assertOpen();
+    const mode = this.#file.option({ optionId: IOMMU_OPTION_RLIMIT_MODE, op, objectId: 0, value });
+    return mode === 1n ? "process" : "user";
   }
 
   protected override release(): void {

@@ -61,6 +61,40 @@ static_assert(sizeof(iommu_ioas_map) == 40);
 static_assert(offsetof(iommu_ioas_map, user_va) == 16);
 static_assert(offsetof(iommu_ioas_map, iova) == 32);
 
+struct iommu_ioas_allow_iovas {
+  uint32_t size;
+  uint32_t ioas_id;
+  uint32_t num_iovas;
+  uint32_t reserved;
+  uint64_t allowed_iovas;
+};
+static_assert(sizeof(iommu_ioas_allow_iovas) == 24);
+static_assert(offsetof(iommu_ioas_allow_iovas, allowed_iovas) == 16);
+
+struct iommu_ioas_map_file {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t ioas_id;
+  int32_t fd;
+  uint64_t start;
+  uint64_t length;
+  uint64_t iova;
+};
+static_assert(sizeof(iommu_ioas_map_file) == 40);
+static_assert(offsetof(iommu_ioas_map_file, start) == 16);
+
+struct iommu_ioas_copy {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t dst_ioas_id;
+  uint32_t src_ioas_id;
+  uint64_t length;
+  uint64_t dst_iova;
+  uint64_t src_iova;
+};
+static_assert(sizeof(iommu_ioas_copy) == 40);
+static_assert(offsetof(iommu_ioas_copy, length) == 16);
+
 struct iommu_ioas_unmap {
   uint32_t size;
   uint32_t ioas_id;
@@ -68,6 +102,32 @@ struct iommu_ioas_unmap {
   uint64_t length;
 };
 static_assert(sizeof(iommu_ioas_unmap) == 24);
+
+struct iommu_ioas_change_process {
+  uint32_t size;
+  uint32_t reserved;
+};
+static_assert(sizeof(iommu_ioas_change_process) == 8);
+
+struct iommu_option {
+  uint32_t size;
+  uint32_t option_id;
+  uint16_t op;
+  uint16_t reserved;
+  uint32_t object_id;
+  uint64_t val64;
+};
+static_assert(sizeof(iommu_option) == 24);
+static_assert(offsetof(iommu_option, object_id) == 12);
+static_assert(offsetof(iommu_option, val64) == 16);
+
+struct iommu_vfio_ioas {
+  uint32_t size;
+  uint32_t ioas_id;
+  uint16_t op;
+  uint16_t reserved;
+};
+static_assert(sizeof(iommu_vfio_ioas) == 12);
 
 constexpr uint32_t IOMMU_HWPT_DATA_NONE = 0;
 constexpr uint32_t IOMMU_HWPT_DATA_VTD_S1 = 1;
@@ -118,10 +178,16 @@ static_assert(offsetof(iommu_hw_info, out_capabilities) == 32);
 // Requests carry no size or direction: the kernel defines them with _IO.
 constexpr unsigned long IOMMU_DESTROY = _IO(kIommufdType, 0x80);
 constexpr unsigned long IOMMU_IOAS_ALLOC = _IO(kIommufdType, 0x81);
+constexpr unsigned long IOMMU_IOAS_ALLOW_IOVAS = _IO(kIommufdType, 0x82);
+constexpr unsigned long IOMMU_IOAS_COPY = _IO(kIommufdType, 0x83);
 constexpr unsigned long IOMMU_IOAS_IOVA_RANGES = _IO(kIommufdType, 0x84);
 constexpr unsigned long IOMMU_IOAS_MAP = _IO(kIommufdType, 0x85);
 constexpr unsigned long IOMMU_IOAS_UNMAP = _IO(kIommufdType, 0x86);
+constexpr unsigned long IOMMU_OPTION = _IO(kIommufdType, 0x87);
+constexpr unsigned long IOMMU_VFIO_IOAS = _IO(kIommufdType, 0x88);
 constexpr unsigned long IOMMU_HWPT_ALLOC = _IO(kIommufdType, 0x89);
 constexpr unsigned long IOMMU_GET_HW_INFO = _IO(kIommufdType, 0x8a);
+constexpr unsigned long IOMMU_IOAS_MAP_FILE = _IO(kIommufdType, 0x8f);
+constexpr unsigned long IOMMU_IOAS_CHANGE_PROCESS = _IO(kIommufdType, 0x92);
 
 }  // namespace uapi

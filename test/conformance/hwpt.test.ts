@@ -21,7 +21,8 @@ afterEach(() => iommufd.close());
 describe(`a device (${backendName})`, () => {
   it("is listed and found", () => {
     expect(iommufd.devices()).toEqual([FIRST, SECOND]);
-    expect(device.cdev).toBe("/dev/vfio/devices/vfio0");
+    expect(device.name).toBe(FIRST);
+    expect(iommufd.cdevOf(FIRST)).toBe("/dev/vfio/devices/vfio0");
     expect(device.id).toBe(1);
   });
 
@@ -54,6 +55,15 @@ describe(`a device (${backendName})`, () => {
     expect(() => other.openDevice(FIRST)).toThrow(expect.objectContaining({ code: "EINVAL" }));
     device.close();
     expect(other.openDevice(FIRST).id).toBe(1);
+  });
+
+  it("can be opened by the path of its character device", () => {
+    const second = iommufd.openDeviceFile("/dev/vfio/devices/vfio1");
+    expect(second.name).toBe("/dev/vfio/devices/vfio1");
+    expect(second.info().numRegions).toBe(9);
+    expect(() => iommufd.openDeviceFile("/dev/vfio/devices/vfio77")).toThrow(
+      expect.objectContaining({ code: "ENOENT", syscall: "open" }),
+    );
   });
 
   it("can be detached without being attached", () => {

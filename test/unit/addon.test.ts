@@ -3,11 +3,13 @@
  * passes on what the kernel answers. What the ioctls do is shown in the kernel lane.
  */
 
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { loadAddon, type NativeIommufdFile, type NativeMemory } from "../../lib/backend/kernel/addon.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
 
 const ENOENT = -2;
+const EBADF = -9;
 const ENOMEM = -12;
 const ENOTTY = -25;
 
@@ -29,6 +31,14 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     expect([
       iommufd.destroy(1),
       iommufd.ioasAlloc(),
+      iommufd.ioasAllowIovas(1, new BigUint64Array(4)),
+      iommufd.ioasChangeProcess(),
+      iommufd.ioasCopySync(1, 2, 7, 4096n, 0n, 0n),
+      await iommufd.ioasCopy(1, 2, 7, 4096n, 0n, 0n),
+      iommufd.ioasMapFileSync(1, 7, memory.fd(), 0n, 4096n, 0n),
+      await iommufd.ioasMapFile(1, 7, memory.fd(), 0n, 4096n, 0n),
+      iommufd.option(0, 1, 0, 0n),
+      iommufd.vfioIoas(0, 0),
       iommufd.ioasIovaRanges(1),
       iommufd.ioasMapSync(1, 7, memory, 0n, 8192n, 0n),
       await iommufd.ioasMap(1, 7, memory, 0n, 8192n, 0n),
@@ -42,7 +52,8 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       await device.attachIommufdPt(1),
       device.detachIommufdPt(),
       device.getInfo(),
-    ]).toEqual(Array(15).fill(ENOTTY));
+    ]).toEqual(Array(23).fill(ENOTTY));
+    expect(iommufd.knows(0x85)).toBe(false);
   });
 
   it("becomes system errors in the kernel backend", async () => {
@@ -92,6 +103,22 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     ],
     ["ioasMapSync", [1, 7, memory, 4096n, 4097n, 0n], RangeError, "length must be within the memory"],
     ["ioasMapSync", [1, 7, memory, 1n, (1n << 64n) - 1n, 0n], RangeError, "length must be within the memory"],
+    [
+      "ioasAllowIovas",
+      [1, new BigInt64Array(2)],
+      TypeError,
+      "ranges must be a BigUint64Array, received an object",
+    ],
+    ["ioasAllowIovas", [1, new BigUint64Array(3)], RangeError, "ranges must be pairs of start and last"],
+    [
+      "ioasMapFile",
+      [1, 7, -1, 0n, 0n, 0n],
+      RangeError,
+      "fd must be an integer from 0 to 4294967295, received -1",
+    ],
+    ["ioasMapFile", [1, 7, 2 ** 31, 0n, 0n, 0n], RangeError, "fd must be a file descriptor"],
+    ["option", [1, 65536, 0, 0n], RangeError, "op must be an integer from 0 to 65535, received 65536"],
+    ["knows", [0x7f], RangeError, "number must be from 0x80 to 0x9f, received 127"],
     ["getHwInfo", [1, 4097], RangeError, "capacity must be an integer from 0 to 4096, received 4097"],
     ["hwptAllocSync", [1, 2, 0, 0, 5], TypeError, "vtdS1 must be an object, received 5"],
     ["hwptAllocSync", [1, 2, 0, 0, {}], TypeError, "vtdS1.flags must be a bigint, received undefined"],
@@ -137,6 +164,20 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     file.close();
     await expect(running).resolves.toBe(ENOTTY);
     expect(() => file.ioasAlloc()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+  });
+
+  it("duplicates descriptors that are handed in, and keeps those that are handed out", () => {
+    const fd = openSync("/dev/null", "r+");
+    const file = addon.openIommufdFd(fd) as NativeIommufdFile;
+    expect(file.fd()).not.toBe(fd);
+    closeSync(fd);
+    expect(file.ioasAlloc()).toBe(ENOTTY);
+    const handedOut = file.fd();
+    file.close();
+    expect(() => fstatSync(handedOut)).toThrow("EBADF");
+    expect(() => file.fd()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+    expect(addon.openIommufdFd(9999)).toBe(EBADF);
+    expect(addon.openVfioDeviceFd(9999)).toBe(EBADF);
   });
 
   it("refuses paths that open() would cut", () => {

@@ -326,7 +326,7 @@ it("several machines are apart", () => {
   using second = Iommufd.open(machine);
   using _device = first.openDevice("6a:01.0");
   expect(() => second.openDevice("6a:01.0")).toThrow(expect.objectContaining({ code: "EINVAL" }));
-  expect(iommufd.openDevice("6a:01.0").bdf).toBe("0000:6a:01.0");
+  expect(iommufd.openDevice("6a:01.0").name).toBe("0000:6a:01.0");
 });
 
 /** Memory for the tests that have a machine of their own. */

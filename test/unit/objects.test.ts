@@ -98,6 +98,17 @@ describe("objects of another iommufd", () => {
   });
 });
 
+describe("descriptors", () => {
+  it("are of the kernel backend only, and the software backend says so", () => {
+    const none = expect.objectContaining({ code: "ERR_IOMMUFD_NO_KERNEL_BACKEND" });
+    const device = iommufd.openDevice("6a:01.0");
+    const memory = iommufd.allocMemory(PAGE);
+    for (const ask of [() => iommufd.fd, () => device.fd, () => memory.fd, () => iommufd.openDeviceFile(3)]) {
+      expect(ask).toThrow(none);
+    }
+  });
+});
+
 describe("memory", () => {
   let ioas: Ioas;
   let memory: DmaMemory;
@@ -193,6 +204,6 @@ describe("wrong arguments", () => {
     expect(() => iommufd.openDevice("0000:00:1f.0")).toThrow(
       "0000:00:1f.0: no such device in profile sapphire-rapids (there: 0000:6a:01.0, 0000:6a:02.0)",
     );
-    expect(iommufd.openDevice("6A:01.0").bdf).toBe("0000:6a:01.0");
+    expect(iommufd.openDevice("6A:01.0").name).toBe("0000:6a:01.0");
   });
 });

@@ -12,17 +12,28 @@ export type Errno = number;
 /** native/dma_memory.h */
 export interface NativeMemory {
   buffer(): ArrayBuffer;
+  fd(): number;
   close(): void;
 }
 
 /** native/iommufd_file.h */
 export interface NativeIommufdFile {
   close(): void;
+  fd(): number;
+  knows(number: number): boolean | Errno;
   destroy(id: number): undefined | Errno;
+  option(optionId: number, op: number, objectId: number, value: bigint): bigint | Errno;
+  vfioIoas(op: number, ioasId: number): IoasId | Errno;
   ioasAlloc(): IoasId | Errno;
+  ioasAllowIovas(ioasId: number, ranges: BigUint64Array): undefined | Errno;
+  ioasChangeProcess(): undefined | Errno;
+  ioasCopy(...request: NativeCopyArguments): Promise<bigint | Errno>;
+  ioasCopySync(...request: NativeCopyArguments): bigint | Errno;
   ioasIovaRanges(ioasId: number): IovaRanges | Errno;
   ioasMap(...request: NativeMapArguments): Promise<bigint | Errno>;
   ioasMapSync(...request: NativeMapArguments): bigint | Errno;
+  ioasMapFile(...request: NativeMapFileArguments): Promise<bigint | Errno>;
+  ioasMapFileSync(...request: NativeMapFileArguments): bigint | Errno;
   ioasUnmap(ioasId: number, iova: bigint, length: bigint): Promise<bigint | Errno>;
   ioasUnmapSync(ioasId: number, iova: bigint, length: bigint): bigint | Errno;
   getHwInfo(deviceId: number, capacity: number): HwInfo | Errno;
@@ -39,6 +50,24 @@ type NativeMapArguments = [
   iova: bigint,
 ];
 
+type NativeMapFileArguments = [
+  ioasId: number,
+  flags: number,
+  fd: number,
+  start: bigint,
+  length: bigint,
+  iova: bigint,
+];
+
+type NativeCopyArguments = [
+  destinationId: number,
+  sourceId: number,
+  flags: number,
+  length: bigint,
+  destinationIova: bigint,
+  sourceIova: bigint,
+];
+
 type NativeHwptArguments = [
   deviceId: number,
   ptId: number,
@@ -49,6 +78,7 @@ type NativeHwptArguments = [
 
 /** native/vfio_device_file.h */
 export interface NativeVfioDeviceFile {
+  fd(): number;
   close(): void;
   bindIommufd(iommufd: NativeIommufdFile): DeviceId | Errno;
   attachIommufdPt(ptId: number): Promise<HwptId | Errno>;
@@ -63,6 +93,8 @@ export interface Addon {
   readonly pageSize: number;
   allocMemory(length: bigint): NativeMemory | Errno;
   openIommufd(path: string): NativeIommufdFile | Errno;
+  openIommufdFd(fd: number): NativeIommufdFile | Errno;
+  openVfioDeviceFd(fd: number): NativeVfioDeviceFile | Errno;
   openVfioDevice(path: string): NativeVfioDeviceFile | Errno;
 }
 

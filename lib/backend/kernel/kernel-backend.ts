@@ -7,8 +7,12 @@ import type {
   Backend,
   BackendMemory,
   HwptAllocRequest,
+  IoasCopyRequest,
+  IoasMapFileRequest,
   IoasMapRequest,
   IommufdFile,
+  IommufdIoctl,
+  OptionRequest,
   VfioDeviceEntry,
   VfioDeviceFile,
 } from "../backend.ts";
@@ -17,6 +21,7 @@ import type {
   HwInfo,
   HwptId,
   IoasId,
+  IovaRange,
   IovaRanges,
   ObjectId,
   PageTableId,
@@ -62,6 +67,10 @@ export class KernelBackend implements Backend {
     );
   }
 
+  openIommufdFd(fd: number): IommufdFile {
+    return new KernelIommufdFile(check(this.#addon.openIommufdFd(fd), "fcntl", { fd }));
+  }
+
   vfioDevices(): string[] {
     return listVfioDevices(this.#root);
   }
@@ -74,10 +83,31 @@ export class KernelBackend implements Backend {
     return new KernelVfioDeviceFile(check(this.#addon.openVfioDevice(cdev), "open", { path: cdev }));
   }
 
+  openVfioDeviceFd(fd: number): VfioDeviceFile {
+    return new KernelVfioDeviceFile(check(this.#addon.openVfioDeviceFd(fd), "fcntl", { fd }));
+  }
+
   allocMemory(length: bigint): BackendMemory {
     return check(this.#addon.allocMemory(length), "memfd_create", { length });
   }
 }
+
+/** Numbers of the ioctls (include/uapi/linux/iommufd.h, IOMMUFD_CMD_*). */
+const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
+  destroy: 0x80,
+  ioasAlloc: 0x81,
+  ioasAllowIovas: 0x82,
+  ioasCopy: 0x83,
+  ioasIovaRanges: 0x84,
+  ioasMap: 0x85,
+  ioasUnmap: 0x86,
+  option: 0x87,
+  vfioIoas: 0x88,
+  hwptAlloc: 0x89,
+  getHwInfo: 0x8a,
+  ioasMapFile: 0x8f,
+  ioasChangeProcess: 0x92,
+};
 
 /** One argument object per call, so that a refused call tells what was asked. */
 class KernelIommufdFile implements IommufdFile {
@@ -87,12 +117,37 @@ class KernelIommufdFile implements IommufdFile {
     this.native = native;
   }
 
+  fd(): number {
+    return this.native.fd();
+  }
+
+  supports(ioctl: IommufdIoctl): boolean {
+    return check(this.native.knows(IOCTL_NUMBERS[ioctl]), "ioctl", { number: IOCTL_NUMBERS[ioctl] });
+  }
+
   destroy(id: ObjectId): void {
     check(this.native.destroy(id), "IOMMU_DESTROY", { id });
   }
 
   ioasAlloc(): IoasId {
     return check(this.native.ioasAlloc(), "IOMMU_IOAS_ALLOC");
+  }
+
+  ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
+    const values = BigUint64Array.from(ranges.flatMap(({ start, last }) => [start, last]));
+    check(this.native.ioasAllowIovas(ioasId, values), "IOMMU_IOAS_ALLOW_IOVAS", { ioasId });
+  }
+
+  ioasChangeProcess(): void {
+    check(this.native.ioasChangeProcess(), "IOMMU_IOAS_CHANGE_PROCESS");
+  }
+
+  async ioasCopy(request: IoasCopyRequest): Promise<bigint> {
+    return copied(await this.native.ioasCopy(...copyArguments(request)), request);
+  }
+
+  ioasCopySync(request: IoasCopyRequest): bigint {
+    return copied(this.native.ioasCopySync(...copyArguments(request)), request);
   }
 
   ioasIovaRanges(ioasId: IoasId): IovaRanges {
@@ -105,6 +160,27 @@ class KernelIommufdFile implements IommufdFile {
 
   ioasMapSync(request: IoasMapRequest): bigint {
     return mapped(this.native.ioasMapSync(...mapArguments(request)), request);
+  }
+
+  async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
+    return mappedFile(await this.native.ioasMapFile(...mapFileArguments(request)), request);
+  }
+
+  ioasMapFileSync(request: IoasMapFileRequest): bigint {
+    return mappedFile(this.native.ioasMapFileSync(...mapFileArguments(request)), request);
+  }
+
+  option({ optionId, op, objectId, value }: OptionRequest): bigint {
+    return check(this.native.option(optionId, op, objectId, value), "IOMMU_OPTION", {
+      optionId,
+      op,
+      objectId,
+      value,
+    });
+  }
+
+  vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
+    return check(this.native.vfioIoas(op, ioasId), "IOMMU_VFIO_IOAS", { op, ioasId });
   }
 
   async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
@@ -137,6 +213,10 @@ class KernelVfioDeviceFile implements VfioDeviceFile {
 
   constructor(native: NativeVfioDeviceFile) {
     this.#native = native;
+  }
+
+  fd(): number {
+    return this.#native.fd();
   }
 
   bindIommufd(iommufd: IommufdFile): DeviceId {
@@ -184,6 +264,28 @@ function mapArguments(request: IoasMapRequest): Parameters<NativeIommufdFile["io
 
 function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }: IoasMapRequest): bigint {
   return check(outcome, "IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset });
+}
+
+function mapFileArguments(request: IoasMapFileRequest): Parameters<NativeIommufdFile["ioasMapFileSync"]> {
+  const { ioasId, flags, file, start, length, iova } = request;
+  return [ioasId, flags, typeof file === "number" ? file : file.fd(), start, length, iova];
+}
+
+function mappedFile(
+  outcome: bigint | Errno,
+  { ioasId, flags, file, start, length, iova }: IoasMapFileRequest,
+): bigint {
+  const fd = typeof file === "number" ? file : undefined;
+  return check(outcome, "IOMMU_IOAS_MAP_FILE", { ioasId, flags, fd, start, length, iova });
+}
+
+function copyArguments(request: IoasCopyRequest): Parameters<NativeIommufdFile["ioasCopySync"]> {
+  const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
+  return [destinationId, sourceId, flags, length, destinationIova, sourceIova];
+}
+
+function copied(outcome: bigint | Errno, request: IoasCopyRequest): bigint {
+  return check(outcome, "IOMMU_IOAS_COPY", { ...request });
 }
 
 function unmapped(outcome: bigint | Errno, ioasId: IoasId, iova: bigint, length: bigint): bigint {

@@ -14,12 +14,26 @@ const U64_MAX = (1n << 64n) - 1n;
 /** HPAGE_SIZE: automatic placement aligns to it at most (CONFIG_TRANSPARENT_HUGEPAGE). */
 const HUGE_PAGE = 1n << 21n;
 
+/** Memory that areas refer to (struct iopt_pages): one request to map, shared by all copies of it. */
+export interface Pages {
+  /** Virtual address, or offset in the file, rounded down to a page. */
+  readonly base: bigint;
+  /** Whether it is of a file. */
+  readonly file: boolean;
+  /** Whether it was mapped with permission to write; without, no copy can have it. */
+  readonly writeable: boolean;
+}
+
 /** A range of IOVAs that is mapped. */
 export interface Area extends IovaRange {
-  writeable: boolean;
-  /** Offset in the page that the mapping starts at. */
-  pageOffset: bigint;
+  readonly writeable: boolean;
+  readonly pages: Pages;
+  /** Where in the pages it starts, in bytes. */
+  readonly startByte: bigint;
 }
+
+/** A piece of an address space, on its way to another. */
+export type Piece = Pick<Area, "pages" | "startByte"> & { readonly length: bigint };
 
 /** A page table that the areas of an address space are mapped in (struct iommu_domain). */
 export interface Domain {
@@ -30,8 +44,9 @@ export interface Domain {
 
 /** What is to be mapped. */
 export interface MapRequest {
-  /** Virtual address of the memory: its alignment guides automatic placement. */
+  /** Virtual address of the memory, or offset in the file: its alignment guides automatic placement. */
   address: bigint;
+  file: boolean;
   length: bigint;
   writeable: boolean;
   /** Undefined: the address space chooses. */
@@ -48,6 +63,9 @@ export class AddressSpace {
   readonly #areas = new AreaList<Area>();
   readonly #domains: Domain[] = [];
   #reservations: Reservation[] = [];
+  /** Empty: everything. */
+  #allowed: readonly IovaRange[] = [];
+  #hugePages = true;
   #alignment = 1n;
 
   constructor(pageSize: number) {
@@ -66,22 +84,99 @@ export class AddressSpace {
     return { ranges, alignment: this.#alignment };
   }
 
-  /** iopt_map_user_pages(): returns the IOVA. */
-  map({ address, length, writeable, iova }: MapRequest): bigint {
+  /** iopt_map_user_pages(), iopt_map_file_pages(): returns the IOVA. */
+  map({ address, file, length, writeable, iova }: MapRequest): bigint {
     // iopt_alloc_pages() refuses nothing, and lengths whose rounding up would overflow.
     if (length === 0n || length > U64_MAX - this.#pageSize) throw new Refusal("EINVAL");
+    const startByte = address % this.#pageSize;
+    return this.insert(
+      [{ pages: { base: address - startByte, file, writeable }, startByte, length }],
+      writeable,
+      iova,
+    );
+  }
+
+  /** iopt_get_pages(): what is mapped in a range without a gap; ENOENT if there is one. */
+  pieces(iova: bigint, length: bigint): Piece[] {
+    if (length === 0n) throw new Refusal("EINVAL");
+    const last = iova + length - 1n;
+    if (last > U64_MAX) throw new Refusal("EOVERFLOW");
+    const pieces: Piece[] = [];
+    let next = iova;
+    for (const area of this.#areas.overlapping(iova, last)) {
+      if (area.start > next) throw new Refusal("ENOENT");
+      const end = area.last < last ? area.last : last;
+      pieces.push({
+        pages: area.pages,
+        startByte: area.startByte + (next - area.start),
+        length: end - next + 1n,
+      });
+      next = end + 1n;
+    }
+    if (next <= last) throw new Refusal("ENOENT");
+    return pieces;
+  }
+
+  /** iopt_map_pages(): maps pieces one after the other; returns the IOVA of the first. */
+  insert(pieces: readonly Piece[], writeable: boolean, iova: bigint | undefined): bigint {
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0n);
     // iopt_alloc_area_pages()
     if (length & (this.#alignment - 1n)) throw new Refusal("EINVAL");
-    const start = iova ?? this.#place(address, length);
+    const [first] = pieces as [Piece, ...Piece[]];
+    const start = iova ?? this.#place(first.pages.base + first.startByte, length);
     if (iova !== undefined) this.#checkIova(iova, length);
     // iopt_insert_area()
-    const pageOffset = address % this.#pageSize;
-    if (pageOffset & (this.#alignment - 1n)) throw new Refusal("EINVAL");
-    const area = { start, last: start + length - 1n, writeable, pageOffset };
-    // iopt_area_fill_domains()
-    for (const domain of this.#domains) checkProtection(domain, area);
-    this.#areas.insert(area);
+    let next = start;
+    const areas = pieces.map(({ pages, startByte, length: bytes }): Area => {
+      if (writeable && !pages.writeable) throw new Refusal("EPERM");
+      if ((startByte % this.#pageSize) & (this.#alignment - 1n)) throw new Refusal("EINVAL");
+      const area = { start: next, last: next + bytes - 1n, writeable, pages, startByte };
+      next += bytes;
+      return area;
+    });
+    // iopt_fill_domains_pages()
+    for (const area of areas) for (const domain of this.#domains) checkProtection(domain, area);
+    for (const area of areas) this.#areas.insert(area);
     return start;
+  }
+
+  /** iopt_set_allow_iova(): replaces the ranges that must stay available. */
+  allow(ranges: readonly IovaRange[]): void {
+    const sorted = [...ranges].sort((a, b) => (a.start < b.start ? -1 : 1));
+    for (const [index, { start, last }] of sorted.entries()) {
+      const previous = sorted[index - 1];
+      if (start >= last || (previous !== undefined && previous.last >= start)) throw new Refusal("EINVAL");
+    }
+    if (sorted.some(({ start, last }) => this.#isReserved(start, last))) throw new Refusal("EADDRINUSE");
+    this.#allowed = sorted;
+  }
+
+  /** Whether nothing is mapped. */
+  get empty(): boolean {
+    return this.#areas.firstOverlapping(0n, U64_MAX) === undefined;
+  }
+
+  /** Whether everything that is mapped is of files, and so not of one process. */
+  get filesOnly(): boolean {
+    for (const { pages } of this.#areas) if (!pages.file) return false;
+    return true;
+  }
+
+  /** Whether domains may combine pages into huge ones (IOMMU_OPTION_HUGE_PAGES). */
+  get hugePages(): boolean {
+    return this.#hugePages;
+  }
+
+  /** iopt_disable_large_pages(), iopt_enable_large_pages() */
+  set hugePages(enabled: boolean) {
+    if (enabled === this.#hugePages) return;
+    if (!enabled) {
+      // Pages that may be huge already cannot be taken apart.
+      if (this.#domains.length > 0 && !this.empty) throw new Refusal("EINVAL");
+      this.#checkAlignment(this.#pageSize);
+    }
+    this.#hugePages = enabled;
+    this.#updateAlignment();
   }
 
   /** iopt_unmap_iova() or iopt_unmap_all(): returns how many bytes were unmapped, which may be none. */
@@ -120,7 +215,7 @@ export class AddressSpace {
   removeDomain(domain: Domain): void {
     this.#domains.splice(this.#domains.indexOf(domain), 1);
     this.unreserve(domain);
-    this.#alignment = this.#domains.reduce((alignment, each) => domainAlignment(each, alignment), 1n);
+    this.#updateAlignment();
   }
 
   /** iopt_table_enforce_dev_resv_regions(): all of them, or none and EADDRINUSE. */
@@ -141,6 +236,8 @@ export class AddressSpace {
   /** iopt_reserve_iova() */
   #reserve(start: bigint, last: bigint, owner: object): void {
     if (this.#areas.firstOverlapping(start, last) !== undefined) throw new Refusal("EADDRINUSE");
+    if (this.#allowed.some((range) => range.start <= last && range.last >= start))
+      throw new Refusal("EADDRINUSE");
     const index = this.#reservations.findIndex((reservation) => reservation.start > start);
     this.#reservations.splice(index < 0 ? this.#reservations.length : index, 0, { start, last, owner });
   }
@@ -150,9 +247,7 @@ export class AddressSpace {
     if (iova & (this.#alignment - 1n)) throw new Refusal("EINVAL");
     const last = iova + length - 1n;
     if (last > U64_MAX) throw new Refusal("EOVERFLOW");
-    if (this.#reservations.some((reserved) => reserved.start <= last && reserved.last >= iova)) {
-      throw new Refusal("EINVAL");
-    }
+    if (this.#isReserved(iova, last)) throw new Refusal("EINVAL");
     if (this.#areas.firstOverlapping(iova, last) !== undefined) throw new Refusal("EEXIST");
   }
 
@@ -165,29 +260,45 @@ export class AddressSpace {
     alignment = min(alignment, HUGE_PAGE);
     if (alignment < this.#alignment) throw new Refusal("EINVAL");
 
-    for (const hole of this.#holes()) {
-      const start = ((hole.start + alignment - 1n) & -alignment) | pageOffset;
-      if (start < hole.last && hole.last - start >= length - 1n) return start;
+    const end = U64_MAX - this.#pageSize;
+    const allowed = this.#allowed.length > 0 ? this.#allowed : [{ start: this.#pageSize, last: end }];
+    for (const range of allowed) {
+      // Without the first and the last page, and within what is allowed from where the alignment begins.
+      const from = alignUp(max(range.start, this.#pageSize), alignment) | pageOffset;
+      for (const hole of this.#holes(from, min(range.last, end))) {
+        const start = alignUp(hole.start, alignment) | pageOffset;
+        if (start < hole.last && hole.last - start >= length - 1n) return start;
+      }
     }
     throw new Refusal("ENOSPC");
   }
 
-  /** What is neither reserved nor mapped, without the first and the last page. */
-  *#holes(): Generator<IovaRange> {
-    let next = this.#pageSize;
+  /** What is neither reserved nor mapped in a range. */
+  *#holes(from: bigint, to: bigint): Generator<IovaRange> {
+    let next = from;
     for (const { start, last } of mergeByStart(this.#areas, this.#reservations)) {
+      if (start > to) break;
       if (start > next) yield { start: next, last: start - 1n };
       if (last >= next) next = last + 1n;
     }
-    const end = U64_MAX - this.#pageSize;
-    if (next <= end) yield { start: next, last: end };
+    if (next <= to) yield { start: next, last: to };
+  }
+
+  #isReserved(start: bigint, last: bigint): boolean {
+    return this.#reservations.some((reserved) => reserved.start <= last && reserved.last >= start);
+  }
+
+  /** iopt_calculate_iova_alignment() */
+  #updateAlignment(): void {
+    const least = this.#hugePages ? 1n : this.#pageSize;
+    this.#alignment = this.#domains.reduce((alignment, each) => domainAlignment(each, alignment), least);
   }
 
   /** iopt_check_iova_alignment() */
   #checkAlignment(alignment: bigint): void {
     const mask = alignment - 1n;
-    for (const { start, last, pageOffset } of this.#areas) {
-      if ((start & mask) | ((last - start + 1n) & mask) | (pageOffset & mask))
+    for (const { start, last, startByte } of this.#areas) {
+      if ((start | (last - start + 1n) | (startByte % this.#pageSize)) & mask)
         throw new Refusal("EADDRINUSE");
     }
   }
@@ -221,6 +332,14 @@ function* mergeByStart(left: Iterable<IovaRange>, right: Iterable<IovaRange>): G
 
 function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}
+
+function alignUp(value: bigint, alignment: bigint): bigint {
+  return (value + alignment - 1n) & -alignment;
 }
 
 function lowestSetBit(value: bigint): bigint {

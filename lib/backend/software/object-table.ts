@@ -19,6 +19,15 @@ export abstract class KernelObject {
 export class ObjectTable {
   readonly #objects = new Map<number, KernelObject>();
 
+  [Symbol.iterator](): IterableIterator<KernelObject> {
+    return this.#objects.values();
+  }
+
+  /** Whether there is none. */
+  get empty(): boolean {
+    return this.#objects.size === 0;
+  }
+
   /** Gives an object the lowest free id. */
   add<Kind extends KernelObject>(object: Kind): Kind {
     let id = 1;

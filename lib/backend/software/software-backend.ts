@@ -8,6 +8,7 @@
 import { IommufdError, systemError } from "../../errors.ts";
 import type { Backend, BackendMemory, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
+import { noDescriptors } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 import { SoftwareMemory } from "./software-memory.ts";
 import { type SoftwareDevice, SoftwareVfioDeviceFile } from "./software-vfio-device.ts";
@@ -35,6 +36,10 @@ export class SoftwareBackend implements Backend {
     return new SoftwareIommufdFile(this.pageSize);
   }
 
+  openIommufdFd(): IommufdFile {
+    throw noDescriptors();
+  }
+
   vfioDevices(): string[] {
     return this.#profile.devices.map(({ bdf }) => bdf).sort();
   }
@@ -54,6 +59,10 @@ export class SoftwareBackend implements Backend {
     const device = this.#devices.get(cdev);
     if (device === undefined) throw systemError("ENOENT", "open", { path: cdev });
     return new SoftwareVfioDeviceFile(device);
+  }
+
+  openVfioDeviceFd(): VfioDeviceFile {
+    throw noDescriptors();
   }
 
   allocMemory(length: bigint): BackendMemory {

@@ -3,7 +3,14 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
-import type { HwptAllocRequest, IoasMapRequest, IommufdFile } from "../backend.ts";
+import type {
+  HwptAllocRequest,
+  IoasCopyRequest,
+  IoasMapFileRequest,
+  IoasMapRequest,
+  IommufdFile,
+  OptionRequest,
+} from "../backend.ts";
 import {
   type DeviceId,
   HW_CAPABILITY_BITS,
@@ -18,7 +25,15 @@ import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
+  IOMMU_OPTION_HUGE_PAGES,
+  IOMMU_OPTION_OP_GET,
+  IOMMU_OPTION_OP_SET,
+  IOMMU_OPTION_RLIMIT_MODE,
+  IOMMU_VFIO_IOAS_CLEAR,
+  IOMMU_VFIO_IOAS_GET,
+  IOMMU_VFIO_IOAS_SET,
   type IoasId,
+  type IovaRange,
   type IovaRanges,
   type ObjectId,
   VTD_FLAG_BITS,
@@ -27,7 +42,7 @@ import { BoundDevice } from "./bound-device.ts";
 import { ObjectTable } from "./object-table.ts";
 import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import type { IommuProfile } from "./profile.ts";
-import { answer, Refusal } from "./refusal.ts";
+import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
@@ -42,10 +57,22 @@ const HWPT_FLAGS =
 export class SoftwareIommufdFile implements IommufdFile {
   readonly #pageSize: number;
   readonly objects = new ObjectTable();
+  #compatible: IoasObject | undefined;
+  #chargesProcess = false;
   #closed = false;
 
   constructor(pageSize: number) {
     this.#pageSize = pageSize;
+  }
+
+  fd(): number {
+    throw noDescriptors();
+  }
+
+  /** The model knows all ioctls that this library issues. */
+  supports(): boolean {
+    this.assertOpen();
+    return true;
   }
 
   destroy(id: ObjectId): void {
@@ -63,6 +90,39 @@ export class SoftwareIommufdFile implements IommufdFile {
     return answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).space.iovaRanges());
   }
 
+  ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
+    this.assertOpen();
+    answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).space.allow(ranges));
+  }
+
+  /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
+  ioasChangeProcess(): void {
+    this.assertOpen();
+    answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
+      for (const object of this.objects) {
+        if (object instanceof IoasObject && !object.space.filesOnly) throw new Refusal("EINVAL");
+      }
+    });
+  }
+
+  async ioasCopy(request: IoasCopyRequest): Promise<bigint> {
+    return this.ioasCopySync(request);
+  }
+
+  ioasCopySync(request: IoasCopyRequest): bigint {
+    this.assertOpen();
+    const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
+    return answer("IOMMU_IOAS_COPY", { ...request }, () => {
+      if (flags & ~MAP_FLAGS) throw new Refusal("EOPNOTSUPP");
+      if (length >= U64_MAX || sourceIova >= U64_MAX || destinationIova >= U64_MAX)
+        throw new Refusal("EOVERFLOW");
+      checkPermission(flags);
+      const pieces = this.#ioas(sourceId).space.pieces(sourceIova, length);
+      const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
+      return this.#ioas(destinationId).space.insert(pieces, (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0, iova);
+    });
+  }
+
   async ioasMap(request: IoasMapRequest): Promise<bigint> {
     return this.ioasMapSync(request);
   }
@@ -71,16 +131,57 @@ export class SoftwareIommufdFile implements IommufdFile {
     this.assertOpen();
     if (!(memory instanceof SoftwareMemory))
       throw invalidType("memory", "memory of the software backend", memory);
-    return answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () => {
-      if (flags & ~MAP_FLAGS) throw new Refusal("EOPNOTSUPP");
-      if (iova >= U64_MAX || length >= U64_MAX) throw new Refusal("EOVERFLOW");
-      if (!(flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE))) throw new Refusal("EINVAL");
-      return this.#ioas(ioasId).space.map({
-        address: memory.address + offset,
-        length,
-        writeable: (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
-        iova: flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined,
-      });
+    return answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () =>
+      this.#map({ ioasId, flags, length, iova }, () => ({ address: memory.address + offset, file: false })),
+    );
+  }
+
+  async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
+    return this.ioasMapFileSync(request);
+  }
+
+  ioasMapFileSync(request: IoasMapFileRequest): bigint {
+    this.assertOpen();
+    const { ioasId, flags, file, start, length, iova } = request;
+    return answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () =>
+      this.#map(request, () => {
+        // iopt_map_file_pages(), before it looks at the file
+        if (length === 0n) throw new Refusal("EINVAL");
+        if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
+        if (!(file instanceof SoftwareMemory)) throw new Refusal("EBADF");
+        return { address: start, file: true };
+      }),
+    );
+  }
+
+  option(request: OptionRequest): bigint {
+    this.assertOpen();
+    const { optionId, op, objectId, value } = request;
+    return answer("IOMMU_OPTION", { ...request }, () => {
+      if (optionId === IOMMU_OPTION_RLIMIT_MODE) return this.#rlimitMode(op, objectId, value);
+      if (optionId !== IOMMU_OPTION_HUGE_PAGES) throw new Refusal("EOPNOTSUPP");
+      const { space } = this.#ioas(objectId);
+      if (op === IOMMU_OPTION_OP_GET) return space.hugePages ? 1n : 0n;
+      if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
+      if (value > 1n) throw new Refusal("EINVAL");
+      space.hugePages = value === 1n;
+      return value;
+    });
+  }
+
+  vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
+    this.assertOpen();
+    return answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => {
+      if (op === IOMMU_VFIO_IOAS_GET) {
+        if (this.#compatible === undefined || this.objects.find(this.#compatible.id) !== this.#compatible) {
+          throw new Refusal("ENODEV");
+        }
+        return this.#compatible.id as IoasId;
+      }
+      if (op === IOMMU_VFIO_IOAS_SET) this.#compatible = this.#ioas(ioasId);
+      else if (op === IOMMU_VFIO_IOAS_CLEAR) this.#compatible = undefined;
+      else throw new Refusal("EOPNOTSUPP");
+      return ioasId as IoasId;
     });
   }
 
@@ -151,6 +252,33 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the iommufd is closed");
   }
 
+  /** What mapping memory and mapping a file have in common; what is mapped is looked at where the kernel does. */
+  #map(
+    { ioasId, flags, length, iova }: Pick<IoasMapRequest, "ioasId" | "flags" | "length" | "iova">,
+    look: () => { address: bigint; file: boolean },
+  ): bigint {
+    if (flags & ~MAP_FLAGS) throw new Refusal("EOPNOTSUPP");
+    if (iova >= U64_MAX || length >= U64_MAX) throw new Refusal("EOVERFLOW");
+    checkPermission(flags);
+    return this.#ioas(ioasId).space.map({
+      ...look(),
+      length,
+      writeable: (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
+      iova: flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined,
+    });
+  }
+
+  /** iommufd_option_rlimit_mode(); the model's process has CAP_SYS_RESOURCE. */
+  #rlimitMode(op: number, objectId: number, value: bigint): bigint {
+    if (objectId !== 0) throw new Refusal("EOPNOTSUPP");
+    if (op === IOMMU_OPTION_OP_GET) return this.#chargesProcess ? 1n : 0n;
+    if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
+    if (!this.objects.empty) throw new Refusal("EBUSY");
+    if (value > 1n) throw new Refusal("EINVAL");
+    this.#chargesProcess = value === 1n;
+    return value;
+  }
+
   #makeHwpt(
     parent: unknown,
     iommu: IommuProfile,
@@ -188,6 +316,10 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (!(object instanceof BoundDevice)) throw new Refusal("ENOENT");
     return object;
   }
+}
+
+function checkPermission(flags: number): void {
+  if (!(flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE))) throw new Refusal("EINVAL");
 }
 
 /** struct iommu_hw_info_vtd: flags, reserved, CAP_REG, ECAP_REG, little-endian as on x86. */

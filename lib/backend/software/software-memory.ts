@@ -4,6 +4,7 @@
 
 import { IommufdError } from "../../errors.ts";
 import type { BackendMemory } from "../backend.ts";
+import { noDescriptors } from "./refusal.ts";
 
 /** Memory that the model can map. */
 export class SoftwareMemory implements BackendMemory {
@@ -23,6 +24,10 @@ export class SoftwareMemory implements BackendMemory {
     // Made when it is first looked at, so that a plan for a large guest needs no large machine.
     this.#buffer ??= new ArrayBuffer(Number(this.#length));
     return this.#buffer;
+  }
+
+  fd(): number {
+    throw noDescriptors();
   }
 
   close(): void {

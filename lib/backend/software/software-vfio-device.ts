@@ -14,7 +14,7 @@ import {
 } from "../uapi.ts";
 import { BoundDevice } from "./bound-device.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
-import { answer, Refusal } from "./refusal.ts";
+import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 
 /** A device of the machine: what all its open files share. */
@@ -34,6 +34,10 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
 
   constructor(device: SoftwareDevice) {
     this.#device = device;
+  }
+
+  fd(): number {
+    throw noDescriptors();
   }
 
   bindIommufd(iommufd: IommufdFile): DeviceId {

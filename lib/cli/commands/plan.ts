@@ -100,7 +100,7 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   using device = iommufd.openDevice(bdf ?? onlyDevice(iommufd));
   const info = device.hwInfo();
   const quirks = hostIommuQuirks(info.type, info.data);
-  return { quirks, pageSize: iommufd.pageSize, iommu: formatIommu(device.bdf, decodeHwInfo(info), quirks) };
+  return { quirks, pageSize: iommufd.pageSize, iommu: formatIommu(device.name, decodeHwInfo(info), quirks) };
 }
 
 /** The device to ask where none is named. A model's devices are alike, so there the first will do. */

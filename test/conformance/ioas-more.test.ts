@@ -1,0 +1,236 @@
+/** Address spaces, the rest: files, copies, allowed ranges, options (drivers/iommu/iommufd/ioas.c). */
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { DmaMemory, Ioas, Iommufd } from "../../lib/index.ts";
+import { backendName, FIRST, open, PAGE, U64_MAX } from "./backend.ts";
+
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+let iommufd: Iommufd;
+let ioas: Ioas;
+let memory: DmaMemory;
+
+beforeEach(() => {
+  iommufd = open();
+  ioas = iommufd.allocIoas();
+  memory = iommufd.allocMemory(16n * PAGE);
+});
+
+afterEach(() => iommufd.close());
+
+describe(`what the kernel knows (${backendName})`, () => {
+  it("is told beforehand", () => {
+    for (const ioctl of [
+      "destroy",
+      "ioasAlloc",
+      "ioasMap",
+      "ioasCopy",
+      "option",
+      "hwptAlloc",
+      "getHwInfo",
+    ] as const) {
+      expect(iommufd.supports(ioctl), ioctl).toBe(true);
+    }
+  });
+});
+
+describe(`mapping a file (${backendName})`, () => {
+  it.skipIf(!supports("ioasMapFile"))("is like mapping memory, and holds it as well", async () => {
+    expect(ioas.mapFileSync(memory, { iova: PAGE, start: PAGE, length: 2n * PAGE })).toBe(PAGE);
+    expect(memory.mappings).toBe(1);
+    await expect(ioas.mapFile(memory, { iova: PAGE })).rejects.toMatchObject({
+      code: "EEXIST",
+      syscall: "IOMMU_IOAS_MAP_FILE",
+    });
+    await expect(ioas.mapFile(memory)).resolves.toBe(16n * PAGE);
+    expect(ioas.unmapSync(0n, U64_MAX)).toBe(18n * PAGE);
+    expect(memory.mappings).toBe(0);
+  });
+
+  it.skipIf(!supports("ioasMapFile"))("checks its arguments in the kernel's order", () => {
+    expect(() => ioas.mapFileSync(memory, { length: 0n })).toThrow(code("EINVAL"));
+    expect(() => ioas.mapFileSync(memory, { readable: false, writeable: false })).toThrow(code("EINVAL"));
+    expect(() => ioas.mapFileSync(9999, { length: PAGE })).toThrow(code("EBADF"));
+    expect(() => ioas.mapFileSync(9999, { length: 0n })).toThrow(code("EINVAL"));
+    expect(() => ioas.mapFileSync(9999, { start: U64_MAX, length: 2n * PAGE })).toThrow(code("EOVERFLOW"));
+    expect(() => ioas.mapFileSync(9999)).toThrow("length must be given for a descriptor");
+  });
+
+  it.skipIf(!supports("ioasMapFile"))("may be of a page table too", () => {
+    iommufd.openDevice(FIRST).attachSync(ioas);
+    expect(ioas.mapFileSync(memory, { iova: 0n })).toBe(0n);
+    expect(() => ioas.mapFileSync(memory, { iova: 1n << 20n, start: 8n, length: PAGE })).toThrow(
+      code("EINVAL"),
+    );
+  });
+});
+
+describe(`copying (${backendName})`, () => {
+  let other: Ioas;
+
+  beforeEach(() => {
+    other = iommufd.allocIoas();
+    ioas.mapSync(memory, { iova: PAGE, length: 2n * PAGE });
+    ioas.mapSync(memory, { iova: 3n * PAGE, length: PAGE, offset: 8n * PAGE });
+  });
+
+  it("maps the same memory elsewhere, across mappings that touch", () => {
+    expect(other.copyFromSync(ioas, { sourceIova: 2n * PAGE, length: 2n * PAGE, iova: 64n * PAGE })).toBe(
+      64n * PAGE,
+    );
+    expect(memory.mappings).toBe(3);
+    ioas.close();
+    expect(memory.mappings).toBe(1);
+    // It is two mappings, of which each can be unmapped.
+    expect(other.unmapSync(64n * PAGE, PAGE)).toBe(PAGE);
+    expect(other.unmapSync(65n * PAGE, PAGE)).toBe(PAGE);
+  });
+
+  it("is placed by the kernel where no IOVA is given", async () => {
+    await expect(other.copyFrom(ioas, { sourceIova: PAGE, length: PAGE })).resolves.toBe(PAGE);
+    await expect(other.copyFrom(ioas, { sourceIova: PAGE, length: PAGE })).resolves.toBe(2n * PAGE);
+  });
+
+  it("takes any piece of a mapping, to the byte", () => {
+    expect(other.copyFromSync(ioas, { sourceIova: PAGE + 5n, length: 7n, iova: 3n })).toBe(3n);
+    expect(other.unmapSync(0n, PAGE)).toBe(7n);
+  });
+
+  it("works within one address space", () => {
+    expect(ioas.copyFromSync(ioas, { sourceIova: PAGE, length: PAGE, iova: 0n })).toBe(0n);
+  });
+
+  it("needs all of the range to be mapped: ENOENT", () => {
+    for (const [sourceIova, length] of [
+      [0n, PAGE],
+      [0n, 2n * PAGE],
+      [3n * PAGE, 2n * PAGE],
+      [100n * PAGE, PAGE],
+    ] as const) {
+      expect(() => other.copyFromSync(ioas, { sourceIova, length, iova: 0n })).toThrow(code("ENOENT"));
+    }
+    expect(() => other.copyFromSync(ioas, { sourceIova: PAGE, length: 0n, iova: 0n })).toThrow(
+      code("EINVAL"),
+    );
+    expect(() => other.copyFromSync(ioas, { sourceIova: U64_MAX, length: 1n, iova: 0n })).toThrow(
+      code("EOVERFLOW"),
+    );
+    expect(memory.mappings).toBe(2);
+  });
+
+  it("cannot overlap: EEXIST", () => {
+    expect(() => ioas.copyFromSync(ioas, { sourceIova: PAGE, length: PAGE, iova: PAGE })).toThrow(
+      code("EEXIST"),
+    );
+  });
+
+  it("gives no permission that the mapping had not: EPERM", () => {
+    ioas.mapSync(memory, { iova: 16n * PAGE, length: PAGE, writeable: false });
+    const copy = { sourceIova: 16n * PAGE, length: PAGE, iova: 0n };
+    expect(() => other.copyFromSync(ioas, copy)).toThrow(code("EPERM"));
+    expect(other.copyFromSync(ioas, { ...copy, writeable: false })).toBe(0n);
+  });
+});
+
+describe(`allowed ranges (${backendName})`, () => {
+  it("are where the kernel places mappings", () => {
+    ioas.allowIovas([{ start: 0x10_0000n, last: 0x10_1fffn }]);
+    expect(ioas.mapSync(memory, { length: PAGE })).toBe(0x10_0000n);
+    expect(ioas.mapSync(memory, { length: PAGE })).toBe(0x10_1000n);
+    expect(() => ioas.mapSync(memory, { length: PAGE })).toThrow(code("ENOSPC"));
+    // A given IOVA may be anywhere.
+    expect(ioas.mapSync(memory, { iova: 0n, length: PAGE })).toBe(0n);
+    ioas.allowIovas([]);
+    expect(ioas.mapSync(memory, { length: PAGE })).toBe(PAGE);
+  });
+
+  it("cannot be taken away by a device: EADDRINUSE", () => {
+    ioas.allowIovas([{ start: 0xfee0_0000n, last: 0xfee0_0fffn }]);
+    const device = iommufd.openDevice(FIRST);
+    expect(() => device.attachSync(ioas)).toThrow(code("EADDRINUSE"));
+    ioas.allowIovas([{ start: 0n, last: 1n << 40n }]);
+    expect(() => device.attachSync(ioas)).toThrow(code("EADDRINUSE"));
+    ioas.allowIovas([{ start: 0n, last: 0xffff_ffn }]);
+    device.attachSync(ioas);
+    expect(() => ioas.allowIovas([{ start: 0n, last: 1n << 40n }])).toThrow(code("EADDRINUSE"));
+  });
+
+  it("must be ranges that do not overlap: EINVAL", () => {
+    expect(() => ioas.allowIovas([{ start: 5n, last: 5n }])).toThrow(code("EINVAL"));
+    expect(() => ioas.allowIovas([{ start: 5n, last: 4n }])).toThrow(code("EINVAL"));
+    expect(() =>
+      ioas.allowIovas([
+        { start: 0n, last: 9n },
+        { start: 9n, last: 12n },
+      ]),
+    ).toThrow(code("EINVAL"));
+  });
+});
+
+describe(`options (${backendName})`, () => {
+  it("huge pages can be turned off while no page table has mappings: EINVAL", () => {
+    expect(ioas.hugePages).toBe(true);
+    ioas.hugePages = false;
+    expect(ioas.hugePages).toBe(false);
+    expect(ioas.iovaRanges().alignment).toBe(PAGE);
+    ioas.hugePages = true;
+    expect(ioas.iovaRanges().alignment).toBe(1n);
+    iommufd.openDevice(FIRST).attachSync(ioas);
+    ioas.hugePages = false;
+    ioas.hugePages = true;
+    ioas.mapSync(memory, { iova: 0n });
+    expect(() => {
+      ioas.hugePages = false;
+    }).toThrow(code("EINVAL"));
+  });
+
+  it("huge pages cannot be turned off under a mapping that is not of whole pages: EADDRINUSE", () => {
+    ioas.mapSync(memory, { iova: 1n, length: 1n });
+    expect(() => {
+      ioas.hugePages = false;
+    }).toThrow(code("EADDRINUSE"));
+    expect(ioas.hugePages).toBe(true);
+  });
+
+  it("who is charged can be chosen before there are objects: EBUSY", () => {
+    using fresh = open();
+    expect(fresh.rlimitMode).toBe("user");
+    fresh.rlimitMode = "process";
+    expect(fresh.rlimitMode).toBe("process");
+    fresh.allocIoas();
+    expect(() => {
+      fresh.rlimitMode = "user";
+    }).toThrow(code("EBUSY"));
+  });
+});
+
+describe(`the VFIO compatibility interface (${backendName})`, () => {
+  it("uses an address space, until it is another or gone", () => {
+    expect(iommufd.vfioIoas).toBeUndefined();
+    iommufd.setVfioIoas(ioas);
+    expect(iommufd.vfioIoas).toBe(ioas.id);
+    iommufd.setVfioIoas(undefined);
+    expect(iommufd.vfioIoas).toBeUndefined();
+    iommufd.setVfioIoas(ioas);
+    ioas.close();
+    expect(iommufd.vfioIoas).toBeUndefined();
+  });
+});
+
+describe(`another process (${backendName})`, () => {
+  it.skipIf(!supports("ioasChangeProcess"))(
+    "can be charged for files, but not for memory by address: EINVAL",
+    () => {
+      ioas.mapFileSync(memory, { iova: 0n });
+      iommufd.changeProcess();
+      ioas.mapSync(memory, { iova: 1n << 20n });
+      expect(() => iommufd.changeProcess()).toThrow(code("EINVAL"));
+    },
+  );
+});
+
+/** What an older kernel lacks is skipped there. */
+function supports(ioctl: Parameters<Iommufd["supports"]>[0]): boolean {
+  using probe = open();
+  return probe.supports(ioctl);
+}
