@@ -23,6 +23,12 @@ export type {
   IovaRange,
   IovaRanges,
   VfioDeviceInfo,
+  VfioRegionInfo,
+} from "./backend/uapi.ts";
+export {
+  VFIO_PCI_BAR0_REGION_INDEX,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_ROM_REGION_INDEX,
 } from "./backend/uapi.ts";
 export { ApplyError } from "./container/apply-error.ts";
 export {
@@ -68,6 +74,7 @@ export {
   type MapOptions,
 } from "./iommufd/ioas.ts";
 export { Iommufd, type RlimitMode } from "./iommufd/iommufd.ts";
+export { MappedRegion, Region } from "./iommufd/region.ts";
 export { readMemoryMap } from "./memory-map/memory-map.ts";
 export {
   type AddressSpace,

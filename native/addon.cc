@@ -1,12 +1,12 @@
-// The native module: three classes, one method per ioctl. lib/backend/kernel/addon.ts declares the same
-// surface.
+// The native module: a class per kind of file, one method per ioctl. lib/backend/kernel/addon.ts declares the
+// same surface.
 
 #include "addon.h"
 
 #include <unistd.h>
 
-#include "dma_memory.h"
 #include "iommufd_file.h"
+#include "pages.h"
 #include "vfio_device_file.h"
 
 namespace {
@@ -15,6 +15,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* addon = new Addon;
   env.SetInstanceData(addon);  // deleted with the environment
   addon->dma_memory = Napi::Persistent(DmaMemory::Define(env));
+  addon->mapped_region = Napi::Persistent(MappedRegion::Define(env));
   addon->iommufd_file = Napi::Persistent(IommufdFile::Define(env));
   addon->vfio_device_file = Napi::Persistent(VfioDeviceFile::Define(env));
 

@@ -7,6 +7,7 @@
 struct Addon {
   Napi::FunctionReference dma_memory;
   Napi::FunctionReference iommufd_file;
+  Napi::FunctionReference mapped_region;
   Napi::FunctionReference vfio_device_file;
 
   static Addon& Of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }

@@ -63,6 +63,13 @@ int Fd(Napi::Value value, const char* name) {
   return static_cast<int>(number);
 }
 
+Napi::Uint8Array Bytes(Napi::Value value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    ThrowInvalidType(value, name, "a Uint8Array");
+  }
+  return value.As<Napi::Uint8Array>();
+}
+
 std::string Path(Napi::Value value, const char* name) {
   if (!value.IsString()) ThrowInvalidType(value, name, "a path");
   std::string path = value.As<Napi::String>().Utf8Value();

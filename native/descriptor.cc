@@ -33,3 +33,19 @@ int Descriptor::Ioctl(unsigned long request, void* argument) const {
   } while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : result;
 }
+
+int Descriptor::Read(void* bytes, size_t count, off_t position) const {
+  ssize_t result;
+  do {
+    result = pread(fd_, bytes, count, position);
+  } while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : static_cast<int>(result);
+}
+
+int Descriptor::Write(const void* bytes, size_t count, off_t position) const {
+  ssize_t result;
+  do {
+    result = pwrite(fd_, bytes, count, position);
+  } while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : static_cast<int>(result);
+}

@@ -7,6 +7,9 @@
 
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -28,6 +31,11 @@ class Descriptor {
   // Issues an ioctl, again for as long as a signal interrupts it. Returns 0 or more on success, -errno on
   // failure.
   int Ioctl(unsigned long request, void* argument) const;
+
+  // Reads or writes at a position, all or less; again for as long as a signal interrupts it. Returns the
+  // number of bytes, or -errno.
+  int Read(void* bytes, size_t count, off_t position) const;
+  int Write(const void* bytes, size_t count, off_t position) const;
 
  private:
   const int fd_;

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "arguments.h"
-#include "dma_memory.h"
 #include "iommufd_file.h"
 #include "operation.h"
+#include "pages.h"
 #include "uapi/iommufd.h"
 
 namespace {

@@ -1,5 +1,9 @@
 #include "vfio_device_file.h"
 
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
 #include "addon.h"
 #include "arguments.h"
 #include "iommufd_file.h"
@@ -59,6 +63,26 @@ struct GetInfoOperation {
   }
 };
 
+struct ResetOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+
+  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_RESET, nullptr); }
+  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
+};
+
+struct FeatureOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  std::vector<uint8_t> bytes;  // struct vfio_device_feature and its data
+
+  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_FEATURE, bytes.data()); }
+  Napi::Value Result(Napi::Env env) const {
+    constexpr size_t kHeader = sizeof(uapi::vfio_device_feature);
+    auto data = Napi::Uint8Array::New(env, bytes.size() - kHeader);
+    std::copy(bytes.begin() + kHeader, bytes.end(), data.Data());
+    return data;
+  }
+};
+
 }  // namespace
 
 Napi::Function VfioDeviceFile::Define(Napi::Env env) {
@@ -71,6 +95,12 @@ Napi::Function VfioDeviceFile::Define(Napi::Env env) {
                          InstanceMethod<&VfioDeviceFile::AttachIommufdPtSync>("attachIommufdPtSync"),
                          InstanceMethod<&VfioDeviceFile::DetachIommufdPt>("detachIommufdPt"),
                          InstanceMethod<&VfioDeviceFile::GetInfo>("getInfo"),
+                         InstanceMethod<&VfioDeviceFile::Reset>("reset"),
+                         InstanceMethod<&VfioDeviceFile::Feature>("feature"),
+                         InstanceMethod<&VfioDeviceFile::GetRegionInfo>("getRegionInfo"),
+                         InstanceMethod<&VfioDeviceFile::MapRegion>("mapRegion"),
+                         InstanceMethod<&VfioDeviceFile::Read>("read"),
+                         InstanceMethod<&VfioDeviceFile::Write>("write"),
                      });
 }
 
@@ -137,4 +167,23 @@ Napi::Value VfioDeviceFile::GetInfo(const Napi::CallbackInfo& info) {
   uapi::vfio_device_info command = {};
   command.argsz = sizeof(command);
   return RunSync(info.Env(), GetInfoOperation{Use(), command});
+}
+
+// reset(): undefined, or -errno.
+Napi::Value VfioDeviceFile::Reset(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), ResetOperation{Use()});
+}
+
+// feature(flags: number, data: Uint8Array): the data after the call, or -errno.
+Napi::Value VfioDeviceFile::Feature(const Napi::CallbackInfo& info) {
+  constexpr size_t kMaxData = 65536;
+  uapi::vfio_device_feature header = {};
+  header.flags = arguments::Uint32(info[0], "flags");
+  const auto data = arguments::Bytes(info[1], "data");
+  if (data.ElementLength() > kMaxData) arguments::ThrowOutOfRange(info[1], "data", "at most 65536 bytes");
+  header.argsz = static_cast<uint32_t>(sizeof(header) + data.ElementLength());
+  std::vector<uint8_t> bytes(header.argsz);
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  std::copy_n(data.Data(), data.ElementLength(), bytes.begin() + sizeof(header));
+  return RunSync(info.Env(), FeatureOperation{Use(), std::move(bytes)});
 }

@@ -1,4 +1,5 @@
-// An open VFIO device (/dev/vfio/devices/vfioN), one method per ioctl.
+// An open VFIO device (/dev/vfio/devices/vfioN), one method per ioctl. The methods are in one file per
+// family: vfio_device_region.cc (regions) and vfio_device_file.cc (the rest).
 
 #pragma once
 
@@ -31,6 +32,13 @@ class VfioDeviceFile : public Napi::ObjectWrap<VfioDeviceFile> {
   Napi::Value AttachIommufdPtSync(const Napi::CallbackInfo& info);
   Napi::Value DetachIommufdPt(const Napi::CallbackInfo& info);
   Napi::Value GetInfo(const Napi::CallbackInfo& info);
+  Napi::Value Reset(const Napi::CallbackInfo& info);
+  Napi::Value Feature(const Napi::CallbackInfo& info);
+
+  Napi::Value GetRegionInfo(const Napi::CallbackInfo& info);
+  Napi::Value MapRegion(const Napi::CallbackInfo& info);
+  Napi::Value Read(const Napi::CallbackInfo& info);
+  Napi::Value Write(const Napi::CallbackInfo& info);
 
   std::shared_ptr<const Descriptor> descriptor_;
 };

@@ -17,6 +17,7 @@ import type {
   ObjectId,
   PageTableId,
   VfioDeviceInfo,
+  VfioRegionInfo,
 } from "./uapi.ts";
 
 /** Which of the two a backend is. */
@@ -64,6 +65,14 @@ export interface BackendMemory {
   /** The memory as a file descriptor (memfd). */
   fd(): number;
   /** Detaches the ArrayBuffer and lets go of the memory. Closing twice is harmless. */
+  close(): void;
+}
+
+/** A mapped region of a device. */
+export interface BackendRegion {
+  /** The region; the same ArrayBuffer each time. */
+  buffer(): ArrayBuffer;
+  /** Detaches the ArrayBuffer and unmaps it. Closing twice is harmless. */
   close(): void;
 }
 
@@ -196,6 +205,18 @@ export interface VfioDeviceFile {
   detachIommufdPt(): void;
   /** VFIO_DEVICE_GET_INFO */
   getInfo(): VfioDeviceInfo;
+  /** VFIO_DEVICE_GET_REGION_INFO */
+  getRegionInfo(index: number): VfioRegionInfo;
+  /** VFIO_DEVICE_RESET */
+  reset(): void;
+  /** VFIO_DEVICE_FEATURE; returns the data after the call. */
+  feature(flags: number, data: Uint8Array): Uint8Array;
+  /** pread(2); returns how many bytes were read. */
+  read(position: bigint, target: Uint8Array): number;
+  /** pwrite(2); returns how many bytes were written. */
+  write(position: bigint, source: Uint8Array): number;
+  /** mmap(2) */
+  mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion;
   /** Closes the descriptor, which unbinds the device. Closing twice is harmless. */
   close(): void;
 }

@@ -49,10 +49,13 @@ const VFIO_IOCTLS = {
   attachIommufdPtSync: "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
   detachIommufdPt: "VFIO_DEVICE_DETACH_IOMMUFD_PT",
   getInfo: "VFIO_DEVICE_GET_INFO",
+  getRegionInfo: "VFIO_DEVICE_GET_REGION_INFO",
+  reset: "VFIO_DEVICE_RESET",
+  feature: "VFIO_DEVICE_FEATURE",
 } as const satisfies IoctlNames<VfioDeviceFile>;
 
 /** What is no ioctl, and passed through. */
-const UNTRACED = ["close", "fd", "supports"] as const;
+const UNTRACED = ["close", "fd", "supports", "read", "write", "mapRegion"] as const;
 
 /** Every other method is an ioctl, so a new one cannot be left untraced. */
 type IoctlNames<File> = Record<Exclude<keyof File, (typeof UNTRACED)[number]>, string>;

@@ -126,6 +126,45 @@ export interface VfioDeviceInfo {
   numIrqs: number;
 }
 
+/** struct vfio_region_info, flags: can be read. */
+export const VFIO_REGION_INFO_FLAG_READ = 1 << 0;
+/** struct vfio_region_info, flags: can be written. */
+export const VFIO_REGION_INFO_FLAG_WRITE = 1 << 1;
+/** struct vfio_region_info, flags: can be mapped. */
+export const VFIO_REGION_INFO_FLAG_MMAP = 1 << 2;
+
+/** Regions of a PCI device: its six BARs are 0 to 5. */
+export const VFIO_PCI_BAR0_REGION_INDEX = 0;
+/** Regions of a PCI device: its expansion ROM. */
+export const VFIO_PCI_ROM_REGION_INDEX = 6;
+/** Regions of a PCI device: its configuration space. */
+export const VFIO_PCI_CONFIG_REGION_INDEX = 7;
+
+/** struct vfio_device_feature, flags: read a feature. */
+export const VFIO_DEVICE_FEATURE_GET = 1 << 16;
+/** struct vfio_device_feature, flags: set a feature. */
+export const VFIO_DEVICE_FEATURE_SET = 1 << 17;
+/** struct vfio_device_feature, flags: ask whether a feature can be read or set. */
+export const VFIO_DEVICE_FEATURE_PROBE = 1 << 18;
+
+/** What VFIO_DEVICE_GET_REGION_INFO answers (struct vfio_region_info, with its capabilities). */
+export interface VfioRegionInfo {
+  /** VFIO_REGION_INFO_FLAG_*. */
+  flags: number;
+  /** In bytes; 0 where there is nothing. */
+  size: bigint;
+  /** Where it is in the device's file, in bytes. */
+  offset: bigint;
+  /** The parts that may be mapped, where not all may be (VFIO_REGION_INFO_CAP_SPARSE_MMAP). */
+  sparseAreas?: { offset: bigint; size: bigint }[];
+  /** What kind of device-specific region it is (VFIO_REGION_INFO_CAP_TYPE). */
+  type?: number;
+  /** VFIO_REGION_INFO_CAP_TYPE */
+  subtype?: number;
+  /** Whether the MSI-X table may be mapped too (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE). */
+  msixMappable?: boolean;
+}
+
 /** Names of the bits of {@link HwInfo.capabilities}, without the prefix IOMMU_HW_CAP_. */
 export const HW_CAPABILITY_BITS = {
   DIRTY_TRACKING: 0,

@@ -2,10 +2,23 @@
  * Devices.
  */
 
+import { checkU32 } from "../arguments.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
-import type { DeviceId, HwInfo, HwptId, VfioDeviceInfo } from "../backend/uapi.ts";
+import {
+  type DeviceId,
+  type HwInfo,
+  type HwptId,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_PROBE,
+  VFIO_DEVICE_FEATURE_SET,
+  type VfioDeviceInfo,
+} from "../backend/uapi.ts";
+import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { PageTable } from "./page-table.ts";
+import { Region } from "./region.ts";
 import { Resource } from "./resource.ts";
+
+const ACCESS = { get: VFIO_DEVICE_FEATURE_GET, set: VFIO_DEVICE_FEATURE_SET } as const;
 
 /** Room for the vendor's hardware information, in bytes; the largest structure so far has 40. */
 const HW_INFO_CAPACITY = 256;
@@ -67,6 +80,57 @@ export class Device extends Resource {
   }
 
   /**
+   * A region of the device (VFIO_DEVICE_GET_REGION_INFO).
+   *
+   * @param index VFIO_PCI_BAR0_REGION_INDEX to 5 for its BARs, VFIO_PCI_ROM_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX
+   * @throws SystemError EINVAL: there is none
+   */
+  region(index: number): Region {
+    this.assertOpen();
+    return new Region(this.#file, this, checkU32(index, "index"));
+  }
+
+  /**
+   * Resets the device (VFIO_DEVICE_RESET).
+   *
+   * @throws SystemError EINVAL: it cannot be reset
+   */
+  reset(): void {
+    this.assertOpen();
+    this.#file.reset();
+  }
+
+  /**
+   * Whether a feature can be read, or set (VFIO_DEVICE_FEATURE with PROBE).
+   *
+   * @param feature VFIO_DEVICE_FEATURE_*, 16 bits
+   */
+  hasFeature(feature: number, access: "get" | "set"): boolean {
+    try {
+      this.#feature(feature, VFIO_DEVICE_FEATURE_PROBE | ACCESS[access], new Uint8Array(0));
+      return true;
+    } catch (error) {
+      if (isSystemError(error, "ENOTTY", "EINVAL")) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Reads a feature.
+   *
+   * @param data what the feature's structure has to hold before the call; its length is that of the structure
+   * @throws SystemError ENOTTY: there is no such feature; EINVAL: it cannot be read, or not with that length
+   */
+  getFeature(feature: number, data: Uint8Array): Uint8Array {
+    return this.#feature(feature, VFIO_DEVICE_FEATURE_GET, data);
+  }
+
+  /** Sets a feature. Throws as {@link getFeature} does. */
+  setFeature(feature: number, data: Uint8Array): void {
+    this.#feature(feature, VFIO_DEVICE_FEATURE_SET, data);
+  }
+
+  /**
    * Attaches the device: from now on its DMA goes through that page table (VFIO_DEVICE_ATTACH_IOMMUFD_PT). To an
    * {@link Ioas}, the kernel finds or makes a HWPT for it. What it was attached to before is replaced.
    *
@@ -92,6 +156,14 @@ export class Device extends Resource {
     this.assertOpen();
     this.#file.detachIommufdPt();
     this.#forgetAttachment();
+  }
+
+  #feature(feature: number, flags: number, data: Uint8Array): Uint8Array {
+    this.assertOpen();
+    if (checkU32(feature, "feature") > 0xffff)
+      throw outOfRange("feature", "an integer from 0 to 65535", feature);
+    if (!(data instanceof Uint8Array)) throw invalidType("data", "a Uint8Array", data);
+    return this.#file.feature(feature | flags, data);
   }
 
   /** The kernel detaches and unbinds a device when its descriptor is closed. */

@@ -25,6 +25,57 @@ struct vfio_device_info {
 static_assert(sizeof(vfio_device_info) == 24);
 static_assert(offsetof(vfio_device_info, cap_offset) == 16);
 
+constexpr uint32_t VFIO_REGION_INFO_FLAG_CAPS = 1u << 3;
+
+struct vfio_region_info {
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t index;
+  uint32_t cap_offset;
+  uint64_t size;
+  uint64_t offset;
+};
+static_assert(sizeof(vfio_region_info) == 32);
+static_assert(offsetof(vfio_region_info, size) == 16);
+
+// Capabilities follow the structure, each with the offset of the next from its start; 0 ends the list.
+struct vfio_info_cap_header {
+  uint16_t id;
+  uint16_t version;
+  uint32_t next;
+};
+static_assert(sizeof(vfio_info_cap_header) == 8);
+
+constexpr uint16_t VFIO_REGION_INFO_CAP_SPARSE_MMAP = 1;
+constexpr uint16_t VFIO_REGION_INFO_CAP_TYPE = 2;
+constexpr uint16_t VFIO_REGION_INFO_CAP_MSIX_MAPPABLE = 3;
+
+struct vfio_region_sparse_mmap_area {
+  uint64_t offset;
+  uint64_t size;
+};
+static_assert(sizeof(vfio_region_sparse_mmap_area) == 16);
+
+struct vfio_region_info_cap_sparse_mmap {
+  vfio_info_cap_header header;
+  uint32_t nr_areas;
+  uint32_t reserved;
+};
+static_assert(sizeof(vfio_region_info_cap_sparse_mmap) == 16);
+
+struct vfio_region_info_cap_type {
+  vfio_info_cap_header header;
+  uint32_t type;
+  uint32_t subtype;
+};
+static_assert(sizeof(vfio_region_info_cap_type) == 16);
+
+struct vfio_device_feature {
+  uint32_t argsz;
+  uint32_t flags;
+};
+static_assert(sizeof(vfio_device_feature) == 8);
+
 // The kernel has since appended a token pointer, used only with a flag that is not set here; argsz tells it.
 struct vfio_device_bind_iommufd {
   uint32_t argsz;
@@ -50,6 +101,9 @@ struct vfio_device_detach_iommufd_pt {
 static_assert(sizeof(vfio_device_detach_iommufd_pt) == 8);
 
 constexpr unsigned long VFIO_DEVICE_GET_INFO = _IO(kVfioType, 100 + 7);
+constexpr unsigned long VFIO_DEVICE_GET_REGION_INFO = _IO(kVfioType, 100 + 8);
+constexpr unsigned long VFIO_DEVICE_RESET = _IO(kVfioType, 100 + 11);
+constexpr unsigned long VFIO_DEVICE_FEATURE = _IO(kVfioType, 100 + 17);
 constexpr unsigned long VFIO_DEVICE_BIND_IOMMUFD = _IO(kVfioType, 100 + 18);
 constexpr unsigned long VFIO_DEVICE_ATTACH_IOMMUFD_PT = _IO(kVfioType, 100 + 19);
 constexpr unsigned long VFIO_DEVICE_DETACH_IOMMUFD_PT = _IO(kVfioType, 100 + 20);

@@ -5,12 +5,18 @@
 
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { loadAddon, type NativeIommufdFile, type NativeMemory } from "../../lib/backend/kernel/addon.ts";
+import {
+  loadAddon,
+  type NativeIommufdFile,
+  type NativeMemory,
+  type NativeVfioDeviceFile,
+} from "../../lib/backend/kernel/addon.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
 
 const ENOENT = -2;
 const EBADF = -9;
 const ENOMEM = -12;
+const ENODEV = -19;
 const ENOTTY = -25;
 
 describe.runIf(process.platform === "linux")("the addon", () => {
@@ -52,8 +58,43 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       await device.attachIommufdPt(1),
       device.detachIommufdPt(),
       device.getInfo(),
-    ]).toEqual(Array(23).fill(ENOTTY));
+      device.getRegionInfo(0),
+      device.reset(),
+      device.feature(1 << 18, new Uint8Array(4)),
+    ]).toEqual(Array(26).fill(ENOTTY));
     expect(iommufd.knows(0x85)).toBe(false);
+  });
+
+  it("reads, writes and maps at positions, as far as the file can", () => {
+    const device = addon.openVfioDevice("/dev/zero") as NativeVfioDeviceFile;
+    const target = new Uint8Array([1, 2, 3]);
+    expect(device.read(1n << 40n, target)).toBe(3);
+    expect([...target]).toEqual([0, 0, 0]);
+    expect(device.write(0n, target.subarray(1))).toBe(2);
+    const region = device.mapRegion(0n, 8192n, true);
+    if (typeof region === "number") throw new Error(`mmap: ${region}`);
+    const buffer = region.buffer();
+    new Uint8Array(buffer)[8191] = 1;
+    device.close();
+    expect(region.buffer()).toBe(buffer);
+    region.close();
+    region.close();
+    expect(buffer.byteLength).toBe(0);
+    expect(() => region.buffer()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+    const none = addon.openVfioDevice("/dev/null") as NativeVfioDeviceFile;
+    expect(none.mapRegion(0n, 4096n, false)).toBe(ENODEV);
+    for (const refused of [
+      () => none.read(1n << 63n, target),
+      () => none.read(0n, new Uint16Array(1) as never),
+      () => none.read(0n, new ArrayBuffer(1) as never),
+      () => none.write(-1n, target),
+      () => none.mapRegion(0n, 4096n, 1 as never),
+      () => none.feature(0, new Uint8Array(65537)),
+    ]) {
+      expect(refused).toThrow(
+        expect.objectContaining({ code: expect.stringMatching(/^ERR_(OUT_OF|INVALID_ARG)/) }),
+      );
+    }
   });
 
   it("becomes system errors in the kernel backend", async () => {

@@ -109,6 +109,21 @@ describe("descriptors", () => {
   });
 });
 
+describe("regions of a modelled device", () => {
+  it("are there, and empty", () => {
+    const device = iommufd.openDevice("6a:01.0");
+    expect(device.region(8).info).toEqual({ flags: 0, size: 0n, offset: 8n << 40n });
+    expect(() => device.region(9)).toThrow(expect.objectContaining({ code: "EINVAL" }));
+    expect(() => device.region(0).readUint32(0n)).toThrow(
+      expect.objectContaining({ code: "ERR_OUT_OF_RANGE" }),
+    );
+    expect(device.hasFeature(1, "get")).toBe(false);
+    device.reset();
+    using qemu = Iommufd.open({ profile: "qemu-vtd" });
+    expect(() => qemu.openDevice("00:01.0").reset()).toThrow(expect.objectContaining({ code: "EINVAL" }));
+  });
+});
+
 describe("memory", () => {
   let ioas: Ioas;
   let memory: DmaMemory;

@@ -4,15 +4,30 @@
 
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import type { DeviceId, HwInfo, HwptId, HwptVtdS1, IoasId, IovaRanges, VfioDeviceInfo } from "../uapi.ts";
+import type {
+  DeviceId,
+  HwInfo,
+  HwptId,
+  HwptVtdS1,
+  IoasId,
+  IovaRanges,
+  VfioDeviceInfo,
+  VfioRegionInfo,
+} from "../uapi.ts";
 
 /** A refused call yields a negative Linux error number in place of its result. */
 export type Errno = number;
 
-/** native/dma_memory.h */
+/** native/pages.h */
 export interface NativeMemory {
   buffer(): ArrayBuffer;
   fd(): number;
+  close(): void;
+}
+
+/** native/pages.h */
+export interface NativeRegion {
+  buffer(): ArrayBuffer;
   close(): void;
 }
 
@@ -85,6 +100,12 @@ export interface NativeVfioDeviceFile {
   attachIommufdPtSync(ptId: number): HwptId | Errno;
   detachIommufdPt(): undefined | Errno;
   getInfo(): VfioDeviceInfo | Errno;
+  getRegionInfo(index: number): VfioRegionInfo | Errno;
+  reset(): undefined | Errno;
+  feature(flags: number, data: Uint8Array): Uint8Array | Errno;
+  read(position: bigint, target: Uint8Array): number | Errno;
+  write(position: bigint, source: Uint8Array): number | Errno;
+  mapRegion(position: bigint, length: bigint, writeable: boolean): NativeRegion | Errno;
 }
 
 /** native/addon.cc */

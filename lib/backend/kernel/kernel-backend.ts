@@ -6,6 +6,7 @@ import { invalidType, systemError } from "../../errors.ts";
 import type {
   Backend,
   BackendMemory,
+  BackendRegion,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
@@ -26,6 +27,7 @@ import type {
   ObjectId,
   PageTableId,
   VfioDeviceInfo,
+  VfioRegionInfo,
 } from "../uapi.ts";
 import {
   type Addon,
@@ -240,6 +242,30 @@ class KernelVfioDeviceFile implements VfioDeviceFile {
 
   getInfo(): VfioDeviceInfo {
     return check(this.#native.getInfo(), "VFIO_DEVICE_GET_INFO");
+  }
+
+  getRegionInfo(index: number): VfioRegionInfo {
+    return check(this.#native.getRegionInfo(index), "VFIO_DEVICE_GET_REGION_INFO", { index });
+  }
+
+  reset(): void {
+    check(this.#native.reset(), "VFIO_DEVICE_RESET");
+  }
+
+  feature(flags: number, data: Uint8Array): Uint8Array {
+    return check(this.#native.feature(flags, data), "VFIO_DEVICE_FEATURE", { flags });
+  }
+
+  read(position: bigint, target: Uint8Array): number {
+    return check(this.#native.read(position, target), "pread", { position, length: target.length });
+  }
+
+  write(position: bigint, source: Uint8Array): number {
+    return check(this.#native.write(position, source), "pwrite", { position, length: source.length });
+  }
+
+  mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion {
+    return check(this.#native.mapRegion(position, length, writeable), "mmap", { position, length });
   }
 
   close(): void {

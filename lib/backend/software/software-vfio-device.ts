@@ -3,7 +3,7 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
-import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { BackendRegion, IommufdFile, VfioDeviceFile } from "../backend.ts";
 import {
   type DeviceId,
   type HwptId,
@@ -11,11 +11,15 @@ import {
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
   type VfioDeviceInfo,
+  type VfioRegionInfo,
 } from "../uapi.ts";
 import { BoundDevice } from "./bound-device.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
+
+/** Where vfio-pci puts region N in a device's file: at N << 40 (include/linux/vfio_pci_core.h). */
+const VFIO_PCI_OFFSET_SHIFT = 40n;
 
 /** A device of the machine: what all its open files share. */
 export interface SoftwareDevice {
@@ -75,6 +79,44 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
       const { reset, numRegions, numIrqs } = this.#use().profile;
       return { flags: VFIO_DEVICE_FLAGS_PCI | (reset ? VFIO_DEVICE_FLAGS_RESET : 0), numRegions, numIrqs };
     });
+  }
+
+  /** Modelled devices have no regions: each is there, and empty. */
+  getRegionInfo(index: number): VfioRegionInfo {
+    return answer("VFIO_DEVICE_GET_REGION_INFO", { index }, () => {
+      if (index >= this.#use().profile.numRegions) throw new Refusal("EINVAL");
+      return { flags: 0, size: 0n, offset: BigInt(index) << VFIO_PCI_OFFSET_SHIFT };
+    });
+  }
+
+  reset(): void {
+    answer("VFIO_DEVICE_RESET", {}, () => {
+      if (!this.#use().profile.reset) throw new Refusal("EINVAL");
+    });
+  }
+
+  feature(flags: number): Uint8Array {
+    return answer("VFIO_DEVICE_FEATURE", { flags }, () => {
+      this.#use();
+      throw new Refusal("ENOTTY");
+    });
+  }
+
+  read(position: bigint, target: Uint8Array): number {
+    return answer("pread", { position, length: target.length }, () => this.#refuseAccess());
+  }
+
+  write(position: bigint, source: Uint8Array): number {
+    return answer("pwrite", { position, length: source.length }, () => this.#refuseAccess());
+  }
+
+  mapRegion(position: bigint, length: bigint): BackendRegion {
+    return answer("mmap", { position, length }, () => this.#refuseAccess());
+  }
+
+  #refuseAccess(): never {
+    this.#use();
+    throw new Refusal("EINVAL");
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-#include "dma_memory.h"
+#include "pages.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,9 +24,14 @@ int Pages::Allocate(size_t length, std::shared_ptr<Pages>* out) {
   if (fd < 0) return -errno;
   auto memfd = std::make_shared<const Descriptor>(fd);
   if (ftruncate(fd, static_cast<off_t>(length)) < 0) return -errno;
-  void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  return Map(std::move(memfd), PROT_READ | PROT_WRITE, 0, length, out);
+}
+
+int Pages::Map(std::shared_ptr<const Descriptor> file, int protection, off_t offset, size_t length,
+               std::shared_ptr<Pages>* out) {
+  void* address = mmap(nullptr, length, protection, MAP_SHARED, file->fd(), offset);
   if (address == MAP_FAILED) return -errno;
-  *out = std::make_shared<Pages>(std::move(memfd), address, length);
+  *out = std::make_shared<Pages>(std::move(file), address, length);
   return 0;
 }
 
@@ -68,26 +73,9 @@ DmaMemory::DmaMemory(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DmaMemor
   info.This().As<Napi::Object>().TypeTag(&kDmaMemoryTag);
 }
 
-Napi::ArrayBuffer DmaMemory::CurrentBuffer() const {
-  return buffer_.IsEmpty() ? Napi::ArrayBuffer() : buffer_.Value();
-}
-
 Napi::Value DmaMemory::Buffer(const Napi::CallbackInfo& info) {
   if (!pages_) arguments::ThrowClosed(info.Env(), "DmaMemory");
-  const Napi::ArrayBuffer current = CurrentBuffer();
-  if (!current.IsEmpty()) return current;
-  if (pages_->length() > kMaxBufferLength) {
-    arguments::ThrowOutOfRange(Napi::BigInt::New(info.Env(), uint64_t{pages_->length()}), "length",
-                               "at most 4 GiB to be seen as an ArrayBuffer");
-  }
-  // The ArrayBuffer owns a share of the pages, so they stay for as long as JavaScript can read it.
-  auto share = std::make_unique<std::shared_ptr<Pages>>(pages_);
-  const auto buffer = Napi::ArrayBuffer::New(
-      info.Env(), pages_->address(), pages_->length(),
-      [](Napi::Env, void*, std::shared_ptr<Pages>* owner) { delete owner; }, share.get());
-  share.release();
-  buffer_ = Napi::Reference<Napi::ArrayBuffer>::New(buffer, 0);
-  return buffer;
+  return buffer_.Get(info.Env(), pages_);
 }
 
 // fd(): number. The memory as a file; it stays the DmaMemory's to close.
@@ -97,8 +85,61 @@ Napi::Value DmaMemory::Fd(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DmaMemory::Close(const Napi::CallbackInfo& info) {
-  // Detached, the ArrayBuffer reads as empty from now on, and its share of the pages is given up.
-  if (Napi::ArrayBuffer current = CurrentBuffer(); !current.IsEmpty()) current.Detach();
+  buffer_.Detach();
   pages_.reset();
   return info.Env().Undefined();
+}
+
+Napi::Function MappedRegion::Define(Napi::Env env) {
+  return DefineClass(env, "MappedRegion",
+                     {
+                         InstanceMethod<&MappedRegion::Buffer>("buffer"),
+                         InstanceMethod<&MappedRegion::Close>("close"),
+                     });
+}
+
+MappedRegion::MappedRegion(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedRegion>(info) {
+  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by mapRegion()");
+  pages_ = *info[0].As<Napi::External<std::shared_ptr<Pages>>>().Data();
+}
+
+Napi::Value MappedRegion::Buffer(const Napi::CallbackInfo& info) {
+  if (!pages_) arguments::ThrowClosed(info.Env(), "MappedRegion");
+  return buffer_.Get(info.Env(), pages_);
+}
+
+Napi::Value MappedRegion::Close(const Napi::CallbackInfo& info) {
+  buffer_.Detach();
+  pages_.reset();
+  return info.Env().Undefined();
+}
+
+Napi::ArrayBuffer PagesBuffer::Current() const {
+  return buffer_.IsEmpty() ? Napi::ArrayBuffer() : buffer_.Value();
+}
+
+Napi::ArrayBuffer PagesBuffer::Get(Napi::Env env, const std::shared_ptr<Pages>& pages) {
+  const Napi::ArrayBuffer current = Current();
+  if (!current.IsEmpty()) return current;
+  if (pages->length() > kMaxBufferLength) {
+    arguments::ThrowOutOfRange(Napi::BigInt::New(env, uint64_t{pages->length()}), "length",
+                               "at most 4 GiB to be seen as an ArrayBuffer");
+  }
+  // The ArrayBuffer owns a share of the pages, so they stay for as long as JavaScript can read it.
+  auto share = std::make_unique<std::shared_ptr<Pages>>(pages);
+  const auto buffer = Napi::ArrayBuffer::New(
+      env, pages->address(), pages->length(),
+      [](Napi::Env, void*, std::shared_ptr<Pages>* owner) { delete owner; }, share.get());
+  share_ = share.release();
+  buffer_ = Napi::Reference<Napi::ArrayBuffer>::New(buffer, 0);
+  return buffer;
+}
+
+void PagesBuffer::Detach() {
+  Napi::ArrayBuffer current = Current();
+  if (current.IsEmpty()) return;
+  // The finalizer, which comes later, finds the share empty.
+  const std::shared_ptr<Pages> share = std::move(*share_);
+  current.Detach();
+  buffer_.Reset();
 }
