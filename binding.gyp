@@ -10,6 +10,7 @@
         "native/iommufd_file.cc",
         "native/iommufd_hwpt.cc",
         "native/iommufd_ioas.cc",
+        "native/iommufd_ioas_batch.cc",
         "native/vfio_device_file.cc",
         "native/vfio_device_region.cc",
       ],

@@ -66,14 +66,15 @@ export {
 export { Device } from "./iommufd/device.ts";
 export { DmaMemory } from "./iommufd/dma-memory.ts";
 export { Hwpt } from "./iommufd/hwpt.ts";
-export {
-  type CopyOptions,
-  type HwptOptions,
-  Ioas,
-  type MapFileOptions,
-  type MapOptions,
-} from "./iommufd/ioas.ts";
+export { type HwptOptions, Ioas } from "./iommufd/ioas.ts";
 export { Iommufd, type RlimitMode } from "./iommufd/iommufd.ts";
+export type {
+  CopyOptions,
+  MapFileOptions,
+  MapManyOptions,
+  MapManyRanges,
+  MapOptions,
+} from "./iommufd/map-options.ts";
 export { MappedRegion, Region } from "./iommufd/region.ts";
 export { readMemoryMap } from "./memory-map/memory-map.ts";
 export {

@@ -1,7 +1,5 @@
 #include "arguments.h"
 
-#include <cmath>
-
 namespace arguments {
 namespace {
 
@@ -40,19 +38,24 @@ void ThrowClosed(Napi::Env env, const char* object) {
   throw error;
 }
 
+// These two are on the path of every call: one crossing into V8 tells the type and the value.
+
 uint32_t Uint32(Napi::Value value, const char* name) {
-  if (!value.IsNumber()) ThrowInvalidType(value, name, "a number");
-  const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= 0 && number <= UINT32_MAX) || std::trunc(number) != number) {
+  double number;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok)
+    ThrowInvalidType(value, name, "a number");
+  if (!(number >= 0 && number <= UINT32_MAX) || static_cast<uint32_t>(number) != number) {
     ThrowOutOfRange(value, name, "an integer from 0 to 4294967295");
   }
   return static_cast<uint32_t>(number);
 }
 
 uint64_t Uint64(Napi::Value value, const char* name) {
-  if (!value.IsBigInt()) ThrowInvalidType(value, name, "a bigint");
-  bool lossless = false;
-  const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  uint64_t number;
+  bool lossless;
+  if (napi_get_value_bigint_uint64(value.Env(), value, &number, &lossless) != napi_ok) {
+    ThrowInvalidType(value, name, "a bigint");
+  }
   if (!lossless) ThrowOutOfRange(value, name, "a bigint from 0 to 2^64-1");
   return number;
 }
@@ -61,6 +64,13 @@ int Fd(Napi::Value value, const char* name) {
   const uint32_t number = Uint32(value, name);
   if (number > INT32_MAX) ThrowOutOfRange(value, name, "a file descriptor");
   return static_cast<int>(number);
+}
+
+Napi::BigUint64Array Uint64Array(Napi::Value value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array) {
+    ThrowInvalidType(value, name, "a BigUint64Array");
+  }
+  return value.As<Napi::BigUint64Array>();
 }
 
 Napi::Uint8Array Bytes(Napi::Value value, const char* name) {

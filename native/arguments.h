@@ -14,6 +14,7 @@ namespace arguments {
 uint32_t Uint32(Napi::Value value, const char* name);
 uint64_t Uint64(Napi::Value value, const char* name);
 int Fd(Napi::Value value, const char* name);
+Napi::BigUint64Array Uint64Array(Napi::Value value, const char* name);
 Napi::Uint8Array Bytes(Napi::Value value, const char* name);
 std::string Path(Napi::Value value, const char* name);
 

@@ -60,6 +60,10 @@ Napi::Function IommufdFile::Define(Napi::Env env) {
                          InstanceMethod<&IommufdFile::IoasIovaRanges>("ioasIovaRanges"),
                          InstanceMethod<&IommufdFile::IoasMap>("ioasMap"),
                          InstanceMethod<&IommufdFile::IoasMapSync>("ioasMapSync"),
+                         InstanceMethod<&IommufdFile::IoasMapMany>("ioasMapMany"),
+                         InstanceMethod<&IommufdFile::IoasMapManySync>("ioasMapManySync"),
+                         InstanceMethod<&IommufdFile::IoasUnmapMany>("ioasUnmapMany"),
+                         InstanceMethod<&IommufdFile::IoasUnmapManySync>("ioasUnmapManySync"),
                          InstanceMethod<&IommufdFile::IoasMapFile>("ioasMapFile"),
                          InstanceMethod<&IommufdFile::IoasMapFileSync>("ioasMapFileSync"),
                          InstanceMethod<&IommufdFile::IoasUnmap>("ioasUnmap"),
@@ -102,6 +106,11 @@ std::shared_ptr<const Descriptor> IommufdFile::Use() const {
   return descriptor_;
 }
 
+std::shared_ptr<const Descriptor> IommufdFile::Borrow() const {
+  if (!descriptor_) arguments::ThrowClosed(Env(), "IommufdFile");
+  return std::shared_ptr<const Descriptor>(std::shared_ptr<void>(), descriptor_.get());
+}
+
 Napi::Value IommufdFile::Close(const Napi::CallbackInfo& info) {
   descriptor_.reset();
   return info.Env().Undefined();
@@ -112,7 +121,7 @@ Napi::Value IommufdFile::Destroy(const Napi::CallbackInfo& info) {
   uapi::iommu_destroy command = {};
   command.size = sizeof(command);
   command.id = arguments::Uint32(info[0], "id");
-  return RunSync(info.Env(), DestroyOperation{Use(), command});
+  return RunSync(info.Env(), DestroyOperation{Borrow(), command});
 }
 
 // fd(): number. It stays the IommufdFile's to close.

@@ -82,7 +82,7 @@ Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
   command.dev_id = arguments::Uint32(info[0], "deviceId");
   const uint32_t capacity = arguments::Uint32(info[1], "capacity");
   if (capacity > kMaxCapacity) arguments::ThrowOutOfRange(info[1], "capacity", "an integer from 0 to 4096");
-  return RunSync(info.Env(), GetHwInfoOperation{Use(), command, std::vector<uint8_t>(capacity)});
+  return RunSync(info.Env(), GetHwInfoOperation{Borrow(), command, std::vector<uint8_t>(capacity)});
 }
 
 // hwptAlloc(deviceId, ptId, flags, faultId, vtdS1?): the id, or -errno.

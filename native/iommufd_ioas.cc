@@ -190,7 +190,7 @@ Napi::Value IommufdFile::IoasMap(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value IommufdFile::IoasMapSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasMapOperation::From(info, Use()));
+  return RunSync(info.Env(), IoasMapOperation::From(info, Borrow()));
 }
 
 // ioasMapFile(ioasId, flags, fd, start, length, iova): the iova, or -errno.
@@ -216,10 +216,7 @@ Napi::Value IommufdFile::IoasAllowIovas(const Napi::CallbackInfo& info) {
   uapi::iommu_ioas_allow_iovas command = {};
   command.size = sizeof(command);
   command.ioas_id = arguments::Uint32(info[0], "ioasId");
-  if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array) {
-    arguments::ThrowInvalidType(info[1], "ranges", "a BigUint64Array");
-  }
-  const auto values = info[1].As<Napi::BigUint64Array>();
+  const auto values = arguments::Uint64Array(info[1], "ranges");
   if (values.ElementLength() % 2 != 0)
     arguments::ThrowOutOfRange(info[1], "ranges", "pairs of start and last");
   std::vector<uapi::iommu_iova_range> ranges;
@@ -240,5 +237,5 @@ Napi::Value IommufdFile::IoasUnmap(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value IommufdFile::IoasUnmapSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasUnmapOperation::From(info, Use()));
+  return RunSync(info.Env(), IoasUnmapOperation::From(info, Borrow()));
 }

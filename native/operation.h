@@ -17,10 +17,16 @@
 
 #include <utility>
 
+inline Napi::Value Status(Napi::Env env, int status) {
+  napi_value value;
+  NAPI_THROW_IF_FAILED(env, napi_create_int32(env, status, &value), Napi::Value());
+  return Napi::Value(env, value);
+}
+
 template <typename Operation>
-Napi::Value RunSync(Napi::Env env, Operation operation) {
+Napi::Value RunSync(Napi::Env env, Operation&& operation) {
   const int status = operation.Run();
-  return status < 0 ? Napi::Number::New(env, status) : operation.Result(env);
+  return status < 0 ? Status(env, status) : operation.Result(env);
 }
 
 template <typename Operation>
@@ -38,7 +44,7 @@ class OperationWorker : public Napi::AsyncWorker {
 
   void OnOK() override {
     Napi::HandleScope scope(Env());
-    deferred_.Resolve(status_ < 0 ? Napi::Number::New(Env(), status_) : operation_.Result(Env()));
+    deferred_.Resolve(status_ < 0 ? Status(Env(), status_) : operation_.Result(Env()));
   }
 
   void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }

@@ -6,6 +6,7 @@
  * This interface is for the objects in `lib/iommufd`; those are what programs use.
  */
 
+import type { SystemError } from "../errors.ts";
 import type {
   DeviceId,
   HwInfo,
@@ -90,6 +91,30 @@ export interface IoasMapRequest {
   iova: bigint;
 }
 
+/** Many mappings of one memory. */
+export interface IoasMapManyRequest {
+  ioasId: IoasId;
+  /** IOMMU_IOAS_MAP_*, with FIXED_IOVA. */
+  flags: number;
+  memory: BackendMemory;
+  /** Where each is mapped. */
+  iovas: BigUint64Array;
+  /** Where in the memory each starts, in bytes. */
+  offsets: BigUint64Array;
+  /** How long each is, in bytes. */
+  lengths: BigUint64Array;
+  /** Whether those before one that is refused are unmapped again. */
+  rollBack: boolean;
+}
+
+/** How a batch ended. */
+export interface BatchOutcome {
+  /** How many were handled: all, or those before the one that was refused. */
+  done: number;
+  /** Why one was refused; absent where all were handled. */
+  error?: SystemError;
+}
+
 /** struct iommu_ioas_map_file. */
 export interface IoasMapFileRequest {
   ioasId: IoasId;
@@ -143,7 +168,10 @@ export interface HwptAllocRequest {
 }
 
 /** The ioctls of an iommufd that a kernel may not know yet. */
-export type IommufdIoctl = Exclude<keyof IommufdFile, "close" | "fd" | "supports" | `${string}Sync`>;
+export type IommufdIoctl = Exclude<
+  keyof IommufdFile,
+  "close" | "fd" | "supports" | `${string}Sync` | `${string}Many`
+>;
 
 /** An open iommufd. */
 export interface IommufdFile {
@@ -169,6 +197,14 @@ export interface IommufdFile {
   ioasMap(request: IoasMapRequest): Promise<bigint>;
   /** IOMMU_IOAS_MAP; returns the IOVA. */
   ioasMapSync(request: IoasMapRequest): bigint;
+  /** IOMMU_IOAS_MAP, many times, until one is refused. */
+  ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome>;
+  /** IOMMU_IOAS_MAP, many times, until one is refused. */
+  ioasMapManySync(request: IoasMapManyRequest): BatchOutcome;
+  /** IOMMU_IOAS_UNMAP, many times, until one is refused. */
+  ioasUnmapMany(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): Promise<BatchOutcome>;
+  /** IOMMU_IOAS_UNMAP, many times, until one is refused. */
+  ioasUnmapManySync(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): BatchOutcome;
   /** IOMMU_IOAS_MAP_FILE; resolves to the IOVA. */
   ioasMapFile(request: IoasMapFileRequest): Promise<bigint>;
   /** IOMMU_IOAS_MAP_FILE; returns the IOVA. */

@@ -57,13 +57,13 @@ export class DmaMemory extends Resource {
   }
 
   /** @internal */
-  retain(): void {
-    this.#mappings++;
+  retain(mappings = 1): void {
+    this.#mappings += mappings;
   }
 
   /** @internal */
-  unretain(): void {
-    this.#mappings--;
+  unretain(mappings = 1): void {
+    this.#mappings -= mappings;
   }
 
   protected override release(): void {

@@ -4,9 +4,11 @@
 
 import { checkInstance, checkU32, checkU64 } from "../arguments.ts";
 import type {
+  BatchOutcome,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
+  IoasMapManyRequest,
   IoasMapRequest,
   IommufdFile,
 } from "../backend/backend.ts";
@@ -17,8 +19,6 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
   IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_IOAS_MAP_FIXED_IOVA,
-  IOMMU_IOAS_MAP_READABLE,
-  IOMMU_IOAS_MAP_WRITEABLE,
   IOMMU_OPTION_HUGE_PAGES,
   IOMMU_OPTION_OP_GET,
   IOMMU_OPTION_OP_SET,
@@ -26,40 +26,25 @@ import {
   type IovaRange,
   type IovaRanges,
 } from "../backend/uapi.ts";
-import { invalidType, outOfRange } from "../errors.ts";
+import { invalidType } from "../errors.ts";
 import { Device } from "./device.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { Hwpt } from "./hwpt.ts";
+import {
+  type CopyOptions,
+  checkPart,
+  checkRanges,
+  checkWithin,
+  type MapFileOptions,
+  type MapManyOptions,
+  type MapManyRanges,
+  type MapOptions,
+  memoriesOf,
+  placement,
+} from "./map-options.ts";
+import { Mappings } from "./mappings.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
-
-/** How memory is mapped. */
-export interface MapOptions {
-  /** Where; a multiple of the alignment in {@link Ioas.iovaRanges}. Default: the kernel chooses. */
-  iova?: bigint | undefined;
-  /** Where in the memory to start, in bytes. Default 0. */
-  offset?: bigint | undefined;
-  /** How much, in bytes. Default: the rest of the memory. */
-  length?: bigint | undefined;
-  /** Whether devices may read. Default true. */
-  readable?: boolean | undefined;
-  /** Whether devices may write. Default true. */
-  writeable?: boolean | undefined;
-}
-
-/** How a file is mapped. */
-export interface MapFileOptions extends Omit<MapOptions, "offset"> {
-  /** Where in the file to start, in bytes. Default 0. */
-  start?: bigint | undefined;
-}
-
-/** How mappings of another address space are copied. */
-export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
-  /** Where in the other address space to start. */
-  sourceIova: bigint;
-  /** How much, in bytes. */
-  length: bigint;
-}
 
 /** Which kind of HWPT (enum iommufd_hwpt_alloc_flags). */
 export interface HwptOptions {
@@ -73,12 +58,6 @@ export interface HwptOptions {
   faultId?: number | undefined;
 }
 
-interface Mapping {
-  readonly last: bigint;
-  /** What it refers to; nothing of ours for a descriptor that was handed in. */
-  readonly memories: readonly DmaMemory[];
-}
-
 /**
  * An I/O address space (IOAS): which memory is mapped at which I/O virtual address. Closing it detaches what is
  * attached, which waits for a running map() or unmap(), and unmaps everything.
@@ -86,8 +65,7 @@ interface Mapping {
 export class Ioas extends PageTable {
   override readonly id: IoasId;
   readonly #file: IommufdFile;
-  /** By IOVA. They hold the memory, so that it is neither closed nor collected while a device can reach it. */
-  readonly #mappings = new Map<bigint, Mapping>();
+  readonly #mappings = new Mappings();
 
   /** @internal */
   constructor(file: IommufdFile, parent: Resource) {
@@ -123,6 +101,47 @@ export class Ioas extends PageTable {
   }
 
   /**
+   * Makes thousands of mappings of one memory in one call. It stops at the first that the kernel refuses.
+   *
+   * @throws SystemError as {@link map}; its `request.index` tells which one was refused
+   * @throws RangeError ERR_OUT_OF_RANGE: the arrays differ in length, or a range is not within the memory
+   */
+  async mapMany(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): Promise<void> {
+    const request = this.#mapManyRequest(memory, ranges, options);
+    memory.retain(ranges.iovas.length);
+    const outcome = await this.#file.ioasMapMany(request).catch(nothingDone);
+    this.#mappedMany(memory, ranges, request, outcome);
+  }
+
+  /** {@link mapMany}, on this thread. */
+  mapManySync(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): void {
+    const request = this.#mapManyRequest(memory, ranges, options);
+    memory.retain(ranges.iovas.length);
+    let outcome: FailableOutcome;
+    try {
+      outcome = this.#file.ioasMapManySync(request);
+    } catch (error) {
+      outcome = nothingDone(error);
+    }
+    this.#mappedMany(memory, ranges, request, outcome);
+  }
+
+  /**
+   * Unmaps thousands of ranges in one call. It stops at the first that the kernel refuses; those before it are
+   * unmapped.
+   *
+   * @throws SystemError as {@link unmap}; its `request.index` tells which one was refused
+   */
+  async unmapMany(ranges: Pick<MapManyRanges, "iovas" | "lengths">): Promise<void> {
+    this.#unmappedMany(ranges, await this.#file.ioasUnmapMany(this.id, ...this.#unmapManyRanges(ranges)));
+  }
+
+  /** {@link unmapMany}, on this thread. */
+  unmapManySync(ranges: Pick<MapManyRanges, "iovas" | "lengths">): void {
+    this.#unmappedMany(ranges, this.#file.ioasUnmapManySync(this.id, ...this.#unmapManyRanges(ranges)));
+  }
+
+  /**
    * Maps a file (IOMMU_IOAS_MAP_FILE, Linux 6.13): memory that several programs share, a dma-buf of VFIO. The kernel
    * holds the file itself, so the mapping survives exec and can change hands ({@link Iommufd.changeProcess}).
    *
@@ -151,14 +170,18 @@ export class Ioas extends PageTable {
    */
   async copyFrom(source: Ioas, options: CopyOptions): Promise<bigint> {
     const request = this.#copyRequest(source, options);
-    return this.#hold(source.#memoriesIn(options), request.length, () => this.#file.ioasCopy(request));
+    return this.#hold(source.#mappings.memoriesIn(options.sourceIova, options.length), request.length, () =>
+      this.#file.ioasCopy(request),
+    );
   }
 
   /** {@link copyFrom}, on this thread. */
   copyFromSync(source: Ioas, options: CopyOptions): bigint {
     const request = this.#copyRequest(source, options);
-    return this.#holdSync(source.#memoriesIn(options), request.length, () =>
-      this.#file.ioasCopySync(request),
+    return this.#holdSync(
+      source.#mappings.memoriesIn(options.sourceIova, options.length),
+      request.length,
+      () => this.#file.ioasCopySync(request),
     );
   }
 
@@ -226,7 +249,7 @@ export class Ioas extends PageTable {
       this.detachAll();
       this.#file.destroy(this.id);
     }
-    this.#forget(0n, (1n << 64n) - 1n);
+    this.#mappings.forget(0n, (1n << 64n) - 1n);
   }
 
   #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
@@ -235,6 +258,49 @@ export class Ioas extends PageTable {
     const offset = checkU64(options.offset ?? 0n, "offset");
     const length = checkPart(memory, offset, "offset", options.length);
     return { ioasId: this.id, memory: memory.backendMemory, offset, length, ...placement(options) };
+  }
+
+  #mapManyRequest(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions): IoasMapManyRequest {
+    this.assertOpen();
+    checkInstance(memory, DmaMemory, "memory");
+    const { iovas, offsets, lengths } = checkRanges(ranges, ["iovas", "offsets", "lengths"]);
+    checkWithin(memory, offsets, lengths);
+    const { flags } = placement(options);
+    return {
+      ioasId: this.id,
+      flags: flags | IOMMU_IOAS_MAP_FIXED_IOVA,
+      memory: memory.backendMemory,
+      iovas,
+      offsets,
+      lengths,
+      rollBack: options.rollBack ?? true,
+    };
+  }
+
+  #mappedMany(
+    memory: DmaMemory,
+    { iovas, lengths }: MapManyRanges,
+    { rollBack }: IoasMapManyRequest,
+    { done, error }: FailableOutcome,
+  ): void {
+    const mapped = this.closed || (error !== undefined && rollBack) ? 0 : done;
+    this.#mappings.addBatch(iovas.subarray(0, mapped), lengths.subarray(0, mapped), memory);
+    memory.unretain(iovas.length - mapped);
+    if (error !== undefined) throw error;
+  }
+
+  #unmapManyRanges(ranges: Pick<MapManyRanges, "iovas" | "lengths">): [BigUint64Array, BigUint64Array] {
+    this.assertOpen();
+    const { iovas, lengths } = checkRanges(ranges, ["iovas", "lengths"]);
+    return [iovas, lengths];
+  }
+
+  #unmappedMany(
+    { iovas, lengths }: Pick<MapManyRanges, "iovas" | "lengths">,
+    { done, error }: BatchOutcome,
+  ): void {
+    this.#mappings.forgetBatch(iovas.subarray(0, done), lengths.subarray(0, done));
+    if (error !== undefined) throw error;
   }
 
   #mapFileRequest(file: DmaMemory | number, options: MapFileOptions): IoasMapFileRequest {
@@ -288,17 +354,8 @@ export class Ioas extends PageTable {
   #mapped(memories: readonly DmaMemory[], length: bigint, iova: bigint): bigint {
     // Closed while the call ran: the kernel has dropped the mapping along with the address space.
     if (this.closed) for (const memory of memories) memory.unretain();
-    else this.#mappings.set(iova, { last: iova + length - 1n, memories });
+    else this.#mappings.add(iova, length, memories);
     return iova;
-  }
-
-  /** The memory that is mapped in a range. */
-  #memoriesIn({ sourceIova, length }: CopyOptions): DmaMemory[] {
-    const found = new Set<DmaMemory>();
-    for (const [iova, { last, memories }] of this.#mappings) {
-      if (iova < sourceIova + length && last >= sourceIova) for (const memory of memories) found.add(memory);
-    }
-    return [...found];
   }
 
   #hugePages(op: number, value: bigint): boolean {
@@ -313,24 +370,8 @@ export class Ioas extends PageTable {
   }
 
   #unmapped(iova: bigint, length: bigint, bytes: bigint): bigint {
-    this.#forget(iova, iova + length - 1n);
+    this.#mappings.forget(iova, iova + length - 1n);
     return bytes;
-  }
-
-  #forget(start: bigint, last: bigint): void {
-    const exact = this.#mappings.get(start);
-    if (exact?.last === last) {
-      this.#drop(start, exact);
-      return;
-    }
-    for (const [iova, mapping] of this.#mappings) {
-      if (iova >= start && mapping.last <= last) this.#drop(iova, mapping);
-    }
-  }
-
-  #drop(iova: bigint, mapping: Mapping): void {
-    this.#mappings.delete(iova);
-    for (const memory of mapping.memories) memory.unretain();
   }
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {
@@ -349,29 +390,9 @@ export class Ioas extends PageTable {
   }
 }
 
-/** What of a mapping the options say in the same way everywhere: where, and with which permissions. */
-function placement(options: Pick<MapOptions, "iova" | "readable" | "writeable">): {
-  flags: number;
-  iova: bigint;
-} {
-  const flags =
-    (options.iova === undefined ? 0 : IOMMU_IOAS_MAP_FIXED_IOVA) |
-    (options.readable === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
-    (options.writeable === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
-  return { flags, iova: options.iova === undefined ? 0n : checkU64(options.iova, "iova") };
-}
+/** How a batch ended, or that it did not begin. */
+type FailableOutcome = Omit<BatchOutcome, "error"> & { error?: unknown };
 
-/** The length of a part of memory: what was asked for, or the rest. */
-function checkPart(memory: DmaMemory, offset: bigint, name: string, length: bigint | undefined): bigint {
-  if (offset > memory.length)
-    throw outOfRange(name, `at most ${memory.length}, the length of the memory`, offset);
-  const rest = memory.length - offset;
-  if (length === undefined) return rest;
-  if (checkU64(length, "length") > rest)
-    throw outOfRange("length", `at most ${rest}, the rest of the memory`, length);
-  return length;
-}
-
-function memoriesOf(file: DmaMemory | number): DmaMemory[] {
-  return typeof file === "number" ? [] : [file];
+function nothingDone(error: unknown): FailableOutcome {
+  return { done: 0, error };
 }

@@ -63,6 +63,11 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       device.feature(1 << 18, new Uint8Array(4)),
     ]).toEqual(Array(26).fill(ENOTTY));
     expect(iommufd.knows(0x85)).toBe(false);
+    const two = new BigUint64Array(2);
+    expect(iommufd.ioasMapManySync(1, 7, memory, two, two, two, true)).toEqual({ done: 0, status: ENOTTY });
+    expect(await iommufd.ioasUnmapMany(1, two, two)).toEqual({ done: 0, status: ENOTTY });
+    const none = new BigUint64Array(0);
+    expect(iommufd.ioasUnmapManySync(1, none, none)).toEqual({ done: 0, status: 0 });
   });
 
   it("reads, writes and maps at positions, as far as the file can", () => {
@@ -160,6 +165,39 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     ["ioasMapFile", [1, 7, 2 ** 31, 0n, 0n, 0n], RangeError, "fd must be a file descriptor"],
     ["option", [1, 65536, 0, 0n], RangeError, "op must be an integer from 0 to 65535, received 65536"],
     ["knows", [0x7f], RangeError, "number must be from 0x80 to 0x9f, received 127"],
+    ["ioasMapMany", [1, 7, memory, [0n]], TypeError, "iovas must be a BigUint64Array, received an object"],
+    [
+      "ioasMapMany",
+      [1, 7, memory, new BigUint64Array(2), new BigUint64Array(2), new BigUint64Array(1), true],
+      RangeError,
+      "lengths must be as long as iovas",
+    ],
+    [
+      "ioasMapMany",
+      [1, 7, memory, new BigUint64Array(1), new BigUint64Array(1), new BigUint64Array(1)],
+      TypeError,
+      "rollBack must be a boolean",
+    ],
+    [
+      "ioasMapManySync",
+      [
+        1,
+        7,
+        memory,
+        BigUint64Array.of(0n, 0n),
+        BigUint64Array.of(0n, 8192n),
+        BigUint64Array.of(1n, 1n),
+        true,
+      ],
+      RangeError,
+      "every range must be within the memory: look at the index, received 1",
+    ],
+    [
+      "ioasUnmapMany",
+      [1, new BigUint64Array(1), new BigUint64Array(2)],
+      RangeError,
+      "lengths must be as long as iovas",
+    ],
     ["getHwInfo", [1, 4097], RangeError, "capacity must be an integer from 0 to 4096, received 4097"],
     ["hwptAllocSync", [1, 2, 0, 0, 5], TypeError, "vtdS1 must be an object, received 5"],
     ["hwptAllocSync", [1, 2, 0, 0, {}], TypeError, "vtdS1.flags must be a bigint, received undefined"],

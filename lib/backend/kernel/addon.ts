@@ -47,6 +47,10 @@ export interface NativeIommufdFile {
   ioasIovaRanges(ioasId: number): IovaRanges | Errno;
   ioasMap(...request: NativeMapArguments): Promise<bigint | Errno>;
   ioasMapSync(...request: NativeMapArguments): bigint | Errno;
+  ioasMapMany(...request: NativeMapManyArguments): Promise<NativeOutcome>;
+  ioasMapManySync(...request: NativeMapManyArguments): NativeOutcome;
+  ioasUnmapMany(ioasId: number, iovas: BigUint64Array, lengths: BigUint64Array): Promise<NativeOutcome>;
+  ioasUnmapManySync(ioasId: number, iovas: BigUint64Array, lengths: BigUint64Array): NativeOutcome;
   ioasMapFile(...request: NativeMapFileArguments): Promise<bigint | Errno>;
   ioasMapFileSync(...request: NativeMapFileArguments): bigint | Errno;
   ioasUnmap(ioasId: number, iova: bigint, length: bigint): Promise<bigint | Errno>;
@@ -64,6 +68,22 @@ type NativeMapArguments = [
   length: bigint,
   iova: bigint,
 ];
+
+type NativeMapManyArguments = [
+  ioasId: number,
+  flags: number,
+  memory: NativeMemory,
+  iovas: BigUint64Array,
+  offsets: BigUint64Array,
+  lengths: BigUint64Array,
+  rollBack: boolean,
+];
+
+/** native/iommufd_ioas_batch.cc: how many were handled, and 0 or the -errno of the one that was refused. */
+export interface NativeOutcome {
+  done: number;
+  status: number;
+}
 
 type NativeMapFileArguments = [
   ioasId: number,

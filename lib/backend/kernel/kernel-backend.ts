@@ -7,9 +7,11 @@ import type {
   Backend,
   BackendMemory,
   BackendRegion,
+  BatchOutcome,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
+  IoasMapManyRequest,
   IoasMapRequest,
   IommufdFile,
   IommufdIoctl,
@@ -35,6 +37,7 @@ import {
   loadAddon,
   type NativeIommufdFile,
   type NativeMemory,
+  type NativeOutcome,
   type NativeVfioDeviceFile,
 } from "./addon.ts";
 import { findVfioDevice, listVfioDevices } from "./vfio-sysfs.ts";
@@ -164,6 +167,22 @@ class KernelIommufdFile implements IommufdFile {
     return mapped(this.native.ioasMapSync(...mapArguments(request)), request);
   }
 
+  async ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome> {
+    return mappedMany(await this.native.ioasMapMany(...mapManyArguments(request)), request);
+  }
+
+  ioasMapManySync(request: IoasMapManyRequest): BatchOutcome {
+    return mappedMany(this.native.ioasMapManySync(...mapManyArguments(request)), request);
+  }
+
+  async ioasUnmapMany(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): Promise<BatchOutcome> {
+    return unmappedMany(await this.native.ioasUnmapMany(ioasId, iovas, lengths), ioasId, iovas, lengths);
+  }
+
+  ioasUnmapManySync(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): BatchOutcome {
+    return unmappedMany(this.native.ioasUnmapManySync(ioasId, iovas, lengths), ioasId, iovas, lengths);
+  }
+
   async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
     return mappedFile(await this.native.ioasMapFile(...mapFileArguments(request)), request);
   }
@@ -290,6 +309,36 @@ function mapArguments(request: IoasMapRequest): Parameters<NativeIommufdFile["io
 
 function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }: IoasMapRequest): bigint {
   return check(outcome, "IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset });
+}
+
+function mapManyArguments(request: IoasMapManyRequest): Parameters<NativeIommufdFile["ioasMapManySync"]> {
+  const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
+  return [ioasId, flags, memory as NativeMemory, iovas, offsets, lengths, rollBack];
+}
+
+function mappedMany({ done, status }: NativeOutcome, request: IoasMapManyRequest): BatchOutcome {
+  if (status >= 0) return { done };
+  const { ioasId, flags, iovas, offsets, lengths } = request;
+  const refused = {
+    index: done,
+    ioasId,
+    flags,
+    iova: iovas[done],
+    length: lengths[done],
+    offset: offsets[done],
+  };
+  return { done, error: systemError(status, "IOMMU_IOAS_MAP", refused) };
+}
+
+function unmappedMany(
+  { done, status }: NativeOutcome,
+  ioasId: IoasId,
+  iovas: BigUint64Array,
+  lengths: BigUint64Array,
+): BatchOutcome {
+  if (status >= 0) return { done };
+  const refused = { index: done, ioasId, iova: iovas[done], length: lengths[done] };
+  return { done, error: systemError(status, "IOMMU_IOAS_UNMAP", refused) };
 }
 
 function mapFileArguments(request: IoasMapFileRequest): Parameters<NativeIommufdFile["ioasMapFileSync"]> {

@@ -2,11 +2,13 @@
  * An iommufd as the model keeps it, one method per ioctl (drivers/iommu/iommufd/).
  */
 
-import { IommufdError, invalidType } from "../../errors.ts";
+import { IommufdError, invalidType, isSystemError, systemError } from "../../errors.ts";
 import type {
+  BatchOutcome,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
+  IoasMapManyRequest,
   IoasMapRequest,
   IommufdFile,
   OptionRequest,
@@ -134,6 +136,33 @@ export class SoftwareIommufdFile implements IommufdFile {
     return answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () =>
       this.#map({ ioasId, flags, length, iova }, () => ({ address: memory.address + offset, file: false })),
     );
+  }
+
+  async ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome> {
+    return this.ioasMapManySync(request);
+  }
+
+  ioasMapManySync(request: IoasMapManyRequest): BatchOutcome {
+    const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
+    const outcome = batch([iovas, offsets, lengths], (iova = 0n, offset = 0n, length = 0n) => {
+      this.ioasMapSync({ ioasId, flags, memory, offset, length, iova });
+    });
+    if (outcome.error !== undefined && rollBack) {
+      for (let index = outcome.done - 1; index >= 0; index--) {
+        this.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint);
+      }
+    }
+    return outcome;
+  }
+
+  async ioasUnmapMany(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): Promise<BatchOutcome> {
+    return this.ioasUnmapManySync(ioasId, iovas, lengths);
+  }
+
+  ioasUnmapManySync(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): BatchOutcome {
+    return batch([iovas, lengths], (iova = 0n, length = 0n) => {
+      this.ioasUnmapSync(ioasId, iova, length);
+    });
   }
 
   async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
@@ -316,6 +345,23 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (!(object instanceof BoundDevice)) throw new Refusal("ENOENT");
     return object;
   }
+}
+
+/** Handles what is at each index of the arrays, until one is refused; the error tells its index. */
+function batch(
+  arrays: readonly BigUint64Array[],
+  handle: (...values: (bigint | undefined)[]) => void,
+): BatchOutcome {
+  const count = arrays[0]?.length ?? 0;
+  for (let done = 0; done < count; done++) {
+    try {
+      handle(...arrays.map((array) => array[done]));
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      return { done, error: systemError(error.errno, error.syscall, { index: done, ...error.request }) };
+    }
+  }
+  return { done: count };
 }
 
 function checkPermission(flags: number): void {

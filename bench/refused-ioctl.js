@@ -1,0 +1,16 @@
+// `npm run bench`, on any Linux: what one crossing costs. An ioctl that /dev/null refuses, per call, against C.
+import { loadAddon } from "../dist/backend/kernel/addon.js";
+import { cLoop, compare, compile, time } from "./compare.js";
+
+const COUNT = 1_000_000;
+
+compile();
+const file = loadAddon().openIommufd("/dev/null");
+await compare(
+  "refused ioctl",
+  () =>
+    time(COUNT, () => {
+      for (let i = 0; i < COUNT; i++) file.destroy(1);
+    }),
+  () => cLoop("refused", COUNT),
+);

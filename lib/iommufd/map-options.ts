@@ -1,0 +1,118 @@
+/**
+ * What can be said about mappings, and how it becomes what a backend is asked.
+ */
+
+import { checkU64 } from "../arguments.ts";
+import {
+  IOMMU_IOAS_MAP_FIXED_IOVA,
+  IOMMU_IOAS_MAP_READABLE,
+  IOMMU_IOAS_MAP_WRITEABLE,
+} from "../backend/uapi.ts";
+import { invalidType, outOfRange } from "../errors.ts";
+import type { DmaMemory } from "./dma-memory.ts";
+
+/** How memory is mapped. */
+export interface MapOptions {
+  /** Where; a multiple of the alignment in {@link Ioas.iovaRanges}. Default: the kernel chooses. */
+  iova?: bigint | undefined;
+  /** Where in the memory to start, in bytes. Default 0. */
+  offset?: bigint | undefined;
+  /** How much, in bytes. Default: the rest of the memory. */
+  length?: bigint | undefined;
+  /** Whether devices may read. Default true. */
+  readable?: boolean | undefined;
+  /** Whether devices may write. Default true. */
+  writeable?: boolean | undefined;
+}
+
+/** What is mapped at once: parallel arrays, one element a mapping. */
+export interface MapManyRanges {
+  /** Where each is mapped. */
+  iovas: BigUint64Array;
+  /** How long each is, in bytes. */
+  lengths: BigUint64Array;
+  /** Where in the memory each starts, in bytes. */
+  offsets: BigUint64Array;
+}
+
+/** How many mappings are made at once. */
+export interface MapManyOptions extends Pick<MapOptions, "readable" | "writeable"> {
+  /** Whether those before one that is refused are unmapped again. Default true. */
+  rollBack?: boolean | undefined;
+}
+
+/** How a file is mapped. */
+export interface MapFileOptions extends Omit<MapOptions, "offset"> {
+  /** Where in the file to start, in bytes. Default 0. */
+  start?: bigint | undefined;
+}
+
+/** How mappings of another address space are copied. */
+export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
+  /** Where in the other address space to start. */
+  sourceIova: bigint;
+  /** How much, in bytes. */
+  length: bigint;
+}
+
+/** What of a mapping the options say in the same way everywhere: where, and with which permissions. */
+export function placement(options: Pick<MapOptions, "iova" | "readable" | "writeable">): {
+  flags: number;
+  iova: bigint;
+} {
+  const flags =
+    (options.iova === undefined ? 0 : IOMMU_IOAS_MAP_FIXED_IOVA) |
+    (options.readable === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
+    (options.writeable === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
+  return { flags, iova: options.iova === undefined ? 0n : checkU64(options.iova, "iova") };
+}
+
+/** The length of a part of memory: what was asked for, or the rest. */
+export function checkPart(
+  memory: DmaMemory,
+  offset: bigint,
+  name: string,
+  length: bigint | undefined,
+): bigint {
+  if (offset > memory.length)
+    throw outOfRange(name, `at most ${memory.length}, the length of the memory`, offset);
+  const rest = memory.length - offset;
+  if (length === undefined) return rest;
+  if (checkU64(length, "length") > rest)
+    throw outOfRange("length", `at most ${rest}, the rest of the memory`, length);
+  return length;
+}
+
+/** Arrays of 64-bit values, of one length. */
+export function checkRanges<Name extends keyof MapManyRanges>(
+  ranges: Pick<MapManyRanges, Name>,
+  names: readonly Name[],
+): Pick<MapManyRanges, Name> {
+  for (const name of names) {
+    const values = ranges[name];
+    if (!(values instanceof BigUint64Array)) throw invalidType(name, "a BigUint64Array", values);
+    const expected = ranges[names[0] as Name].length;
+    if (values.length !== expected)
+      throw outOfRange(name, `as long as ${names[0]}, ${expected}`, values.length);
+  }
+  return ranges;
+}
+
+/** That each part is within the memory. */
+export function checkWithin(memory: DmaMemory, offsets: BigUint64Array, lengths: BigUint64Array): void {
+  for (let index = 0; index < offsets.length; index++) {
+    const [offset, length] = [offsets[index] as bigint, lengths[index] as bigint];
+    if (offset > memory.length || length > memory.length - offset) {
+      throw outOfRange(
+        `the range at index ${index}`,
+        `within the memory, whose length is ${memory.length}`,
+        offset,
+      );
+    }
+  }
+}
+
+/** The memory that a file is; none of ours for a descriptor. */
+export function memoriesOf(file: DmaMemory | number): DmaMemory[] {
+  return typeof file === "number" ? [] : [file];
+}

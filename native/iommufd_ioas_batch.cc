@@ -1,0 +1,145 @@
+// Many mappings in one crossing from JavaScript: the ioctls are the same, one a range.
+//
+// A batch stops at the first range that the kernel refuses. Its outcome is { done, status }: how many ranges
+// were handled before that, and 0 or the -errno of the one that was refused.
+
+#include <vector>
+
+#include "arguments.h"
+#include "iommufd_file.h"
+#include "operation.h"
+#include "pages.h"
+#include "uapi/iommufd.h"
+
+namespace {
+
+Napi::Value Outcome(Napi::Env env, size_t done, int status) {
+  auto result = Napi::Object::New(env);
+  result.Set("done", Napi::Number::New(env, static_cast<double>(done)));
+  result.Set("status", Napi::Number::New(env, status));
+  return result;
+}
+
+// The caller's arrays are copied: they may change while the call runs.
+std::vector<uint64_t> Values(Napi::Value value, const char* name) {
+  const auto array = arguments::Uint64Array(value, name);
+  return std::vector<uint64_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+void CheckLength(Napi::Value value, const char* name, size_t length, size_t expected) {
+  if (length != expected) arguments::ThrowOutOfRange(value, name, "as long as iovas");
+}
+
+int Unmap(const Descriptor& descriptor, uint32_t ioas_id, uint64_t iova, uint64_t length) {
+  uapi::iommu_ioas_unmap command = {};
+  command.size = sizeof(command);
+  command.ioas_id = ioas_id;
+  command.iova = iova;
+  command.length = length;
+  return descriptor.Ioctl(uapi::IOMMU_IOAS_UNMAP, &command);
+}
+
+struct IoasMapManyOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  std::shared_ptr<Pages> pages;
+  uapi::iommu_ioas_map command;
+  std::vector<uint64_t> iovas;
+  std::vector<uint64_t> offsets;
+  std::vector<uint64_t> lengths;
+  bool roll_back;
+  size_t done = 0;
+  int status = 0;
+
+  static IoasMapManyOperation From(const Napi::CallbackInfo& info,
+                                   std::shared_ptr<const Descriptor> descriptor) {
+    uapi::iommu_ioas_map command = {};
+    command.size = sizeof(command);
+    command.ioas_id = arguments::Uint32(info[0], "ioasId");
+    command.flags = arguments::Uint32(info[1], "flags");
+    auto pages = DmaMemory::FromArgument(info[2], "memory");
+    auto iovas = Values(info[3], "iovas");
+    auto offsets = Values(info[4], "offsets");
+    auto lengths = Values(info[5], "lengths");
+    CheckLength(info[4], "offsets", offsets.size(), iovas.size());
+    CheckLength(info[5], "lengths", lengths.size(), iovas.size());
+    if (!info[6].IsBoolean()) arguments::ThrowInvalidType(info[6], "rollBack", "a boolean");
+    // Before the first is mapped, as for a single mapping: that all are ours to map.
+    for (size_t i = 0; i < iovas.size(); i++) {
+      if (offsets[i] > pages->length() || lengths[i] > pages->length() - offsets[i]) {
+        arguments::ThrowOutOfRange(Napi::Number::New(info.Env(), static_cast<double>(i)), "every range",
+                                   "within the memory: look at the index");
+      }
+    }
+    return {std::move(descriptor),
+            std::move(pages),
+            command,
+            std::move(iovas),
+            std::move(offsets),
+            std::move(lengths),
+            info[6].As<Napi::Boolean>().Value()};
+  }
+
+  int Run() {
+    for (; done < iovas.size(); done++) {
+      command.iova = iovas[done];
+      command.user_va = reinterpret_cast<uintptr_t>(pages->address()) + offsets[done];
+      command.length = lengths[done];
+      status = descriptor->Ioctl(uapi::IOMMU_IOAS_MAP, &command);
+      if (status < 0) break;
+    }
+    if (status < 0 && roll_back) {
+      for (size_t i = done; i-- > 0;) Unmap(*descriptor, command.ioas_id, iovas[i], lengths[i]);
+    }
+    return 0;
+  }
+
+  Napi::Value Result(Napi::Env env) const { return Outcome(env, done, status); }
+};
+
+struct IoasUnmapManyOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uint32_t ioas_id;
+  std::vector<uint64_t> iovas;
+  std::vector<uint64_t> lengths;
+  size_t done = 0;
+  int status = 0;
+
+  static IoasUnmapManyOperation From(const Napi::CallbackInfo& info,
+                                     std::shared_ptr<const Descriptor> descriptor) {
+    const uint32_t ioas_id = arguments::Uint32(info[0], "ioasId");
+    auto iovas = Values(info[1], "iovas");
+    auto lengths = Values(info[2], "lengths");
+    CheckLength(info[2], "lengths", lengths.size(), iovas.size());
+    return {std::move(descriptor), ioas_id, std::move(iovas), std::move(lengths)};
+  }
+
+  int Run() {
+    for (; done < iovas.size(); done++) {
+      status = Unmap(*descriptor, ioas_id, iovas[done], lengths[done]);
+      if (status < 0) break;
+    }
+    return 0;
+  }
+
+  Napi::Value Result(Napi::Env env) const { return Outcome(env, done, status); }
+};
+
+}  // namespace
+
+// ioasMapMany(ioasId, flags, memory, iovas, offsets, lengths, rollBack): { done, status }.
+Napi::Value IommufdFile::IoasMapMany(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), IoasMapManyOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::IoasMapManySync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), IoasMapManyOperation::From(info, Use()));
+}
+
+// ioasUnmapMany(ioasId, iovas, lengths): { done, status }.
+Napi::Value IommufdFile::IoasUnmapMany(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), IoasUnmapManyOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::IoasUnmapManySync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), IoasUnmapManyOperation::From(info, Use()));
+}
