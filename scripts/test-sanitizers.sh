@@ -1,0 +1,20 @@
+#!/bin/bash
+# Runs the addon's tests with AddressSanitizer and UndefinedBehaviorSanitizer, with forced garbage collections, on a
+# copy of the working tree, so that the build in it stays as it is. Arguments are test files (default: the addon's).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$copy"
+ln -s "$PWD/node_modules" "$copy/node_modules"
+[ $# -gt 0 ] || set -- test/unit/addon.test.ts test/unit/workers.test.ts
+
+cd "$copy"
+flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g'
+CXXFLAGS=$flags LDFLAGS=$flags node_modules/.bin/node-gyp --silent configure build
+
+# Node.js itself leaks on exit; what the addon keeps is looked at by the tests.
+ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+  LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+  node --expose-gc node_modules/vitest/vitest.mjs run --pool=threads "$@"
