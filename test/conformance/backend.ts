@@ -5,6 +5,7 @@
  * The kernel is never chosen by itself: on a real host the suite would take the devices of whoever runs it.
  */
 
+import { release } from "node:os";
 import { Iommufd, selectBackend } from "../../lib/index.ts";
 
 /** Which one it is, for the titles. */
@@ -19,6 +20,13 @@ export function open(): Iommufd {
 
 /** The two devices of the machine. */
 export const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
+
+/** Whether it is a Linux later than the one named; the model is of 7.2. Titles of skipped tests say what is missing. */
+export function laterThan(major: number, minor: number): boolean {
+  const [ours = 0, ourMinor = 0] =
+    backendName === "kernel" ? release().split(".").map(Number.parseFloat) : [7, 2];
+  return ours > major || (ours === major && ourMinor > minor);
+}
 
 export const PAGE = 4096n;
 export const U64_MAX = (1n << 64n) - 1n;
