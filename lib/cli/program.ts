@@ -6,7 +6,7 @@ import { IommufdError } from "../errors.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
-import { printError } from "./output.ts";
+import { printError, printNote } from "./output.ts";
 
 /** Exit codes of the command. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -39,11 +39,19 @@ function program(): Command {
     )
     .version(version())
     .exitOverride()
-    .showHelpAfterError("(--help tells more)");
+    .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
   for (const each of [probeCommand(), planCommand(), decodeCommand()]) {
     command.addCommand(each.copyInheritedSettings(command));
   }
   return command;
+}
+
+/** A complaint of the command-line parser, as all others are printed: "unknown command 'plna' (Did you mean plan?)". */
+function oneLine(message: string): string {
+  return message
+    .trim()
+    .replace(/^error: /, "")
+    .replaceAll("\n", " ");
 }
 
 function version(): string {

@@ -144,15 +144,15 @@ describe("iommufd plan", () => {
   });
 
   it.each([
-    [["plan"], "error: missing required argument 'file'"],
-    [["plan", "a", "b"], "error: too many arguments"],
+    [["plan"], "iommufd: missing required argument 'file'\n"],
+    [["plan", "a", "b"], "iommufd: too many arguments"],
     [["plan", GUEST, "--bypass-ro", "maybe"], "Allowed choices are auto, on, off"],
     [
       ["plan", GUEST, "--page-size", "4000", "--no-nesting"],
       "pageSize must be a power of two of at least 4096",
     ],
     [["plan", GUEST, "--page-size", "big"], "It must be a size in bytes, such as 4096 or 64K"],
-    [["plan", GUEST, "--nosuch"], "error: unknown option '--nosuch'"],
+    [["plan", GUEST, "--nosuch"], "iommufd: unknown option '--nosuch'"],
     [["plan", GUEST, "--backend", "hardware"], "Allowed choices are auto, kernel, software"],
     [["plan", GUEST, "--backend", "kernel", "--profile", "none"], "goes with the software backend"],
     [["plan", GUEST, "--profile", "icelake"], 'no profile "icelake"; there are none, qemu-vtd,'],
@@ -161,7 +161,7 @@ describe("iommufd plan", () => {
     [["plan", "examples", "--no-nesting"], "cannot read examples: EISDIR"],
     [["plan", "LICENSE", "--no-nesting"], "LICENSE: no flat view in it"],
     [["plan", "-", "--no-nesting"], "standard input: the input is empty"],
-    [["plna", GUEST], "error: unknown command 'plna'"],
+    [["plna", GUEST], "iommufd: unknown command 'plna' (Did you mean plan?)\n"],
     [["decode"], "give both --cap and --ecap, or --dmesg"],
     [["decode", "--cap", "0x1"], "give both --cap and --ecap"],
     [["decode", "--cap", "hello", "--ecap", "0"], "It must be a hexadecimal number of at most 64 bits"],
@@ -174,6 +174,7 @@ describe("iommufd plan", () => {
     expect(status).toBe(2);
     expect(stdout).toBe("");
     expect(stderr).toContain(message);
+    expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/^iommufd: /);
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
