@@ -65,7 +65,7 @@ export {
 } from "./hw-info/vtd.ts";
 export { Device } from "./iommufd/device.ts";
 export { DmaMemory } from "./iommufd/dma-memory.ts";
-export { Hwpt } from "./iommufd/hwpt.ts";
+export { type DirtyBitmapOptions, Hwpt } from "./iommufd/hwpt.ts";
 export { type HwptOptions, Ioas } from "./iommufd/ioas.ts";
 export { Iommufd, type RlimitMode } from "./iommufd/iommufd.ts";
 export type {

@@ -71,6 +71,9 @@ Napi::Function IommufdFile::Define(Napi::Env env) {
                          InstanceMethod<&IommufdFile::GetHwInfo>("getHwInfo"),
                          InstanceMethod<&IommufdFile::HwptAlloc>("hwptAlloc"),
                          InstanceMethod<&IommufdFile::HwptAllocSync>("hwptAllocSync"),
+                         InstanceMethod<&IommufdFile::HwptSetDirtyTracking>("hwptSetDirtyTracking"),
+                         InstanceMethod<&IommufdFile::HwptGetDirtyBitmap>("hwptGetDirtyBitmap"),
+                         InstanceMethod<&IommufdFile::HwptGetDirtyBitmapSync>("hwptGetDirtyBitmapSync"),
                      });
 }
 

@@ -60,6 +60,9 @@ class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
   Napi::Value GetHwInfo(const Napi::CallbackInfo& info);
   Napi::Value HwptAlloc(const Napi::CallbackInfo& info);
   Napi::Value HwptAllocSync(const Napi::CallbackInfo& info);
+  Napi::Value HwptSetDirtyTracking(const Napi::CallbackInfo& info);
+  Napi::Value HwptGetDirtyBitmap(const Napi::CallbackInfo& info);
+  Napi::Value HwptGetDirtyBitmapSync(const Napi::CallbackInfo& info);
 
   std::shared_ptr<const Descriptor> descriptor_;
 };

@@ -1,6 +1,7 @@
-// IOMMU_GET_HW_INFO and IOMMU_HWPT_ALLOC: what the IOMMU of a device is, and the page tables made for it.
+// IOMMU_GET_HW_INFO and IOMMU_HWPT_*: what the IOMMU of a device is, and the page tables made for it.
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "arguments.h"
@@ -72,6 +73,50 @@ struct HwptAllocOperation {
   Napi::Value Result(Napi::Env env) const { return Napi::Number::New(env, command.out_hwpt_id); }
 };
 
+struct SetDirtyTrackingOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_hwpt_set_dirty_tracking command;
+
+  int Run() { return descriptor->Ioctl(uapi::IOMMU_HWPT_SET_DIRTY_TRACKING, &command); }
+  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
+};
+
+struct GetDirtyBitmapOperation {
+  std::shared_ptr<const Descriptor> descriptor;
+  uapi::iommu_hwpt_get_dirty_bitmap command;
+  size_t bytes;                  // of the bitmap: a bit a page, rounded up
+  std::vector<uint64_t> bitmap;  // the kernel writes whole words
+
+  // getDirtyBitmap(hwptId, flags, iova, length, pageSize)
+  static GetDirtyBitmapOperation From(const Napi::CallbackInfo& info,
+                                      std::shared_ptr<const Descriptor> descriptor) {
+    constexpr uint64_t kMaxPages = uint64_t{1} << 33;  // a bitmap of 1 GiB
+    uapi::iommu_hwpt_get_dirty_bitmap command = {};
+    command.size = sizeof(command);
+    command.hwpt_id = arguments::Uint32(info[0], "hwptId");
+    command.flags = arguments::Uint32(info[1], "flags");
+    command.iova = arguments::Uint64(info[2], "iova");
+    command.length = arguments::Uint64(info[3], "length");
+    command.page_size = arguments::Uint64(info[4], "pageSize");
+    // A page size of 0 is the kernel's to refuse, before it looks at the bitmap.
+    const uint64_t pages = command.page_size == 0 ? 0 : command.length / command.page_size;
+    if (pages > kMaxPages) arguments::ThrowOutOfRange(info[3], "length", "at most 2^33 pages");
+    return {std::move(descriptor), command, static_cast<size_t>((pages + 7) / 8),
+            std::vector<uint64_t>(static_cast<size_t>(pages / 64 + 1))};
+  }
+
+  int Run() {
+    command.data = reinterpret_cast<uintptr_t>(bitmap.data());
+    return descriptor->Ioctl(uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &command);
+  }
+
+  Napi::Value Result(Napi::Env env) const {
+    auto result = Napi::Uint8Array::New(env, bytes);
+    std::memcpy(result.Data(), bitmap.data(), bytes);
+    return result;
+  }
+};
+
 }  // namespace
 
 // getHwInfo(deviceId, capacity): { type, data, dataLength, maxPasidLog2, capabilities }, or -errno.
@@ -92,4 +137,23 @@ Napi::Value IommufdFile::HwptAlloc(const Napi::CallbackInfo& info) {
 
 Napi::Value IommufdFile::HwptAllocSync(const Napi::CallbackInfo& info) {
   return RunSync(info.Env(), HwptAllocOperation::From(info, Use()));
+}
+
+// hwptSetDirtyTracking(hwptId, enabled): undefined, or -errno.
+Napi::Value IommufdFile::HwptSetDirtyTracking(const Napi::CallbackInfo& info) {
+  uapi::iommu_hwpt_set_dirty_tracking command = {};
+  command.size = sizeof(command);
+  command.hwpt_id = arguments::Uint32(info[0], "hwptId");
+  if (!info[1].IsBoolean()) arguments::ThrowInvalidType(info[1], "enabled", "a boolean");
+  command.flags = info[1].As<Napi::Boolean>().Value() ? uapi::IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
+  return RunSync(info.Env(), SetDirtyTrackingOperation{Use(), command});
+}
+
+// hwptGetDirtyBitmap(hwptId, flags, iova, length, pageSize): the bitmap, or -errno.
+Napi::Value IommufdFile::HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
+  return RunAsync(info.Env(), GetDirtyBitmapOperation::From(info, Use()));
+}
+
+Napi::Value IommufdFile::HwptGetDirtyBitmapSync(const Napi::CallbackInfo& info) {
+  return RunSync(info.Env(), GetDirtyBitmapOperation::From(info, Use()));
 }

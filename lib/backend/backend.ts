@@ -173,6 +173,19 @@ export type IommufdIoctl = Exclude<
   "close" | "fd" | "supports" | `${string}Sync` | `${string}Many`
 >;
 
+/** struct iommu_hwpt_get_dirty_bitmap. */
+export interface DirtyBitmapRequest {
+  hwptId: HwptId;
+  /** IOMMU_HWPT_GET_DIRTY_BITMAP_* */
+  flags: number;
+  /** Where the range starts. */
+  iova: bigint;
+  /** How long it is, in bytes. */
+  length: bigint;
+  /** How much a bit stands for, in bytes. */
+  pageSize: bigint;
+}
+
 /** An open iommufd. */
 export interface IommufdFile {
   /** The descriptor; it stays this file's to close. */
@@ -221,6 +234,12 @@ export interface IommufdFile {
   hwptAlloc(request: HwptAllocRequest): Promise<HwptId>;
   /** IOMMU_HWPT_ALLOC */
   hwptAllocSync(request: HwptAllocRequest): HwptId;
+  /** IOMMU_HWPT_SET_DIRTY_TRACKING */
+  hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void;
+  /** IOMMU_HWPT_GET_DIRTY_BITMAP; resolves to the bitmap, the lowest bit first. */
+  hwptGetDirtyBitmap(request: DirtyBitmapRequest): Promise<Uint8Array>;
+  /** IOMMU_HWPT_GET_DIRTY_BITMAP; returns the bitmap, the lowest bit first. */
+  hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array;
   /** IOMMU_GET_HW_INFO; `capacity` is the room offered for the vendor's data, in bytes. */
   getHwInfo(deviceId: DeviceId, capacity: number): HwInfo;
   /** Closes the descriptor once no call is running on it. Closing twice is harmless. */

@@ -44,6 +44,9 @@ const IOMMUFD_IOCTLS = {
   vfioIoas: "IOMMU_VFIO_IOAS",
   hwptAlloc: "IOMMU_HWPT_ALLOC",
   hwptAllocSync: "IOMMU_HWPT_ALLOC",
+  hwptSetDirtyTracking: "IOMMU_HWPT_SET_DIRTY_TRACKING",
+  hwptGetDirtyBitmap: "IOMMU_HWPT_GET_DIRTY_BITMAP",
+  hwptGetDirtyBitmapSync: "IOMMU_HWPT_GET_DIRTY_BITMAP",
   getHwInfo: "IOMMU_GET_HW_INFO",
 } as const satisfies IoctlNames<IommufdFile>;
 

@@ -32,6 +32,9 @@ export const IOMMU_HWPT_FAULT_ID_VALID = 1 << 2;
 /** enum iommufd_hwpt_alloc_flags: can be used together with attaching PASIDs. */
 export const IOMMU_HWPT_ALLOC_PASID = 1 << 3;
 
+/** enum iommufd_hwpt_get_dirty_bitmap_flags: leave the dirty bits as they are. */
+export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1 << 0;
+
 /** enum iommufd_option: who is charged for pinned memory; 0 the user (the default), 1 the process. Of the iommufd. */
 export const IOMMU_OPTION_RLIMIT_MODE = 0;
 /** enum iommufd_option: whether pages may be combined into huge ones; 1 (the default) or 0. Of an IOAS. */

@@ -3,12 +3,24 @@
  */
 
 import { checkU32, checkU64 } from "../arguments.ts";
-import type { HwptAllocRequest, IommufdFile } from "../backend/backend.ts";
-import type { HwptId, HwptVtdS1 } from "../backend/uapi.ts";
+import type { DirtyBitmapRequest, HwptAllocRequest, IommufdFile } from "../backend/backend.ts";
+import { type HwptId, type HwptVtdS1, IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR } from "../backend/uapi.ts";
 import { invalidType } from "../errors.ts";
 import { Device } from "./device.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
+
+/** Which dirty pages are asked for. */
+export interface DirtyBitmapOptions {
+  /** Where the range starts; a multiple of the page size. */
+  iova: bigint;
+  /** How long it is, in bytes; a multiple of the page size. */
+  length: bigint;
+  /** How much a bit stands for, in bytes, a power of two. Default 4096. */
+  pageSize?: bigint | undefined;
+  /** Whether the pages stay dirty, to be told of again. Default false. */
+  keep?: boolean | undefined;
+}
 
 /**
  * A hardware page table (HWPT): what an IOMMU walks. Made by {@link Ioas.allocHwpt}, or from a nest parent by
@@ -41,10 +53,47 @@ export class Hwpt extends PageTable {
     return this.#nested(this.#file.hwptAllocSync(this.#nestedRequest(device, vtdS1)));
   }
 
+  /**
+   * Starts or stops noting which pages DMA writes to (IOMMU_HWPT_SET_DIRTY_TRACKING). Starting forgets what was noted.
+   *
+   * @throws SystemError EOPNOTSUPP: it was not allocated with `dirtyTracking`
+   */
+  setDirtyTracking(enabled: boolean): void {
+    this.assertOpen();
+    this.#file.hwptSetDirtyTracking(this.id, enabled);
+  }
+
+  /**
+   * Which pages DMA has written to since tracking started, or since they were last asked for
+   * (IOMMU_HWPT_GET_DIRTY_BITMAP). What is not mapped is not dirty.
+   *
+   * @returns a bit a page, the lowest bit of the first byte first
+   * @throws SystemError EINVAL: the range is not of whole pages; EOPNOTSUPP: it was not allocated with `dirtyTracking`
+   */
+  async readDirtyBitmap(options: DirtyBitmapOptions): Promise<Uint8Array> {
+    return this.#file.hwptGetDirtyBitmap(this.#bitmapRequest(options));
+  }
+
+  /** {@link readDirtyBitmap}, on this thread. */
+  readDirtyBitmapSync(options: DirtyBitmapOptions): Uint8Array {
+    return this.#file.hwptGetDirtyBitmapSync(this.#bitmapRequest(options));
+  }
+
   protected override release(whole: boolean): void {
     if (whole) return;
     this.detachAll();
     this.#file.destroy(this.id);
+  }
+
+  #bitmapRequest(options: DirtyBitmapOptions): DirtyBitmapRequest {
+    this.assertOpen();
+    return {
+      hwptId: this.id,
+      flags: options.keep ? IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR : 0,
+      iova: checkU64(options.iova, "iova"),
+      length: checkU64(options.length, "length"),
+      pageSize: checkU64(options.pageSize ?? 4096n, "pageSize"),
+    };
   }
 
   #nestedRequest(device: Device, vtdS1: HwptVtdS1): HwptAllocRequest {

@@ -175,6 +175,30 @@ static_assert(offsetof(iommu_hw_info, out_data_type) == 24);
 static_assert(offsetof(iommu_hw_info, out_max_pasid_log2) == 28);
 static_assert(offsetof(iommu_hw_info, out_capabilities) == 32);
 
+constexpr uint32_t IOMMU_HWPT_DIRTY_TRACKING_ENABLE = 1;
+
+struct iommu_hwpt_set_dirty_tracking {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t hwpt_id;
+  uint32_t reserved;
+};
+static_assert(sizeof(iommu_hwpt_set_dirty_tracking) == 16);
+
+struct iommu_hwpt_get_dirty_bitmap {
+  uint32_t size;
+  uint32_t hwpt_id;
+  uint32_t flags;
+  uint32_t reserved;
+  uint64_t iova;
+  uint64_t length;
+  uint64_t page_size;
+  uint64_t data;
+};
+static_assert(sizeof(iommu_hwpt_get_dirty_bitmap) == 48);
+static_assert(offsetof(iommu_hwpt_get_dirty_bitmap, iova) == 16);
+static_assert(offsetof(iommu_hwpt_get_dirty_bitmap, data) == 40);
+
 // Requests carry no size or direction: the kernel defines them with _IO.
 constexpr unsigned long IOMMU_DESTROY = _IO(kIommufdType, 0x80);
 constexpr unsigned long IOMMU_IOAS_ALLOC = _IO(kIommufdType, 0x81);
@@ -187,6 +211,8 @@ constexpr unsigned long IOMMU_OPTION = _IO(kIommufdType, 0x87);
 constexpr unsigned long IOMMU_VFIO_IOAS = _IO(kIommufdType, 0x88);
 constexpr unsigned long IOMMU_HWPT_ALLOC = _IO(kIommufdType, 0x89);
 constexpr unsigned long IOMMU_GET_HW_INFO = _IO(kIommufdType, 0x8a);
+constexpr unsigned long IOMMU_HWPT_SET_DIRTY_TRACKING = _IO(kIommufdType, 0x8b);
+constexpr unsigned long IOMMU_HWPT_GET_DIRTY_BITMAP = _IO(kIommufdType, 0x8c);
 constexpr unsigned long IOMMU_IOAS_MAP_FILE = _IO(kIommufdType, 0x8f);
 constexpr unsigned long IOMMU_IOAS_CHANGE_PROCESS = _IO(kIommufdType, 0x92);
 

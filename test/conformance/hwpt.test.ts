@@ -129,6 +129,24 @@ describe(`a page table (${backendName})`, () => {
     );
   });
 
+  it("without dirty tracking has no dirty pages to tell of: EOPNOTSUPP, once the range is one", () => {
+    const hwpt = ioas.allocHwptSync(device);
+    const unsupported = expect.objectContaining({ code: "EOPNOTSUPP" });
+    expect(() => hwpt.setDirtyTracking(true)).toThrow(unsupported);
+    expect(() => hwpt.readDirtyBitmapSync({ iova: 0n, length: PAGE })).toThrow(unsupported);
+    for (const [iova, length, pageSize, code] of [
+      [1n, PAGE, PAGE, "EINVAL"],
+      [0n, 1n, PAGE, "EINVAL"],
+      [0n, PAGE, 0n, "EINVAL"],
+      [0n, PAGE, 2n * PAGE, "EINVAL"],
+      [(1n << 64n) - PAGE, 2n * PAGE, PAGE, "EOVERFLOW"],
+    ] as const) {
+      expect(() => hwpt.readDirtyBitmapSync({ iova, length, pageSize })).toThrow(
+        expect.objectContaining({ code }),
+      );
+    }
+  });
+
   it.skipIf(!laterThan(6, 12))("for PASID is allocated", async () => {
     expect((await ioas.allocHwpt(device, { pasid: true })).id).toBe(3);
   });

@@ -4,9 +4,11 @@
 //   node test/kernel/boot.js                   the kernel lane: vitest with test/kernel/vitest.config.js
 //   node test/kernel/boot.js -- COMMAND…       any command
 //
+// The lane's helper program, mock-device.cc, is compiled before the machine boots: its root is read-only.
+//
 // IOMMUFD_TEST_KERNEL names the kernel (default: ../shared/kernel/bzImage); scripts/build-test-kernel.sh makes one.
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -21,6 +23,15 @@ const command =
   separator < 0
     ? ["node_modules/.bin/vitest", "run", "--configLoader=native", "--config=test/kernel/vitest.config.js"]
     : process.argv.slice(separator + 1);
+
+if (separator < 0) {
+  mkdirSync(join(project, "build/test"), { recursive: true });
+  const helper = ["-o", "build/test/mock-device", "test/kernel/mock-device.cc"];
+  execFileSync(process.env.CXX ?? "c++", ["-std=c++17", "-Wall", "-Wextra", ...helper], {
+    cwd: project,
+    stdio: "inherit",
+  });
+}
 
 if (!existsSync(kernel)) {
   console.error(

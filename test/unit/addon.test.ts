@@ -52,6 +52,9 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       await iommufd.ioasUnmap(1, 0n, 4096n),
       iommufd.hwptAllocSync(1, 2, 0, 0, undefined),
       await iommufd.hwptAlloc(1, 2, 0, 0, vtdS1),
+      iommufd.hwptSetDirtyTracking(1, true),
+      iommufd.hwptGetDirtyBitmapSync(1, 0, 0n, 4096n, 4096n),
+      await iommufd.hwptGetDirtyBitmap(1, 0, 0n, 4096n, 0n),
       iommufd.getHwInfo(1, 256),
       device.bindIommufd(iommufd),
       device.attachIommufdPtSync(1),
@@ -61,7 +64,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       device.getRegionInfo(0),
       device.reset(),
       device.feature(1 << 18, new Uint8Array(4)),
-    ]).toEqual(Array(26).fill(ENOTTY));
+    ]).toEqual(Array(29).fill(ENOTTY));
     expect(iommufd.knows(0x85)).toBe(false);
     const two = new BigUint64Array(2);
     expect(iommufd.ioasMapManySync(1, 7, memory, two, two, two, true)).toEqual({ done: 0, status: ENOTTY });
@@ -198,6 +201,8 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       RangeError,
       "lengths must be as long as iovas",
     ],
+    ["hwptSetDirtyTracking", [1, 1], TypeError, "enabled must be a boolean, received 1"],
+    ["hwptGetDirtyBitmap", [1, 0, 0n, 1n << 63n, 1n], RangeError, "length must be at most 2^33 pages"],
     ["getHwInfo", [1, 4097], RangeError, "capacity must be an integer from 0 to 4096, received 4097"],
     ["hwptAllocSync", [1, 2, 0, 0, 5], TypeError, "vtdS1 must be an object, received 5"],
     ["hwptAllocSync", [1, 2, 0, 0, {}], TypeError, "vtdS1.flags must be a bigint, received undefined"],

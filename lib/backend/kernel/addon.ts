@@ -58,6 +58,9 @@ export interface NativeIommufdFile {
   getHwInfo(deviceId: number, capacity: number): HwInfo | Errno;
   hwptAlloc(...request: NativeHwptArguments): Promise<HwptId | Errno>;
   hwptAllocSync(...request: NativeHwptArguments): HwptId | Errno;
+  hwptSetDirtyTracking(hwptId: number, enabled: boolean): undefined | Errno;
+  hwptGetDirtyBitmap(...request: NativeBitmapArguments): Promise<Uint8Array | Errno>;
+  hwptGetDirtyBitmapSync(...request: NativeBitmapArguments): Uint8Array | Errno;
 }
 
 type NativeMapArguments = [
@@ -102,6 +105,8 @@ type NativeCopyArguments = [
   destinationIova: bigint,
   sourceIova: bigint,
 ];
+
+type NativeBitmapArguments = [hwptId: number, flags: number, iova: bigint, length: bigint, pageSize: bigint];
 
 type NativeHwptArguments = [
   deviceId: number,

@@ -8,6 +8,7 @@ import type {
   BackendMemory,
   BackendRegion,
   BatchOutcome,
+  DirtyBitmapRequest,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
@@ -110,6 +111,8 @@ const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
   vfioIoas: 0x88,
   hwptAlloc: 0x89,
   getHwInfo: 0x8a,
+  hwptSetDirtyTracking: 0x8b,
+  hwptGetDirtyBitmap: 0x8c,
   ioasMapFile: 0x8f,
   ioasChangeProcess: 0x92,
 };
@@ -218,6 +221,23 @@ class KernelIommufdFile implements IommufdFile {
 
   hwptAllocSync(request: HwptAllocRequest): HwptId {
     return allocated(this.native.hwptAllocSync(...hwptArguments(request)), request);
+  }
+
+  hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
+    check(this.native.hwptSetDirtyTracking(hwptId, enabled), "IOMMU_HWPT_SET_DIRTY_TRACKING", {
+      hwptId,
+      enabled,
+    });
+  }
+
+  async hwptGetDirtyBitmap(request: DirtyBitmapRequest): Promise<Uint8Array> {
+    const outcome = await this.native.hwptGetDirtyBitmap(...bitmapArguments(request));
+    return check(outcome, "IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request });
+  }
+
+  hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
+    const outcome = this.native.hwptGetDirtyBitmapSync(...bitmapArguments(request));
+    return check(outcome, "IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request });
   }
 
   getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
@@ -365,6 +385,13 @@ function copied(outcome: bigint | Errno, request: IoasCopyRequest): bigint {
 
 function unmapped(outcome: bigint | Errno, ioasId: IoasId, iova: bigint, length: bigint): bigint {
   return check(outcome, "IOMMU_IOAS_UNMAP", { ioasId, iova, length });
+}
+
+function bitmapArguments(
+  request: DirtyBitmapRequest,
+): Parameters<NativeIommufdFile["hwptGetDirtyBitmapSync"]> {
+  const { hwptId, flags, iova, length, pageSize } = request;
+  return [hwptId, flags, iova, length, pageSize];
 }
 
 function hwptArguments(request: HwptAllocRequest): Parameters<NativeIommufdFile["hwptAllocSync"]> {

@@ -5,6 +5,7 @@
 import { IommufdError, invalidType, isSystemError, systemError } from "../../errors.ts";
 import type {
   BatchOutcome,
+  DirtyBitmapRequest,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
@@ -24,6 +25,7 @@ import {
   IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_HWPT_ALLOC_PASID,
   IOMMU_HWPT_FAULT_ID_VALID,
+  IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
@@ -253,6 +255,36 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
+  hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
+    this.assertOpen();
+    answer("IOMMU_HWPT_SET_DIRTY_TRACKING", { hwptId, enabled }, () => {
+      if (!this.#pagingHwpt(hwptId).options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
+    });
+  }
+
+  async hwptGetDirtyBitmap(request: DirtyBitmapRequest): Promise<Uint8Array> {
+    return this.hwptGetDirtyBitmapSync(request);
+  }
+
+  /** No DMA is modelled yet, so no page is dirty. */
+  hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
+    this.assertOpen();
+    const { hwptId, flags, iova, length, pageSize } = request;
+    return answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
+      if (flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
+      const hwpt = this.#pagingHwpt(hwptId);
+      // iommufd_check_iova_range()
+      const end = iova + BigInt.asUintN(64, length - 1n) + 1n;
+      if (end > U64_MAX + 1n) throw new Refusal("EOVERFLOW");
+      const { alignment } = hwpt.ioas.space.iovaRanges();
+      if ((iova | end) & (alignment - 1n) || pageSize === 0n || (iova | end) & (pageSize - 1n)) {
+        throw new Refusal("EINVAL");
+      }
+      if (!hwpt.options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
+      return new Uint8Array(Number((length / pageSize + 7n) / 8n));
+    });
+  }
+
   getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
     this.assertOpen();
     return answer("IOMMU_GET_HW_INFO", { deviceId }, () => {
@@ -337,6 +369,12 @@ export class SoftwareIommufdFile implements IommufdFile {
   #ioas(id: number): IoasObject {
     const object = this.objects.find(id);
     if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
+    return object;
+  }
+
+  #pagingHwpt(id: number): PagingHwptObject {
+    const object = this.objects.find(id);
+    if (!(object instanceof PagingHwptObject)) throw new Refusal("ENOENT");
     return object;
   }
 
