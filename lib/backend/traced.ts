@@ -22,7 +22,8 @@ export interface IoctlTrace {
 
 const channel = tracingChannel<string, IoctlTrace>("iommufd:ioctl");
 
-const IOMMUFD_IOCTLS = {
+/** The ioctl of each method of an iommufd. */
+export const IOMMUFD_IOCTLS = {
   destroy: "IOMMU_DESTROY",
   ioasAlloc: "IOMMU_IOAS_ALLOC",
   ioasAllowIovas: "IOMMU_IOAS_ALLOW_IOVAS",
@@ -50,7 +51,8 @@ const IOMMUFD_IOCTLS = {
   getHwInfo: "IOMMU_GET_HW_INFO",
 } as const satisfies IoctlNames<IommufdFile>;
 
-const VFIO_IOCTLS = {
+/** The ioctl of each method of a device. */
+export const VFIO_IOCTLS = {
   bindIommufd: "VFIO_DEVICE_BIND_IOMMUFD",
   attachIommufdPt: "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
   attachIommufdPtSync: "VFIO_DEVICE_ATTACH_IOMMUFD_PT",

@@ -65,7 +65,8 @@ export class Hwpt extends PageTable {
 
   /**
    * Which pages DMA has written to since tracking started, or since they were last asked for
-   * (IOMMU_HWPT_GET_DIRTY_BITMAP). What is not mapped is not dirty.
+   * (IOMMU_HWPT_GET_DIRTY_BITMAP). What is not mapped is not dirty. The IOMMU notes it for each entry of its page
+   * table: where memory is contiguous, and {@link Ioas.hugePages} is on, that can be more than a page.
    *
    * @returns a bit a page, the lowest bit of the first byte first
    * @throws SystemError EINVAL: the range is not of whole pages; EOPNOTSUPP: it was not allocated with `dirtyTracking`

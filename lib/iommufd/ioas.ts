@@ -142,7 +142,7 @@ export class Ioas extends PageTable {
   }
 
   /**
-   * Maps a file (IOMMU_IOAS_MAP_FILE, Linux 6.13): memory that several programs share, a dma-buf of VFIO. The kernel
+   * Maps a file (IOMMU_IOAS_MAP_FILE, later than Linux 6.12): memory that several programs share, a dma-buf of VFIO. The kernel
    * holds the file itself, so the mapping survives exec and can change hands ({@link Iommufd.changeProcess}).
    *
    * @param file memory, of which `length` defaults to the rest, or a descriptor, of which it must be given

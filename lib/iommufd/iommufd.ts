@@ -124,7 +124,7 @@ export class Iommufd extends Resource {
   }
 
   /**
-   * Charges pinned memory to this process, after exec or a hand-over (IOMMU_IOAS_CHANGE_PROCESS, Linux 6.14).
+   * Charges pinned memory to this process, after exec or a hand-over (IOMMU_IOAS_CHANGE_PROCESS, later than Linux 6.12).
    *
    * @throws SystemError EINVAL: something is mapped that is not of a file ({@link Ioas.mapFile}); ENOMEM: past
    *   RLIMIT_MEMLOCK; ENOTTY: the kernel is too old

@@ -11,7 +11,10 @@ import { Iommufd, selectBackend } from "../../lib/index.ts";
 /** Which one it is, for the titles. */
 export const backendName = process.env["IOMMUFD_TEST_BACKEND"] === "kernel" ? "kernel" : "software";
 
-const machine = selectBackend(backendName === "kernel" ? { backend: "kernel" } : { profile: "qemu-vtd" });
+/** The machine itself, for what objects do not let one do. */
+export const machine = selectBackend(
+  backendName === "kernel" ? { backend: "kernel" } : { profile: "qemu-vtd" },
+);
 
 /** Opens an iommufd on the machine. */
 export function open(): Iommufd {

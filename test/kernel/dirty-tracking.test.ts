@@ -4,7 +4,14 @@ import { spawnSync } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BackendMemory, IommufdFile } from "../../lib/backend/backend.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
-import type { DeviceId, HwptId, IoasId } from "../../lib/backend/uapi.ts";
+import {
+  type DeviceId,
+  type HwptId,
+  IOMMU_OPTION_HUGE_PAGES,
+  IOMMU_OPTION_OP_SET,
+  type IoasId,
+} from "../../lib/backend/uapi.ts";
+import { laterThan } from "../conformance/backend.ts";
 import { PROJECT } from "../e2e/command.ts";
 
 const DIRTY_TRACKING = 2;
@@ -29,19 +36,6 @@ function mock(...args: (string | number | bigint)[]): number {
   return Number(stdout);
 }
 
-beforeEach(() => {
-  const backend = new KernelBackend();
-  file = backend.openIommufd();
-  ioasId = file.ioasAlloc();
-  const deviceId = mock("device", ioasId) as DeviceId;
-  hwptId = file.hwptAllocSync({ deviceId, ptId: ioasId, flags: DIRTY_TRACKING });
-  memory = backend.allocMemory(64n * PAGE);
-  const length = 64n * PAGE;
-  file.ioasMapSync({ ioasId, flags: FIXED_READ_WRITE, memory, offset: 0n, length, iova: APERTURE });
-});
-
-afterEach(() => file.close());
-
 /** The dirty pages of the mapping, as bits, the first page lowest. */
 async function dirty(flags = 0, pageSize = PAGE): Promise<bigint> {
   const request = { hwptId, flags, iova: APERTURE, length: 64n * PAGE, pageSize };
@@ -55,7 +49,23 @@ function write(bits: bigint): void {
   mock("dirty", hwptId, APERTURE, 64n * PAGE, PAGE, bits.toString(16));
 }
 
-describe("dirty tracking", () => {
+// Linux 6.12 answers the request for a mock device with EINVAL.
+describe.skipIf(!laterThan(6, 12))("dirty tracking", () => {
+  beforeEach(() => {
+    const backend = new KernelBackend();
+    file = backend.openIommufd();
+    ioasId = file.ioasAlloc();
+    // A bit is of a page table entry: where memory happens to be contiguous, that could be more than a page.
+    file.option({ optionId: IOMMU_OPTION_HUGE_PAGES, op: IOMMU_OPTION_OP_SET, objectId: ioasId, value: 0n });
+    const deviceId = mock("device", ioasId) as DeviceId;
+    hwptId = file.hwptAllocSync({ deviceId, ptId: ioasId, flags: DIRTY_TRACKING });
+    memory = backend.allocMemory(64n * PAGE);
+    const length = 64n * PAGE;
+    file.ioasMapSync({ ioasId, flags: FIXED_READ_WRITE, memory, offset: 0n, length, iova: APERTURE });
+  });
+
+  afterEach(() => file.close());
+
   it("tells exactly the pages that were written to, once", async () => {
     file.hwptSetDirtyTracking(hwptId, true);
     expect(await dirty()).toBe(0n);

@@ -1,0 +1,23 @@
+/** What docs/coverage.md says an older kernel lacks, asked of the kernel that runs. */
+
+import { readFileSync } from "node:fs";
+import { expect, it } from "vitest";
+import { IOMMUFD_IOCTLS } from "../../lib/backend/traced.ts";
+import { Iommufd, type IommufdIoctl } from "../../lib/index.ts";
+import { laterThan } from "../conformance/backend.ts";
+import { PROJECT } from "../e2e/command.ts";
+
+const table = new Map(
+  [
+    ...readFileSync(`${PROJECT}docs/coverage.md`, "utf8").matchAll(/^\| (IOMMU_\w+) \|[^|]*\| (yes|no) \|/gm),
+  ].map(([, ioctl, known]) => [ioctl, known === "yes"]),
+);
+
+it("supports() tells what the table says", () => {
+  using iommufd = Iommufd.open({ backend: "kernel" });
+  const methods = Object.entries(IOMMUFD_IOCTLS).filter(([name]) => !/(Sync|Many)$/.test(name));
+  expect(methods.length).toBeGreaterThan(10);
+  for (const [method, ioctl] of methods) {
+    expect(iommufd.supports(method as IommufdIoctl), ioctl).toBe(laterThan(6, 12) || table.get(ioctl));
+  }
+});

@@ -1,0 +1,68 @@
+/** docs/coverage.md says what there is: held against the code, and against the kernel's header where one is. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { IOMMUFD_IOCTLS, VFIO_IOCTLS } from "../../lib/backend/traced.ts";
+import { Device, Hwpt, Ioas, Iommufd } from "../../lib/index.ts";
+import { PROJECT } from "../e2e/command.ts";
+
+const HEADER = join(process.env["IOMMUFD_UAPI_INCLUDE"] ?? "/usr/include", "linux/iommufd.h");
+const NOT_YET = "not yet";
+const classes: Record<string, { prototype: object }> = { Device, Hwpt, Ioas, Iommufd };
+
+const rows = readFileSync(`${PROJECT}docs/coverage.md`, "utf8")
+  .split("\n")
+  .filter((line) => /^\| (IOMMU|VFIO)_/.test(line))
+  .map((line) => {
+    const [ioctl = "", method = "", , errors = "", test = ""] = line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim());
+    return { ioctl, method, errors: errors.split(" ").filter(Boolean), test };
+  });
+
+describe("docs/coverage.md", () => {
+  it("has every ioctl that the library issues, and says of no other that it does", () => {
+    const issued = new Set<string>([...Object.values(IOMMUFD_IOCTLS), ...Object.values(VFIO_IOCTLS)]);
+    const documented = rows.filter(({ method }) => method !== NOT_YET).map(({ ioctl }) => ioctl);
+    expect(documented.sort()).toEqual([...issued].sort());
+  });
+
+  it.skipIf(!existsSync(HEADER))("has every ioctl of the kernel's header", () => {
+    const header = readFileSync(HEADER, "utf8");
+    const defined = [...header.matchAll(/^#define (IOMMU_\w+)\s+(?:\\\n\s*)?_IO\(IOMMUFD_TYPE/gm)].map(
+      ([, name]) => name,
+    );
+    expect(defined.length).toBeGreaterThan(15);
+    const documented = rows.map(({ ioctl }) => ioctl).filter((ioctl) => ioctl.startsWith("IOMMU_"));
+    expect(documented.sort()).toEqual(defined.sort());
+  });
+
+  it.each(rows.filter(({ method }) => method !== NOT_YET))(
+    "$ioctl: $method, shown by $test",
+    ({ ioctl, method, errors, test }) => {
+      for (const [, type = "", name = ""] of method.matchAll(/`(\w+)\.(\w+)`/g)) {
+        expect(Object.getOwnPropertyNames(classes[type]?.prototype ?? {}), `${type}.${name}`).toContain(name);
+      }
+      const text = test
+        .split(", ")
+        .map((path) => readFileSync(`${PROJECT}${path}`, "utf8"))
+        .join("\n");
+      const names = [...method.matchAll(/(\w+)(?=`|\()/g)].map(([, name]) => name as string);
+      const called = [...names, ...methodsOf(ioctl)];
+      expect(
+        called.some((name) => text.includes(name)),
+        `${test} uses one of ${called}`,
+      ).toBe(true);
+      for (const error of errors) expect(text, `${test} shows ${error}`).toContain(`"${error}"`);
+    },
+  );
+});
+
+/** The methods of a backend that issue an ioctl. */
+function methodsOf(ioctl: string): string[] {
+  return Object.entries({ ...IOMMUFD_IOCTLS, ...VFIO_IOCTLS })
+    .filter(([, name]) => name === ioctl)
+    .map(([method]) => method);
+}
