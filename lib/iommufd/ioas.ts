@@ -33,8 +33,8 @@ import { Hwpt } from "./hwpt.ts";
 import {
   type CopyOptions,
   checkPart,
-  checkRanges,
   checkWithin,
+  copyRanges,
   type MapFileOptions,
   type MapManyOptions,
   type MapManyRanges,
@@ -108,22 +108,21 @@ export class Ioas extends PageTable {
    */
   async mapMany(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): Promise<void> {
     const request = this.#mapManyRequest(memory, ranges, options);
-    memory.retain(ranges.iovas.length);
-    const outcome = await this.#file.ioasMapMany(request).catch(nothingDone);
-    this.#mappedMany(memory, ranges, request, outcome);
+    memory.retain(request.iovas.length);
+    this.#mappedMany(memory, request, await this.#file.ioasMapMany(request).catch(nothingDone));
   }
 
   /** {@link mapMany}, on this thread. */
   mapManySync(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): void {
     const request = this.#mapManyRequest(memory, ranges, options);
-    memory.retain(ranges.iovas.length);
+    memory.retain(request.iovas.length);
     let outcome: FailableOutcome;
     try {
       outcome = this.#file.ioasMapManySync(request);
     } catch (error) {
       outcome = nothingDone(error);
     }
-    this.#mappedMany(memory, ranges, request, outcome);
+    this.#mappedMany(memory, request, outcome);
   }
 
   /**
@@ -133,12 +132,14 @@ export class Ioas extends PageTable {
    * @throws SystemError as {@link unmap}; its `request.index` tells which one was refused
    */
   async unmapMany(ranges: Pick<MapManyRanges, "iovas" | "lengths">): Promise<void> {
-    this.#unmappedMany(ranges, await this.#file.ioasUnmapMany(this.id, ...this.#unmapManyRanges(ranges)));
+    const { iovas, lengths } = this.#unmapManyRanges(ranges);
+    this.#unmappedMany(iovas, lengths, await this.#file.ioasUnmapMany(this.id, iovas, lengths));
   }
 
   /** {@link unmapMany}, on this thread. */
   unmapManySync(ranges: Pick<MapManyRanges, "iovas" | "lengths">): void {
-    this.#unmappedMany(ranges, this.#file.ioasUnmapManySync(this.id, ...this.#unmapManyRanges(ranges)));
+    const { iovas, lengths } = this.#unmapManyRanges(ranges);
+    this.#unmappedMany(iovas, lengths, this.#file.ioasUnmapManySync(this.id, iovas, lengths));
   }
 
   /**
@@ -263,7 +264,7 @@ export class Ioas extends PageTable {
   #mapManyRequest(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions): IoasMapManyRequest {
     this.assertOpen();
     checkInstance(memory, DmaMemory, "memory");
-    const { iovas, offsets, lengths } = checkRanges(ranges, ["iovas", "offsets", "lengths"]);
+    const { iovas, offsets, lengths } = copyRanges(ranges, ["iovas", "offsets", "lengths"]);
     checkWithin(memory, offsets, lengths);
     const { flags } = placement(options);
     return {
@@ -279,8 +280,7 @@ export class Ioas extends PageTable {
 
   #mappedMany(
     memory: DmaMemory,
-    { iovas, lengths }: MapManyRanges,
-    { rollBack }: IoasMapManyRequest,
+    { iovas, lengths, rollBack }: IoasMapManyRequest,
     { done, error }: FailableOutcome,
   ): void {
     const mapped = this.closed || (error !== undefined && rollBack) ? 0 : done;
@@ -289,16 +289,14 @@ export class Ioas extends PageTable {
     if (error !== undefined) throw error;
   }
 
-  #unmapManyRanges(ranges: Pick<MapManyRanges, "iovas" | "lengths">): [BigUint64Array, BigUint64Array] {
+  #unmapManyRanges(
+    ranges: Pick<MapManyRanges, "iovas" | "lengths">,
+  ): Pick<MapManyRanges, "iovas" | "lengths"> {
     this.assertOpen();
-    const { iovas, lengths } = checkRanges(ranges, ["iovas", "lengths"]);
-    return [iovas, lengths];
+    return copyRanges(ranges, ["iovas", "lengths"]);
   }
 
-  #unmappedMany(
-    { iovas, lengths }: Pick<MapManyRanges, "iovas" | "lengths">,
-    { done, error }: BatchOutcome,
-  ): void {
+  #unmappedMany(iovas: BigUint64Array, lengths: BigUint64Array, { done, error }: BatchOutcome): void {
     this.#mappings.forgetBatch(iovas.subarray(0, done), lengths.subarray(0, done));
     if (error !== undefined) throw error;
   }

@@ -83,19 +83,21 @@ export function checkPart(
   return length;
 }
 
-/** Arrays of 64-bit values, of one length. */
-export function checkRanges<Name extends keyof MapManyRanges>(
+/** Arrays of 64-bit values, of one length; copied, because the caller's may change while a call runs. */
+export function copyRanges<Name extends keyof MapManyRanges>(
   ranges: Pick<MapManyRanges, Name>,
-  names: readonly Name[],
+  names: readonly [Name, ...Name[]],
 ): Pick<MapManyRanges, Name> {
+  const copies = {} as Pick<MapManyRanges, Name>;
   for (const name of names) {
     const values = ranges[name];
     if (!(values instanceof BigUint64Array)) throw invalidType(name, "a BigUint64Array", values);
-    const expected = ranges[names[0] as Name].length;
+    copies[name] = values.slice();
+    const expected = copies[names[0]].length;
     if (values.length !== expected)
       throw outOfRange(name, `as long as ${names[0]}, ${expected}`, values.length);
   }
-  return ranges;
+  return copies;
 }
 
 /** That each part is within the memory. */

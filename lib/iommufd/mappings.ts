@@ -33,9 +33,9 @@ export class Mappings {
     this.#mappings.set(iova, { last: iova + length - 1n, memories });
   }
 
-  /** Notes mappings of one memory, which is retained once for each already. The arrays are copied. */
+  /** Notes mappings of one memory, which is retained once for each already. The arrays are kept. */
   addBatch(iovas: BigUint64Array, lengths: BigUint64Array, memory: DmaMemory): void {
-    if (iovas.length > 0) this.#batches.push({ iovas: iovas.slice(), lengths: lengths.slice(), memory });
+    if (iovas.length > 0) this.#batches.push({ iovas, lengths, memory });
   }
 
   /** Lets go of the mappings that are wholly within a range. */

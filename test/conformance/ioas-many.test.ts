@@ -71,6 +71,20 @@ describe(`many mappings at once (${backendName})`, () => {
     expect(memory.mappings).toBe(1);
   });
 
+  it("are those of the moment of the call, whatever becomes of the arrays", async () => {
+    const ranges = pages(100);
+    const mapping = ioas.mapMany(memory, ranges);
+    ranges.iovas.fill(0n);
+    ranges.lengths.fill(1n);
+    await mapping;
+    const unmapping = pages(100);
+    const unmapped = ioas.unmapMany(unmapping);
+    unmapping.iovas.fill(0n);
+    await unmapped;
+    expect(memory.mappings).toBe(0);
+    expect(() => ioas.unmapSync(0n, 1000n * PAGE)).toThrow(expect.objectContaining({ code: "ENOENT" }));
+  });
+
   it("unmapping stops too, with those before it unmapped", async () => {
     ioas.mapManySync(memory, pages(10));
     await expect(ioas.unmapMany(pages(20))).rejects.toMatchObject({
