@@ -16,11 +16,8 @@ import type {
 } from "../backend.ts";
 import {
   type DeviceId,
-  HW_CAPABILITY_BITS,
   type HwInfo,
   type HwptId,
-  IOMMU_HW_INFO_TYPE_INTEL_VTD,
-  IOMMU_HW_INFO_TYPE_NONE,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
   IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_HWPT_ALLOC_PASID,
@@ -40,9 +37,9 @@ import {
   type IovaRange,
   type IovaRanges,
   type ObjectId,
-  VTD_FLAG_BITS,
 } from "../uapi.ts";
 import { BoundDevice } from "./bound-device.ts";
+import { hwInfo } from "./hw-info.ts";
 import { ObjectTable } from "./object-table.ts";
 import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import type { IommuProfile } from "./profile.ts";
@@ -289,18 +286,7 @@ export class SoftwareIommufdFile implements IommufdFile {
     this.assertOpen();
     return answer("IOMMU_GET_HW_INFO", { deviceId }, () => {
       const { iommu, profile } = this.#device(deviceId);
-      const data = hwInfoData(iommu);
-      const capabilities = profile.outCapabilities.reduce(
-        (bits, name) => bits | (1n << BigInt(HW_CAPABILITY_BITS[name])),
-        0n,
-      );
-      return {
-        type: iommu.hwInfo.type === "intel-vtd" ? IOMMU_HW_INFO_TYPE_INTEL_VTD : IOMMU_HW_INFO_TYPE_NONE,
-        data: data.slice(0, capacity),
-        dataLength: data.length,
-        maxPasidLog2: profile.maxPasidLog2,
-        capabilities,
-      };
+      return hwInfo(iommu, profile, capacity);
     });
   }
 
@@ -404,18 +390,4 @@ function batch(
 
 function checkPermission(flags: number): void {
   if (!(flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE))) throw new Refusal("EINVAL");
-}
-
-/** struct iommu_hw_info_vtd: flags, reserved, CAP_REG, ECAP_REG, little-endian as on x86. */
-function hwInfoData({ hwInfo }: IommuProfile): Uint8Array {
-  if (hwInfo.type === "none") return new Uint8Array(0);
-  const view = new DataView(new ArrayBuffer(24));
-  view.setUint32(
-    0,
-    hwInfo.flags.reduce((flags, name) => flags | (1 << VTD_FLAG_BITS[name]), 0),
-    true,
-  );
-  view.setBigUint64(8, hwInfo.capReg, true);
-  view.setBigUint64(16, hwInfo.ecapReg, true);
-  return new Uint8Array(view.buffer);
 }

@@ -1,0 +1,250 @@
+/** An open /dev/iommu: one method per ioctl, each telling what was asked where it is refused. */
+
+import { systemError } from "../../errors.ts";
+import type {
+  BatchOutcome,
+  DirtyBitmapRequest,
+  HwptAllocRequest,
+  IoasCopyRequest,
+  IoasMapFileRequest,
+  IoasMapManyRequest,
+  IoasMapRequest,
+  IommufdFile,
+  IommufdIoctl,
+  OptionRequest,
+} from "../backend.ts";
+import type { DeviceId, HwInfo, HwptId, IoasId, IovaRange, IovaRanges, ObjectId } from "../uapi.ts";
+import type { Errno, NativeIommufdFile, NativeMemory, NativeOutcome } from "./addon.ts";
+import { check } from "./check.ts";
+
+/** Numbers of the ioctls (include/uapi/linux/iommufd.h, IOMMUFD_CMD_*). */
+const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
+  destroy: 0x80,
+  ioasAlloc: 0x81,
+  ioasAllowIovas: 0x82,
+  ioasCopy: 0x83,
+  ioasIovaRanges: 0x84,
+  ioasMap: 0x85,
+  ioasUnmap: 0x86,
+  option: 0x87,
+  vfioIoas: 0x88,
+  hwptAlloc: 0x89,
+  getHwInfo: 0x8a,
+  hwptSetDirtyTracking: 0x8b,
+  hwptGetDirtyBitmap: 0x8c,
+  ioasMapFile: 0x8f,
+  ioasChangeProcess: 0x92,
+};
+
+/** One argument object per call, so that a refused call tells what was asked. */
+export class KernelIommufdFile implements IommufdFile {
+  readonly native: NativeIommufdFile;
+
+  constructor(native: NativeIommufdFile) {
+    this.native = native;
+  }
+
+  fd(): number {
+    return this.native.fd();
+  }
+
+  supports(ioctl: IommufdIoctl): boolean {
+    return check(this.native.knows(IOCTL_NUMBERS[ioctl]), "ioctl", { number: IOCTL_NUMBERS[ioctl] });
+  }
+
+  destroy(id: ObjectId): void {
+    check(this.native.destroy(id), "IOMMU_DESTROY", { id });
+  }
+
+  ioasAlloc(): IoasId {
+    return check(this.native.ioasAlloc(), "IOMMU_IOAS_ALLOC");
+  }
+
+  ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
+    const values = BigUint64Array.from(ranges.flatMap(({ start, last }) => [start, last]));
+    check(this.native.ioasAllowIovas(ioasId, values), "IOMMU_IOAS_ALLOW_IOVAS", { ioasId });
+  }
+
+  ioasChangeProcess(): void {
+    check(this.native.ioasChangeProcess(), "IOMMU_IOAS_CHANGE_PROCESS");
+  }
+
+  async ioasCopy(request: IoasCopyRequest): Promise<bigint> {
+    return copied(await this.native.ioasCopy(...copyArguments(request)), request);
+  }
+
+  ioasCopySync(request: IoasCopyRequest): bigint {
+    return copied(this.native.ioasCopySync(...copyArguments(request)), request);
+  }
+
+  ioasIovaRanges(ioasId: IoasId): IovaRanges {
+    return check(this.native.ioasIovaRanges(ioasId), "IOMMU_IOAS_IOVA_RANGES", { ioasId });
+  }
+
+  async ioasMap(request: IoasMapRequest): Promise<bigint> {
+    return mapped(await this.native.ioasMap(...mapArguments(request)), request);
+  }
+
+  ioasMapSync(request: IoasMapRequest): bigint {
+    return mapped(this.native.ioasMapSync(...mapArguments(request)), request);
+  }
+
+  async ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome> {
+    return mappedMany(await this.native.ioasMapMany(...mapManyArguments(request)), request);
+  }
+
+  ioasMapManySync(request: IoasMapManyRequest): BatchOutcome {
+    return mappedMany(this.native.ioasMapManySync(...mapManyArguments(request)), request);
+  }
+
+  async ioasUnmapMany(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): Promise<BatchOutcome> {
+    return unmappedMany(await this.native.ioasUnmapMany(ioasId, iovas, lengths), ioasId, iovas, lengths);
+  }
+
+  ioasUnmapManySync(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): BatchOutcome {
+    return unmappedMany(this.native.ioasUnmapManySync(ioasId, iovas, lengths), ioasId, iovas, lengths);
+  }
+
+  async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
+    return mappedFile(await this.native.ioasMapFile(...mapFileArguments(request)), request);
+  }
+
+  ioasMapFileSync(request: IoasMapFileRequest): bigint {
+    return mappedFile(this.native.ioasMapFileSync(...mapFileArguments(request)), request);
+  }
+
+  option({ optionId, op, objectId, value }: OptionRequest): bigint {
+    return check(this.native.option(optionId, op, objectId, value), "IOMMU_OPTION", {
+      optionId,
+      op,
+      objectId,
+      value,
+    });
+  }
+
+  vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
+    return check(this.native.vfioIoas(op, ioasId), "IOMMU_VFIO_IOAS", { op, ioasId });
+  }
+
+  async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
+    return unmapped(await this.native.ioasUnmap(ioasId, iova, length), ioasId, iova, length);
+  }
+
+  ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
+    return unmapped(this.native.ioasUnmapSync(ioasId, iova, length), ioasId, iova, length);
+  }
+
+  async hwptAlloc(request: HwptAllocRequest): Promise<HwptId> {
+    return allocated(await this.native.hwptAlloc(...hwptArguments(request)), request);
+  }
+
+  hwptAllocSync(request: HwptAllocRequest): HwptId {
+    return allocated(this.native.hwptAllocSync(...hwptArguments(request)), request);
+  }
+
+  hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
+    check(this.native.hwptSetDirtyTracking(hwptId, enabled), "IOMMU_HWPT_SET_DIRTY_TRACKING", {
+      hwptId,
+      enabled,
+    });
+  }
+
+  async hwptGetDirtyBitmap(request: DirtyBitmapRequest): Promise<Uint8Array> {
+    const outcome = await this.native.hwptGetDirtyBitmap(...bitmapArguments(request));
+    return check(outcome, "IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request });
+  }
+
+  hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
+    const outcome = this.native.hwptGetDirtyBitmapSync(...bitmapArguments(request));
+    return check(outcome, "IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request });
+  }
+
+  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
+    return check(this.native.getHwInfo(deviceId, capacity), "IOMMU_GET_HW_INFO", { deviceId });
+  }
+
+  close(): void {
+    this.native.close();
+  }
+}
+
+function mapArguments(request: IoasMapRequest): Parameters<NativeIommufdFile["ioasMapSync"]> {
+  const { ioasId, flags, memory, offset, length, iova } = request;
+  return [ioasId, flags, memory as NativeMemory, offset, length, iova];
+}
+
+function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }: IoasMapRequest): bigint {
+  return check(outcome, "IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset });
+}
+
+function mapManyArguments(request: IoasMapManyRequest): Parameters<NativeIommufdFile["ioasMapManySync"]> {
+  const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
+  return [ioasId, flags, memory as NativeMemory, iovas, offsets, lengths, rollBack];
+}
+
+function mappedMany({ done, status }: NativeOutcome, request: IoasMapManyRequest): BatchOutcome {
+  if (status >= 0) return { done };
+  const { ioasId, flags, iovas, offsets, lengths } = request;
+  const refused = {
+    index: done,
+    ioasId,
+    flags,
+    iova: iovas[done],
+    length: lengths[done],
+    offset: offsets[done],
+  };
+  return { done, error: systemError(status, "IOMMU_IOAS_MAP", refused) };
+}
+
+function unmappedMany(
+  { done, status }: NativeOutcome,
+  ioasId: IoasId,
+  iovas: BigUint64Array,
+  lengths: BigUint64Array,
+): BatchOutcome {
+  if (status >= 0) return { done };
+  const refused = { index: done, ioasId, iova: iovas[done], length: lengths[done] };
+  return { done, error: systemError(status, "IOMMU_IOAS_UNMAP", refused) };
+}
+
+function mapFileArguments(request: IoasMapFileRequest): Parameters<NativeIommufdFile["ioasMapFileSync"]> {
+  const { ioasId, flags, file, start, length, iova } = request;
+  return [ioasId, flags, typeof file === "number" ? file : file.fd(), start, length, iova];
+}
+
+function mappedFile(
+  outcome: bigint | Errno,
+  { ioasId, flags, file, start, length, iova }: IoasMapFileRequest,
+): bigint {
+  const fd = typeof file === "number" ? file : undefined;
+  return check(outcome, "IOMMU_IOAS_MAP_FILE", { ioasId, flags, fd, start, length, iova });
+}
+
+function copyArguments(request: IoasCopyRequest): Parameters<NativeIommufdFile["ioasCopySync"]> {
+  const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
+  return [destinationId, sourceId, flags, length, destinationIova, sourceIova];
+}
+
+function copied(outcome: bigint | Errno, request: IoasCopyRequest): bigint {
+  return check(outcome, "IOMMU_IOAS_COPY", { ...request });
+}
+
+function unmapped(outcome: bigint | Errno, ioasId: IoasId, iova: bigint, length: bigint): bigint {
+  return check(outcome, "IOMMU_IOAS_UNMAP", { ioasId, iova, length });
+}
+
+function bitmapArguments(
+  request: DirtyBitmapRequest,
+): Parameters<NativeIommufdFile["hwptGetDirtyBitmapSync"]> {
+  const { hwptId, flags, iova, length, pageSize } = request;
+  return [hwptId, flags, iova, length, pageSize];
+}
+
+function hwptArguments(request: HwptAllocRequest): Parameters<NativeIommufdFile["hwptAllocSync"]> {
+  const { deviceId, ptId, flags, faultId, vtdS1 } = request;
+  return [deviceId, ptId, flags, faultId ?? 0, vtdS1];
+}
+
+function allocated(outcome: HwptId | Errno, { deviceId, ptId, flags }: HwptAllocRequest): HwptId {
+  return check(outcome, "IOMMU_HWPT_ALLOC", { deviceId, ptId, flags });
+}

@@ -1,0 +1,72 @@
+/** An open VFIO device: one method per ioctl. */
+
+import { invalidType } from "../../errors.ts";
+import type { BackendRegion, IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { DeviceId, HwptId, PageTableId, VfioDeviceInfo, VfioRegionInfo } from "../uapi.ts";
+import type { NativeVfioDeviceFile } from "./addon.ts";
+import { check } from "./check.ts";
+import { KernelIommufdFile } from "./kernel-iommufd.ts";
+
+/** A device of the kernel backend. */
+export class KernelVfioDeviceFile implements VfioDeviceFile {
+  readonly #native: NativeVfioDeviceFile;
+
+  constructor(native: NativeVfioDeviceFile) {
+    this.#native = native;
+  }
+
+  fd(): number {
+    return this.#native.fd();
+  }
+
+  bindIommufd(iommufd: IommufdFile): DeviceId {
+    if (!(iommufd instanceof KernelIommufdFile)) {
+      throw invalidType("iommufd", "an iommufd of the kernel backend", iommufd);
+    }
+    return check(this.#native.bindIommufd(iommufd.native), "VFIO_DEVICE_BIND_IOMMUFD");
+  }
+
+  async attachIommufdPt(ptId: PageTableId): Promise<HwptId> {
+    return check(await this.#native.attachIommufdPt(ptId), "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId });
+  }
+
+  attachIommufdPtSync(ptId: PageTableId): HwptId {
+    return check(this.#native.attachIommufdPtSync(ptId), "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId });
+  }
+
+  detachIommufdPt(): void {
+    check(this.#native.detachIommufdPt(), "VFIO_DEVICE_DETACH_IOMMUFD_PT");
+  }
+
+  getInfo(): VfioDeviceInfo {
+    return check(this.#native.getInfo(), "VFIO_DEVICE_GET_INFO");
+  }
+
+  getRegionInfo(index: number): VfioRegionInfo {
+    return check(this.#native.getRegionInfo(index), "VFIO_DEVICE_GET_REGION_INFO", { index });
+  }
+
+  reset(): void {
+    check(this.#native.reset(), "VFIO_DEVICE_RESET");
+  }
+
+  feature(flags: number, data: Uint8Array): Uint8Array {
+    return check(this.#native.feature(flags, data), "VFIO_DEVICE_FEATURE", { flags });
+  }
+
+  read(position: bigint, target: Uint8Array): number {
+    return check(this.#native.read(position, target), "pread", { position, length: target.length });
+  }
+
+  write(position: bigint, source: Uint8Array): number {
+    return check(this.#native.write(position, source), "pwrite", { position, length: source.length });
+  }
+
+  mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion {
+    return check(this.#native.mapRegion(position, length, writeable), "mmap", { position, length });
+  }
+
+  close(): void {
+    this.#native.close();
+  }
+}

@@ -1,0 +1,39 @@
+/** What the model answers to IOMMU_GET_HW_INFO (drivers/iommu/iommufd/device.c, drivers/iommu/intel/iommu.c). */
+
+import {
+  HW_CAPABILITY_BITS,
+  type HwInfo,
+  IOMMU_HW_INFO_TYPE_INTEL_VTD,
+  IOMMU_HW_INFO_TYPE_NONE,
+  VTD_FLAG_BITS,
+} from "../uapi.ts";
+import type { DeviceProfile, IommuProfile } from "./profile.ts";
+
+/** The hardware information of a device, cut to the room that was offered. */
+export function hwInfo(iommu: IommuProfile, device: DeviceProfile, capacity: number): HwInfo {
+  const data = hwInfoData(iommu);
+  return {
+    type: iommu.hwInfo.type === "intel-vtd" ? IOMMU_HW_INFO_TYPE_INTEL_VTD : IOMMU_HW_INFO_TYPE_NONE,
+    data: data.slice(0, capacity),
+    dataLength: data.length,
+    maxPasidLog2: device.maxPasidLog2,
+    capabilities: device.outCapabilities.reduce(
+      (bits, name) => bits | (1n << BigInt(HW_CAPABILITY_BITS[name])),
+      0n,
+    ),
+  };
+}
+
+/** struct iommu_hw_info_vtd: flags, reserved, CAP_REG, ECAP_REG, little-endian as on x86. */
+function hwInfoData({ hwInfo }: IommuProfile): Uint8Array {
+  if (hwInfo.type === "none") return new Uint8Array(0);
+  const view = new DataView(new ArrayBuffer(24));
+  view.setUint32(
+    0,
+    hwInfo.flags.reduce((flags, name) => flags | (1 << VTD_FLAG_BITS[name]), 0),
+    true,
+  );
+  view.setBigUint64(8, hwInfo.capReg, true);
+  view.setBigUint64(16, hwInfo.ecapReg, true);
+  return new Uint8Array(view.buffer);
+}
