@@ -1,8 +1,8 @@
 /**
  * The errors of this library, in three kinds:
  *
- * - A wrong argument is a `TypeError` (`ERR_INVALID_ARG_TYPE`) or `RangeError` (`ERR_OUT_OF_RANGE`,
- *   `ERR_INVALID_ARG_VALUE`) that names the argument and what was passed, as in Node.js.
+ * - A wrong argument is a `TypeError` (`ERR_INVALID_ARG_TYPE`) or `RangeError` (`ERR_OUT_OF_RANGE`)
+ *   that names the argument and what was passed, as in Node.js.
  * - A call that the kernel (or the model of it) refused is a {@link SystemError}, as in `node:fs`.
  * - Input that cannot be read, a backend that is not there, an object used after close: an `Error` with a
  *   `code` that starts with `ERR_IOMMUFD_`, see {@link IommufdError}.

@@ -64,12 +64,6 @@ export const IOMMU_HW_INFO_TYPE_AMD = 4;
 
 /** enum iommufd_hw_capabilities: HWPTs can track dirty pages. */
 export const IOMMU_HW_CAP_DIRTY_TRACKING = 1n << 0n;
-/** enum iommufd_hw_capabilities: PASID with execute permission. */
-export const IOMMU_HW_CAP_PCI_PASID_EXEC = 1n << 1n;
-/** enum iommufd_hw_capabilities: PASID with privileged mode. */
-export const IOMMU_HW_CAP_PCI_PASID_PRIV = 1n << 2n;
-/** enum iommufd_hw_capabilities: ATS cannot be used for this device. */
-export const IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED = 1n << 3n;
 
 /** enum iommu_hw_info_vtd_flags */
 export const IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0;

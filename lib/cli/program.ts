@@ -6,18 +6,11 @@ import { IommufdError } from "../errors.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
+import { EXIT } from "./exit.ts";
 import { printError, printNote } from "./output.ts";
 
-/** Exit codes of the command. */
-export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
-
 /** Errors that say: the command line or the input was wrong. */
-const USAGE_CODES = new Set([
-  "ERR_IOMMUFD_INPUT",
-  "ERR_INVALID_ARG_TYPE",
-  "ERR_OUT_OF_RANGE",
-  "ERR_INVALID_ARG_VALUE",
-]);
+const USAGE_CODES = new Set(["ERR_IOMMUFD_INPUT", "ERR_INVALID_ARG_TYPE", "ERR_OUT_OF_RANGE"]);
 
 /** Runs a command line, without the name of the program; resolves to the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {

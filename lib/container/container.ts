@@ -18,10 +18,12 @@ import {
   type Decision,
   decide,
   isMapping,
+  isUnexpectedlyMisaligned,
   type Plan,
   type PlannedMapping,
   type PlanOptions,
   plan,
+  type SkippedSection,
 } from "./plan.ts";
 import { hostIommuQuirks } from "./quirks.ts";
 import { describeSection, type MemorySection } from "./section.ts";
@@ -206,7 +208,7 @@ export class Container implements AsyncDisposable {
           throw new ApplyError(mapping, done.length, stuck, cause);
         }
       }
-      for (const { section, reason } of whole.skipped) this.#warnIfMisaligned(section, reason);
+      for (const skipped of whole.skipped) this.#warnIfMisaligned(skipped);
       return whole;
     });
   }
@@ -260,7 +262,7 @@ export class Container implements AsyncDisposable {
         memoryFor(decision, () => memory),
       );
     } else {
-      this.#warnIfMisaligned(section, decision.reason);
+      this.#warnIfMisaligned(decision);
     }
     return decision;
   }
@@ -314,9 +316,9 @@ export class Container implements AsyncDisposable {
     return stuck;
   }
 
-  #warnIfMisaligned(section: MemorySection, reason: string): void {
-    if (reason !== "misaligned" || section.misalignmentIsKnown) return;
-    this.#warn(`${describeSection(section)}: not mapped, it is not aligned like its region`);
+  #warnIfMisaligned(skipped: SkippedSection): void {
+    if (!isUnexpectedlyMisaligned(skipped)) return;
+    this.#warn(`${describeSection(skipped.section)}: not mapped, it is not aligned like its region`);
   }
 
   #planOptions(): PlanOptions {

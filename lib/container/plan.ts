@@ -77,6 +77,11 @@ export function isMapping(decision: Decision): decision is PlannedMapping {
   return "iova" in decision;
 }
 
+/** Whether a section is skipped for an alignment that somebody should be told of. */
+export function isUnexpectedlyMisaligned({ section, reason }: SkippedSection): boolean {
+  return reason === "misaligned" && !section.misalignmentIsKnown;
+}
+
 /**
  * Plans the DMA mappings for memory sections.
  *

@@ -2,7 +2,7 @@
 
 import { Command, Option } from "commander";
 import { type BypassRoSetting, decideBypassRo } from "../../container/bypass-ro.ts";
-import { plan } from "../../container/plan.ts";
+import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
 import { IommufdError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
@@ -10,6 +10,7 @@ import type { Iommufd } from "../../iommufd/iommufd.ts";
 import { readMemoryMap } from "../../memory-map/memory-map.ts";
 import { formatIommu } from "../../report/iommu-report.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
+import { formatAddress } from "../../report/text.ts";
 import { parseSize, readInput, sourceName } from "../input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
 import { printJson, printNote, printText } from "../output.ts";
@@ -78,12 +79,9 @@ async function planFile(file: string, flags: PlanFlags): Promise<void> {
     plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
     iommu: host?.iommu,
   };
-  for (const { section, reason } of report.plan.skipped) {
-    if (reason === "misaligned" && !section.misalignmentIsKnown) {
-      printNote(
-        `${source}: ${section.region} at 0x${section.start.toString(16)} is not aligned like its region, and not mapped`,
-      );
-    }
+  for (const { section } of report.plan.skipped.filter(isUnexpectedlyMisaligned)) {
+    const address = formatAddress(section.start);
+    printNote(`${source}: ${section.region} at ${address} is not aligned like its region, and not mapped`);
   }
   if (flags.json) printJson(planDocument(report));
   else printText(formatPlan(report));

@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { probeDevice } from "../../container/probe.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
+import { EXIT } from "../exit.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
 import { printJson, printText } from "../output.ts";
 
@@ -35,5 +36,5 @@ async function probe(bdfs: string[], flags: BackendFlags & { json?: boolean }): 
   );
   if (flags.json) printJson(probeDocument(report));
   else printText(formatProbe(report));
-  if (report.devices.some(({ error }) => error !== null)) process.exitCode = 1;
+  if (report.devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
 }
