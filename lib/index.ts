@@ -16,18 +16,36 @@ export { type Profile, parseProfile, shippedProfiles } from "./backend/software/
 export type { IoctlTrace } from "./backend/traced.ts";
 export type {
   DeviceId,
+  DriverData,
+  FaultQueueId,
   HwInfo,
+  HwptAmdGuest,
+  HwptArmSmmuv3,
   HwptId,
   HwptVtdS1,
+  HwQueueId,
   IoasId,
   IovaRange,
   IovaRanges,
+  VdeviceId,
+  VeventQueueId,
   VfioDeviceInfo,
+  VfioIrqInfo,
   VfioRegionInfo,
+  ViommuId,
 } from "./backend/uapi.ts";
 export {
+  VFIO_IRQ_INFO_AUTOMASKED,
+  VFIO_IRQ_INFO_EVENTFD,
+  VFIO_IRQ_INFO_MASKABLE,
+  VFIO_IRQ_INFO_NORESIZE,
   VFIO_PCI_BAR0_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
+  VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_PCI_ROM_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_MMAP,
   VFIO_REGION_INFO_FLAG_READ,
@@ -66,10 +84,23 @@ export {
   type VtdDerived,
   type VtdHwInfo,
 } from "./hw-info/vtd.ts";
-export { Device } from "./iommufd/device.ts";
+export { type AttachOptions, Device } from "./iommufd/device.ts";
 export { DmaMemory } from "./iommufd/dma-memory.ts";
-export { type DirtyBitmapOptions, Hwpt } from "./iommufd/hwpt.ts";
-export { type HwptOptions, Ioas } from "./iommufd/ioas.ts";
+export type { NestedHwptData, RawInvalidation, VtdInvalidation } from "./iommufd/driver-data.ts";
+export {
+  FaultQueue,
+  type PageFault,
+  PageFaultGroup,
+  type PageResponse,
+} from "./iommufd/fault-queue.ts";
+export {
+  type DirtyBitmapOptions,
+  Hwpt,
+  type HwptOptions,
+  type NestedHwptOptions,
+} from "./iommufd/hwpt.ts";
+export { Interrupts, InterruptVector } from "./iommufd/interrupts.ts";
+export { Ioas } from "./iommufd/ioas.ts";
 export { Iommufd, type RlimitMode } from "./iommufd/iommufd.ts";
 export type {
   CopyOptions,
@@ -79,6 +110,23 @@ export type {
   MapOptions,
 } from "./iommufd/map-options.ts";
 export { MappedRegion, Region } from "./iommufd/region.ts";
+export {
+  type LostEvents,
+  type RawEvent,
+  type SmmuEvent,
+  type Tegra241CmdqvEvent,
+  type Vevent,
+  VeventQueue,
+  type VeventQueueOptions,
+  type VeventQueueType,
+} from "./iommufd/vevent-queue.ts";
+export {
+  HwQueue,
+  type HwQueueOptions,
+  Vdevice,
+  Viommu,
+  type ViommuType,
+} from "./iommufd/viommu.ts";
 export { readMemoryMap } from "./memory-map/memory-map.ts";
 export {
   type AddressSpace,

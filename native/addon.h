@@ -6,6 +6,7 @@
 
 struct Addon {
   Napi::FunctionReference dma_memory;
+  Napi::FunctionReference event_file;
   Napi::FunctionReference iommufd_file;
   Napi::FunctionReference mapped_region;
   Napi::FunctionReference vfio_device_file;

@@ -1,5 +1,7 @@
 #include "arguments.h"
 
+#include <algorithm>
+
 namespace arguments {
 namespace {
 
@@ -78,6 +80,25 @@ Napi::Uint8Array Bytes(Napi::Value value, const char* name) {
     ThrowInvalidType(value, name, "a Uint8Array");
   }
   return value.As<Napi::Uint8Array>();
+}
+
+off_t Position(Napi::Value value, const char* name) {
+  const uint64_t position = Uint64(value, name);
+  if (position > static_cast<uint64_t>(INT64_MAX)) ThrowOutOfRange(value, name, "below 2^63");
+  return static_cast<off_t>(position);
+}
+
+std::vector<uint8_t> CopyBytes(Napi::Value value, const char* name) {
+  constexpr size_t kMaxLength = 4096;
+  auto bytes = Bytes(value, name);
+  if (bytes.ElementLength() > kMaxLength) ThrowOutOfRange(value, name, "at most 4096 bytes");
+  return std::vector<uint8_t>(bytes.Data(), bytes.Data() + bytes.ElementLength());
+}
+
+Napi::Uint8Array NewBytes(Napi::Env env, const std::vector<uint8_t>& bytes) {
+  auto result = Napi::Uint8Array::New(env, bytes.size());
+  std::copy(bytes.begin(), bytes.end(), result.Data());
+  return result;
 }
 
 std::string Path(Napi::Value value, const char* name) {

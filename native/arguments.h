@@ -5,9 +5,11 @@
 #pragma once
 
 #include <napi.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace arguments {
 
@@ -16,6 +18,14 @@ uint64_t Uint64(Napi::Value value, const char* name);
 int Fd(Napi::Value value, const char* name);
 Napi::BigUint64Array Uint64Array(Napi::Value value, const char* name);
 Napi::Uint8Array Bytes(Napi::Value value, const char* name);
+off_t Position(Napi::Value value, const char* name);
+
+// A copy of what a Uint8Array holds; a structure of a driver, which is at most a page.
+std::vector<uint8_t> CopyBytes(Napi::Value value, const char* name);
+
+// The way back.
+Napi::Uint8Array NewBytes(Napi::Env env, const std::vector<uint8_t>& bytes);
+
 std::string Path(Napi::Value value, const char* name);
 
 [[noreturn]] void ThrowInvalidType(Napi::Value value, const char* name, const char* expected);

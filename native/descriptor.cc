@@ -26,26 +26,36 @@ int Descriptor::Duplicate(int fd, std::shared_ptr<const Descriptor>* out) {
 // Linux releases the number even when close() reports EINTR, so it is never retried.
 Descriptor::~Descriptor() { close(fd_); }
 
-int Descriptor::Ioctl(unsigned long request, void* argument) const {
-  int result;
+namespace {
+
+// Makes a system call again for as long as a signal interrupts it.
+template <typename Call>
+int Retry(Call call) {
+  ssize_t result;
   do {
-    result = ioctl(fd_, request, argument);
+    result = call();
   } while (result < 0 && errno == EINTR);
-  return result < 0 ? -errno : result;
+  return result < 0 ? -errno : static_cast<int>(result);
+}
+
+}  // namespace
+
+int Descriptor::Ioctl(unsigned long request, void* argument) const {
+  return Retry([&] { return ioctl(fd_, request, argument); });
 }
 
 int Descriptor::Read(void* bytes, size_t count, off_t position) const {
-  ssize_t result;
-  do {
-    result = pread(fd_, bytes, count, position);
-  } while (result < 0 && errno == EINTR);
-  return result < 0 ? -errno : static_cast<int>(result);
+  return Retry([&] { return pread(fd_, bytes, count, position); });
 }
 
 int Descriptor::Write(const void* bytes, size_t count, off_t position) const {
-  ssize_t result;
-  do {
-    result = pwrite(fd_, bytes, count, position);
-  } while (result < 0 && errno == EINTR);
-  return result < 0 ? -errno : static_cast<int>(result);
+  return Retry([&] { return pwrite(fd_, bytes, count, position); });
+}
+
+int Descriptor::Read(void* bytes, size_t count) const {
+  return Retry([&] { return read(fd_, bytes, count); });
+}
+
+int Descriptor::Write(const void* bytes, size_t count) const {
+  return Retry([&] { return write(fd_, bytes, count); });
 }

@@ -37,6 +37,10 @@ class Descriptor {
   int Read(void* bytes, size_t count, off_t position) const;
   int Write(const void* bytes, size_t count, off_t position) const;
 
+  // The same of a descriptor that has no positions.
+  int Read(void* bytes, size_t count) const;
+  int Write(const void* bytes, size_t count) const;
+
  private:
   const int fd_;
 };

@@ -74,6 +74,13 @@ Napi::Function IommufdFile::Define(Napi::Env env) {
                          InstanceMethod<&IommufdFile::HwptSetDirtyTracking>("hwptSetDirtyTracking"),
                          InstanceMethod<&IommufdFile::HwptGetDirtyBitmap>("hwptGetDirtyBitmap"),
                          InstanceMethod<&IommufdFile::HwptGetDirtyBitmapSync>("hwptGetDirtyBitmapSync"),
+                         InstanceMethod<&IommufdFile::HwptInvalidate>("hwptInvalidate"),
+                         InstanceMethod<&IommufdFile::FaultQueueAlloc>("faultQueueAlloc"),
+                         InstanceMethod<&IommufdFile::VeventqAlloc>("veventqAlloc"),
+                         InstanceMethod<&IommufdFile::ViommuAlloc>("viommuAlloc"),
+                         InstanceMethod<&IommufdFile::VdeviceAlloc>("vdeviceAlloc"),
+                         InstanceMethod<&IommufdFile::HwQueueAlloc>("hwQueueAlloc"),
+                         InstanceMethod<&IommufdFile::MapRegion>("mapRegion"),
                      });
 }
 

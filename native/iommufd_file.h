@@ -1,6 +1,7 @@
 // An open /dev/iommu, one method per ioctl. The methods are in one file per family of objects:
 // iommufd_ioas.cc (IOMMU_IOAS_*), iommufd_ioas_batch.cc (many mappings in one call), iommufd_hwpt.cc
-// (IOMMU_HWPT_*, IOMMU_GET_HW_INFO) and iommufd_file.cc (the rest).
+// (IOMMU_HWPT_*, IOMMU_GET_HW_INFO), iommufd_viommu.cc (IOMMU_VIOMMU_ALLOC and what belongs to one),
+// iommufd_eventq.cc (fault and event queues) and iommufd_file.cc (the rest).
 
 #pragma once
 
@@ -63,6 +64,14 @@ class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
   Napi::Value HwptSetDirtyTracking(const Napi::CallbackInfo& info);
   Napi::Value HwptGetDirtyBitmap(const Napi::CallbackInfo& info);
   Napi::Value HwptGetDirtyBitmapSync(const Napi::CallbackInfo& info);
+  Napi::Value HwptInvalidate(const Napi::CallbackInfo& info);
+
+  Napi::Value FaultQueueAlloc(const Napi::CallbackInfo& info);
+  Napi::Value VeventqAlloc(const Napi::CallbackInfo& info);
+  Napi::Value ViommuAlloc(const Napi::CallbackInfo& info);
+  Napi::Value VdeviceAlloc(const Napi::CallbackInfo& info);
+  Napi::Value HwQueueAlloc(const Napi::CallbackInfo& info);
+  Napi::Value MapRegion(const Napi::CallbackInfo& info);
 
   std::shared_ptr<const Descriptor> descriptor_;
 };

@@ -1,6 +1,7 @@
 // IOMMU_GET_HW_INFO and IOMMU_HWPT_*: what the IOMMU of a device is, and the page tables made for it.
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
@@ -40,33 +41,24 @@ struct GetHwInfoOperation {
 struct HwptAllocOperation {
   std::shared_ptr<const Descriptor> descriptor;
   uapi::iommu_hwpt_alloc command;
-  uapi::iommu_hwpt_vtd_s1 vtd_s1;
+  std::vector<uint8_t> data;  // the driver's own structure
 
-  // hwptAlloc(deviceId, ptId, flags, faultId, vtdS1?: { flags, pgtblAddr, addrWidth })
+  // hwptAlloc(deviceId, ptId, flags, faultId, dataType, data)
   static HwptAllocOperation From(const Napi::CallbackInfo& info,
                                  std::shared_ptr<const Descriptor> descriptor) {
     uapi::iommu_hwpt_alloc command = {};
-    uapi::iommu_hwpt_vtd_s1 vtd_s1 = {};
     command.size = sizeof(command);
     command.dev_id = arguments::Uint32(info[0], "deviceId");
     command.pt_id = arguments::Uint32(info[1], "ptId");
     command.flags = arguments::Uint32(info[2], "flags");
     command.fault_id = arguments::Uint32(info[3], "faultId");
-    command.data_type = uapi::IOMMU_HWPT_DATA_NONE;
-    if (!info[4].IsUndefined()) {
-      if (!info[4].IsObject()) arguments::ThrowInvalidType(info[4], "vtdS1", "an object");
-      const auto data = info[4].As<Napi::Object>();
-      vtd_s1.flags = arguments::Uint64(data.Get("flags"), "vtdS1.flags");
-      vtd_s1.pgtbl_addr = arguments::Uint64(data.Get("pgtblAddr"), "vtdS1.pgtblAddr");
-      vtd_s1.addr_width = arguments::Uint32(data.Get("addrWidth"), "vtdS1.addrWidth");
-      command.data_type = uapi::IOMMU_HWPT_DATA_VTD_S1;
-      command.data_len = sizeof(vtd_s1);
-    }
-    return {std::move(descriptor), command, vtd_s1};
+    command.data_type = arguments::Uint32(info[4], "dataType");
+    return {std::move(descriptor), command, arguments::CopyBytes(info[5], "data")};
   }
 
   int Run() {
-    if (command.data_len != 0) command.data_uptr = reinterpret_cast<uintptr_t>(&vtd_s1);
+    command.data_len = static_cast<uint32_t>(data.size());
+    command.data_uptr = reinterpret_cast<uintptr_t>(data.data());
     return descriptor->Ioctl(uapi::IOMMU_HWPT_ALLOC, &command);
   }
 
@@ -117,9 +109,17 @@ struct GetDirtyBitmapOperation {
   }
 };
 
+// How many were handled matters also, and above all, where one was refused.
+Napi::Value Handled(Napi::Env env, uint32_t done, int status) {
+  auto result = Napi::Object::New(env);
+  result.Set("done", Napi::Number::New(env, done));
+  result.Set("status", Napi::Number::New(env, status));
+  return result;
+}
+
 }  // namespace
 
-// getHwInfo(deviceId, capacity): { type, data, dataLength, maxPasidLog2, capabilities }, or -errno.
+// getHwInfo(deviceId, capacity, type?): { type, data, dataLength, maxPasidLog2, capabilities }, or -errno.
 Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
   constexpr uint32_t kMaxCapacity = 4096;
   uapi::iommu_hw_info command = {};
@@ -127,10 +127,14 @@ Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
   command.dev_id = arguments::Uint32(info[0], "deviceId");
   const uint32_t capacity = arguments::Uint32(info[1], "capacity");
   if (capacity > kMaxCapacity) arguments::ThrowOutOfRange(info[1], "capacity", "an integer from 0 to 4096");
+  if (!info[2].IsUndefined()) {
+    command.flags = uapi::IOMMU_HW_INFO_FLAG_INPUT_TYPE;
+    command.out_data_type = arguments::Uint32(info[2], "type");
+  }
   return RunSync(info.Env(), GetHwInfoOperation{Borrow(), command, std::vector<uint8_t>(capacity)});
 }
 
-// hwptAlloc(deviceId, ptId, flags, faultId, vtdS1?): the id, or -errno.
+// hwptAlloc(deviceId, ptId, flags, faultId, dataType, data: Uint8Array): the id, or -errno.
 Napi::Value IommufdFile::HwptAlloc(const Napi::CallbackInfo& info) {
   return RunAsync(info.Env(), HwptAllocOperation::From(info, Use()));
 }
@@ -156,4 +160,23 @@ Napi::Value IommufdFile::HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
 
 Napi::Value IommufdFile::HwptGetDirtyBitmapSync(const Napi::CallbackInfo& info) {
   return RunSync(info.Env(), GetDirtyBitmapOperation::From(info, Use()));
+}
+
+// hwptInvalidate(id, dataType, entryLength, count, entries: Uint8Array): { done, status }, where status is 0
+// or the -errno of the entry after those done. The id is that of a nested HWPT or of a vIOMMU.
+Napi::Value IommufdFile::HwptInvalidate(const Napi::CallbackInfo& info) {
+  uapi::iommu_hwpt_invalidate command = {};
+  command.size = sizeof(command);
+  command.hwpt_id = arguments::Uint32(info[0], "id");
+  command.data_type = arguments::Uint32(info[1], "dataType");
+  command.entry_len = arguments::Uint32(info[2], "entryLength");
+  command.entry_num = arguments::Uint32(info[3], "count");
+  const auto entries = arguments::Bytes(info[4], "entries");
+  if (entries.ElementLength() != uint64_t{command.entry_len} * command.entry_num) {
+    arguments::ThrowOutOfRange(info[4], "entries", "as long as count entries of entryLength");
+  }
+  command.data_uptr = reinterpret_cast<uintptr_t>(entries.Data());
+  const int status = Borrow()->Ioctl(uapi::IOMMU_HWPT_INVALIDATE, &command);
+  // A kernel that does not know the ioctl leaves the number as it was asked.
+  return Handled(info.Env(), status == -ENOTTY ? 0 : command.entry_num, status);
 }

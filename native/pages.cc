@@ -98,6 +98,16 @@ Napi::Function MappedRegion::Define(Napi::Env env) {
                      });
 }
 
+Napi::Value MappedRegion::Map(const Napi::CallbackInfo& info, std::shared_ptr<const Descriptor> file,
+                              int protection) {
+  const off_t position = arguments::Position(info[0], "position");
+  const uint64_t length = arguments::Uint64(info[1], "length");
+  std::shared_ptr<Pages> pages;
+  const int status = Pages::Map(std::move(file), protection, position, length, &pages);
+  if (status < 0) return Napi::Number::New(info.Env(), status);
+  return Construct(Addon::Of(info.Env()).mapped_region, info.Env(), &pages);
+}
+
 MappedRegion::MappedRegion(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedRegion>(info) {
   if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by mapRegion()");
   pages_ = *info[0].As<Napi::External<std::shared_ptr<Pages>>>().Data();

@@ -80,6 +80,10 @@ class MappedRegion : public Napi::ObjectWrap<MappedRegion> {
  public:
   static Napi::Function Define(Napi::Env env);
 
+  // mapRegion(position: bigint, length: bigint): MappedRegion, or -errno.
+  static Napi::Value Map(const Napi::CallbackInfo& info, std::shared_ptr<const Descriptor> file,
+                         int protection);
+
   explicit MappedRegion(const Napi::CallbackInfo& info);
 
  private:

@@ -28,12 +28,16 @@ struct AttachIommufdPtOperation {
   std::shared_ptr<const Descriptor> descriptor;
   uapi::vfio_device_attach_iommufd_pt command;
 
-  // attachIommufdPt(ptId)
+  // attachIommufdPt(ptId, pasid?)
   static AttachIommufdPtOperation From(const Napi::CallbackInfo& info,
                                        std::shared_ptr<const Descriptor> descriptor) {
     uapi::vfio_device_attach_iommufd_pt command = {};
     command.argsz = sizeof(command);
     command.pt_id = arguments::Uint32(info[0], "ptId");
+    if (!info[1].IsUndefined()) {
+      command.flags = uapi::VFIO_DEVICE_ATTACH_PASID;
+      command.pasid = arguments::Uint32(info[1], "pasid");
+    }
     return {std::move(descriptor), command};
   }
 
@@ -97,6 +101,8 @@ Napi::Function VfioDeviceFile::Define(Napi::Env env) {
                          InstanceMethod<&VfioDeviceFile::GetInfo>("getInfo"),
                          InstanceMethod<&VfioDeviceFile::Reset>("reset"),
                          InstanceMethod<&VfioDeviceFile::Feature>("feature"),
+                         InstanceMethod<&VfioDeviceFile::GetIrqInfo>("getIrqInfo"),
+                         InstanceMethod<&VfioDeviceFile::SetIrqs>("setIrqs"),
                          InstanceMethod<&VfioDeviceFile::GetRegionInfo>("getRegionInfo"),
                          InstanceMethod<&VfioDeviceFile::MapRegion>("mapRegion"),
                          InstanceMethod<&VfioDeviceFile::Read>("read"),
@@ -146,7 +152,7 @@ Napi::Value VfioDeviceFile::BindIommufd(const Napi::CallbackInfo& info) {
                  BindIommufdOperation{Use(), IommufdFile::FromArgument(info[0], "iommufd"), command});
 }
 
-// attachIommufdPt(ptId: number): the id of the page table attached to, or -errno.
+// attachIommufdPt(ptId, pasid?): the id of the page table attached to, or -errno.
 Napi::Value VfioDeviceFile::AttachIommufdPt(const Napi::CallbackInfo& info) {
   return RunAsync(info.Env(), AttachIommufdPtOperation::From(info, Use()));
 }
@@ -155,10 +161,14 @@ Napi::Value VfioDeviceFile::AttachIommufdPtSync(const Napi::CallbackInfo& info) 
   return RunSync(info.Env(), AttachIommufdPtOperation::From(info, Use()));
 }
 
-// detachIommufdPt(): undefined, or -errno.
+// detachIommufdPt(pasid?): undefined, or -errno.
 Napi::Value VfioDeviceFile::DetachIommufdPt(const Napi::CallbackInfo& info) {
   uapi::vfio_device_detach_iommufd_pt command = {};
   command.argsz = sizeof(command);
+  if (!info[0].IsUndefined()) {
+    command.flags = uapi::VFIO_DEVICE_DETACH_PASID;
+    command.pasid = arguments::Uint32(info[0], "pasid");
+  }
   return RunSync(info.Env(), DetachIommufdPtOperation{Use(), command});
 }
 

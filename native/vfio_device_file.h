@@ -1,5 +1,6 @@
 // An open VFIO device (/dev/vfio/devices/vfioN), one method per ioctl. The methods are in one file per
-// family: vfio_device_region.cc (regions) and vfio_device_file.cc (the rest).
+// family: vfio_device_region.cc (regions), vfio_device_irq.cc (interrupts) and vfio_device_file.cc (the
+// rest).
 
 #pragma once
 
@@ -34,6 +35,9 @@ class VfioDeviceFile : public Napi::ObjectWrap<VfioDeviceFile> {
   Napi::Value GetInfo(const Napi::CallbackInfo& info);
   Napi::Value Reset(const Napi::CallbackInfo& info);
   Napi::Value Feature(const Napi::CallbackInfo& info);
+
+  Napi::Value GetIrqInfo(const Napi::CallbackInfo& info);
+  Napi::Value SetIrqs(const Napi::CallbackInfo& info);
 
   Napi::Value GetRegionInfo(const Napi::CallbackInfo& info);
   Napi::Value MapRegion(const Napi::CallbackInfo& info);

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <vector>
 
-#include "addon.h"
 #include "arguments.h"
 #include "operation.h"
 #include "pages.h"
@@ -93,13 +92,6 @@ struct GetRegionInfoOperation {
   }
 };
 
-off_t Position(Napi::Value value) {
-  const uint64_t position = arguments::Uint64(value, "position");
-  if (position > static_cast<uint64_t>(INT64_MAX))
-    arguments::ThrowOutOfRange(value, "position", "below 2^63");
-  return static_cast<off_t>(position);
-}
-
 Napi::Uint8Array Transfer(Napi::Value value, const char* name) {
   const auto bytes = arguments::Bytes(value, name);
   if (bytes.ElementLength() > kMaxTransfer) arguments::ThrowOutOfRange(value, name, "at most 1 GiB");
@@ -117,26 +109,20 @@ Napi::Value VfioDeviceFile::GetRegionInfo(const Napi::CallbackInfo& info) {
 // read(position: bigint, target: Uint8Array): how many bytes, or -errno. The kernel makes accesses as wide as
 // alignment and length allow, up to 8 bytes.
 Napi::Value VfioDeviceFile::Read(const Napi::CallbackInfo& info) {
-  const off_t position = Position(info[0]);
+  const off_t position = arguments::Position(info[0], "position");
   auto target = Transfer(info[1], "target");
   return Napi::Number::New(info.Env(), Use()->Read(target.Data(), target.ElementLength(), position));
 }
 
 // write(position: bigint, source: Uint8Array): how many bytes, or -errno.
 Napi::Value VfioDeviceFile::Write(const Napi::CallbackInfo& info) {
-  const off_t position = Position(info[0]);
+  const off_t position = arguments::Position(info[0], "position");
   const auto source = Transfer(info[1], "source");
   return Napi::Number::New(info.Env(), Use()->Write(source.Data(), source.ElementLength(), position));
 }
 
 // mapRegion(position: bigint, length: bigint, writeable: boolean): MappedRegion, or -errno.
 Napi::Value VfioDeviceFile::MapRegion(const Napi::CallbackInfo& info) {
-  const off_t position = Position(info[0]);
-  const uint64_t length = arguments::Uint64(info[1], "length");
   if (!info[2].IsBoolean()) arguments::ThrowInvalidType(info[2], "writeable", "a boolean");
-  const int protection = PROT_READ | (info[2].As<Napi::Boolean>().Value() ? PROT_WRITE : 0);
-  std::shared_ptr<Pages> pages;
-  const int status = Pages::Map(Use(), protection, position, length, &pages);
-  if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).mapped_region, info.Env(), &pages);
+  return MappedRegion::Map(info, Use(), PROT_READ | (info[2].As<Napi::Boolean>().Value() ? PROT_WRITE : 0));
 }

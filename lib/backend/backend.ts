@@ -9,16 +9,24 @@
 import type { SystemError } from "../errors.ts";
 import type {
   DeviceId,
+  DriverData,
+  FaultQueueId,
   HwInfo,
   HwptId,
-  HwptVtdS1,
+  HwQueueId,
   IoasId,
   IovaRange,
   IovaRanges,
   ObjectId,
+  PageFaultRecord,
   PageTableId,
+  VdeviceId,
+  VeventQueueId,
+  VeventRecord,
   VfioDeviceInfo,
+  VfioIrqInfo,
   VfioRegionInfo,
+  ViommuId,
 } from "./uapi.ts";
 
 /** Which of the two a backend is. */
@@ -49,6 +57,8 @@ export interface Backend {
   openVfioDeviceFd(fd: number): VfioDeviceFile;
   /** Allocates page-aligned memory; `length` is in bytes, a multiple of the page size. */
   allocMemory(length: bigint): BackendMemory;
+  /** Makes an eventfd, which interrupts are signalled through. */
+  createEventFd(): EventFd;
 }
 
 /** A device that VFIO offers to user space. */
@@ -69,9 +79,9 @@ export interface BackendMemory {
   close(): void;
 }
 
-/** A mapped region of a device. */
+/** Part of a device, or of a vIOMMU, mapped into the process. */
 export interface BackendRegion {
-  /** The region; the same ArrayBuffer each time. */
+  /** The part; the same ArrayBuffer each time. */
   buffer(): ArrayBuffer;
   /** Detaches the ArrayBuffer and unmaps it. Closing twice is harmless. */
   close(): void;
@@ -157,20 +167,104 @@ export interface OptionRequest {
 /** struct iommu_hwpt_alloc. */
 export interface HwptAllocRequest {
   deviceId: DeviceId;
-  /** The IOAS, or for a nested HWPT its parent. */
-  ptId: PageTableId;
+  /** The IOAS; for a nested HWPT its parent, or a vIOMMU on top of that. */
+  ptId: PageTableId | ViommuId;
   /** IOMMU_HWPT_* */
   flags: number;
   /** Fault queue, used if IOMMU_HWPT_FAULT_ID_VALID is set. */
-  faultId?: number | undefined;
-  /** Given: data type IOMMU_HWPT_DATA_VTD_S1. Absent: IOMMU_HWPT_DATA_NONE. */
-  vtdS1?: HwptVtdS1 | undefined;
+  faultId?: FaultQueueId | undefined;
+  /** Of type IOMMU_HWPT_DATA_*; absent: IOMMU_HWPT_DATA_NONE. */
+  data?: DriverData | undefined;
+}
+
+/** struct iommu_hwpt_invalidate. */
+export interface InvalidateRequest {
+  /** A nested HWPT, or a vIOMMU. */
+  id: HwptId | ViommuId;
+  /** IOMMU_HWPT_INVALIDATE_DATA_* */
+  dataType: number;
+  /** Length of an entry in bytes. */
+  entryLength: number;
+  /** How many there are. */
+  count: number;
+  /** All of them, one after the other. */
+  entries: Uint8Array;
+}
+
+/** struct iommu_viommu_alloc. */
+export interface ViommuAllocRequest {
+  deviceId: DeviceId;
+  /** A nest parent. */
+  hwptId: HwptId;
+  /** Of type IOMMU_VIOMMU_TYPE_*; with bytes where that driver has something to tell or to ask. */
+  data: DriverData;
+}
+
+/** struct iommu_hw_queue_alloc. */
+export interface HwQueueAllocRequest {
+  viommuId: ViommuId;
+  /** IOMMU_HW_QUEUE_TYPE_* */
+  type: number;
+  /** Which of the queues of the vIOMMU. */
+  index: number;
+  /** Where its memory is mapped, in the IOAS of the nest parent. */
+  iova: bigint;
+  /** In bytes. */
+  length: bigint;
+}
+
+/** A descriptor that tells of events. */
+export interface EventSource {
+  /** The descriptor; it stays this file's to close. */
+  fd(): number;
+  /**
+   * Waits for something to read: true once there is, false when it is closed meanwhile. The event loop stays alive
+   * for as long as that takes. One wait at a time.
+   */
+  readable(): Promise<boolean>;
+  /** Closes the descriptor. Closing twice is harmless. */
+  close(): void;
+}
+
+/** The descriptor of a fault queue. */
+export interface FaultQueueFile extends EventSource {
+  readonly id: FaultQueueId;
+  /** Reads whole groups of at most so many faults together; none where there is none. EINVAL: the next group has more. */
+  read(count: number): PageFaultRecord[];
+  /** Answers a group that was read. EINVAL: there is none with that cookie, or it has been answered. */
+  respond(cookie: number, code: number): void;
+}
+
+/** The descriptor of a vEVENTQ. */
+export interface VeventQueueFile extends EventSource {
+  readonly id: VeventQueueId;
+  /** Reads at most so many events, each with that length of data; none where there is none. */
+  read(dataLength: number, count: number): VeventRecord[];
+}
+
+/** An eventfd. */
+export interface EventFd extends EventSource {
+  /** How often it was signalled since it was last read. */
+  read(): bigint;
+}
+
+/** struct vfio_irq_set. */
+export interface SetIrqsRequest {
+  /** VFIO_PCI_*_IRQ_INDEX */
+  index: number;
+  /** VFIO_IRQ_SET_ACTION_* */
+  action: number;
+  /** The first interrupt of that index, and how many. */
+  start: number;
+  count: number;
+  /** One for each; none: it is about the interrupts themselves, and with TRIGGER and a count of 0 turns them all off. */
+  eventFds: readonly EventFd[];
 }
 
 /** The ioctls of an iommufd that a kernel may not know yet. */
 export type IommufdIoctl = Exclude<
   keyof IommufdFile,
-  "close" | "fd" | "supports" | `${string}Sync` | `${string}Many`
+  "close" | "fd" | "supports" | "mapRegion" | `${string}Sync` | `${string}Many`
 >;
 
 /** struct iommu_hwpt_get_dirty_bitmap. */
@@ -240,8 +334,27 @@ export interface IommufdFile {
   hwptGetDirtyBitmap(request: DirtyBitmapRequest): Promise<Uint8Array>;
   /** IOMMU_HWPT_GET_DIRTY_BITMAP; returns the bitmap, the lowest bit first. */
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array;
-  /** IOMMU_GET_HW_INFO; `capacity` is the room offered for the vendor's data, in bytes. */
-  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo;
+  /** IOMMU_HWPT_INVALIDATE; the error is that of the entry after those done. */
+  hwptInvalidate(request: InvalidateRequest): BatchOutcome;
+  /**
+   * IOMMU_GET_HW_INFO
+   *
+   * @param capacity the room offered for the vendor's data, in bytes
+   * @param type IOMMU_HW_INFO_TYPE_*, for an IOMMU that has more than one (IOMMU_HW_INFO_FLAG_INPUT_TYPE)
+   */
+  getHwInfo(deviceId: DeviceId, capacity: number, type?: number): HwInfo;
+  /** IOMMU_FAULT_QUEUE_ALLOC */
+  faultQueueAlloc(): FaultQueueFile;
+  /** IOMMU_VIOMMU_ALLOC; also returns the driver's data after the call. */
+  viommuAlloc(request: ViommuAllocRequest): { id: ViommuId; data: Uint8Array };
+  /** IOMMU_VDEVICE_ALLOC; `virtId` is what the guest calls the device: a stream id, a device id, a BDF. */
+  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): VdeviceId;
+  /** IOMMU_VEVENTQ_ALLOC; `type` is IOMMU_VEVENTQ_TYPE_*, `depth` how many events the kernel keeps. */
+  veventqAlloc(viommuId: ViommuId, type: number, depth: number): VeventQueueFile;
+  /** IOMMU_HW_QUEUE_ALLOC */
+  hwQueueAlloc(request: HwQueueAllocRequest): HwQueueId;
+  /** mmap(2) of what a vIOMMU offers. */
+  mapRegion(position: bigint, length: bigint): BackendRegion;
   /** Closes the descriptor once no call is running on it. Closing twice is harmless. */
   close(): void;
 }
@@ -252,16 +365,20 @@ export interface VfioDeviceFile {
   fd(): number;
   /** VFIO_DEVICE_BIND_IOMMUFD */
   bindIommufd(iommufd: IommufdFile): DeviceId;
-  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT; resolves to the HWPT attached to. */
-  attachIommufdPt(ptId: PageTableId): Promise<HwptId>;
-  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT; returns the HWPT attached to. */
-  attachIommufdPtSync(ptId: PageTableId): HwptId;
-  /** VFIO_DEVICE_DETACH_IOMMUFD_PT */
-  detachIommufdPt(): void;
+  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT, of the device or of one PASID of it; resolves to the HWPT attached to. */
+  attachIommufdPt(ptId: PageTableId, pasid?: number): Promise<HwptId>;
+  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT, of the device or of one PASID of it; returns the HWPT attached to. */
+  attachIommufdPtSync(ptId: PageTableId, pasid?: number): HwptId;
+  /** VFIO_DEVICE_DETACH_IOMMUFD_PT, of the device or of one PASID of it. */
+  detachIommufdPt(pasid?: number): void;
   /** VFIO_DEVICE_GET_INFO */
   getInfo(): VfioDeviceInfo;
   /** VFIO_DEVICE_GET_REGION_INFO */
   getRegionInfo(index: number): VfioRegionInfo;
+  /** VFIO_DEVICE_GET_IRQ_INFO */
+  getIrqInfo(index: number): VfioIrqInfo;
+  /** VFIO_DEVICE_SET_IRQS */
+  setIrqs(request: SetIrqsRequest): void;
   /** VFIO_DEVICE_RESET */
   reset(): void;
   /** VFIO_DEVICE_FEATURE; returns the data after the call. */

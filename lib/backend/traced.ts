@@ -48,7 +48,13 @@ export const IOMMUFD_IOCTLS = {
   hwptSetDirtyTracking: "IOMMU_HWPT_SET_DIRTY_TRACKING",
   hwptGetDirtyBitmap: "IOMMU_HWPT_GET_DIRTY_BITMAP",
   hwptGetDirtyBitmapSync: "IOMMU_HWPT_GET_DIRTY_BITMAP",
+  hwptInvalidate: "IOMMU_HWPT_INVALIDATE",
   getHwInfo: "IOMMU_GET_HW_INFO",
+  faultQueueAlloc: "IOMMU_FAULT_QUEUE_ALLOC",
+  viommuAlloc: "IOMMU_VIOMMU_ALLOC",
+  vdeviceAlloc: "IOMMU_VDEVICE_ALLOC",
+  veventqAlloc: "IOMMU_VEVENTQ_ALLOC",
+  hwQueueAlloc: "IOMMU_HW_QUEUE_ALLOC",
 } as const satisfies IoctlNames<IommufdFile>;
 
 /** The ioctl of each method of a device. */
@@ -59,6 +65,8 @@ export const VFIO_IOCTLS = {
   detachIommufdPt: "VFIO_DEVICE_DETACH_IOMMUFD_PT",
   getInfo: "VFIO_DEVICE_GET_INFO",
   getRegionInfo: "VFIO_DEVICE_GET_REGION_INFO",
+  getIrqInfo: "VFIO_DEVICE_GET_IRQ_INFO",
+  setIrqs: "VFIO_DEVICE_SET_IRQS",
   reset: "VFIO_DEVICE_RESET",
   feature: "VFIO_DEVICE_FEATURE",
 } as const satisfies IoctlNames<VfioDeviceFile>;
@@ -80,6 +88,7 @@ export function traced(backend: Backend): Backend {
     vfioDevices: () => backend.vfioDevices(),
     findVfioDevice: (bdf) => backend.findVfioDevice(bdf),
     allocMemory: (length) => backend.allocMemory(length),
+    createEventFd: () => backend.createEventFd(),
     openIommufd: () => wrapIommufd(backend.openIommufd()),
     openIommufdFd: (fd) => wrapIommufd(backend.openIommufdFd(fd)),
     openVfioDevice: (cdev) => wrapDevice(backend.openVfioDevice(cdev)),

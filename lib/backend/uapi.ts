@@ -13,6 +13,16 @@ export type IoasId = ObjectId<"ioas">;
 export type HwptId = ObjectId<"hwpt">;
 /** The id of a device bound to an iommufd. */
 export type DeviceId = ObjectId<"device">;
+/** The id of a fault queue. */
+export type FaultQueueId = ObjectId<"fault">;
+/** The id of a virtual IOMMU (vIOMMU). */
+export type ViommuId = ObjectId<"viommu">;
+/** The id of a virtual device of one (vDEVICE). */
+export type VdeviceId = ObjectId<"vdevice">;
+/** The id of an event queue of one (vEVENTQ). */
+export type VeventQueueId = ObjectId<"veventq">;
+/** The id of a hardware queue of one. */
+export type HwQueueId = ObjectId<"hw-queue">;
 /** What a device can be attached to. */
 export type PageTableId = IoasId | HwptId;
 
@@ -31,6 +41,52 @@ export const IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1 << 1;
 export const IOMMU_HWPT_FAULT_ID_VALID = 1 << 2;
 /** enum iommufd_hwpt_alloc_flags: can be used together with attaching PASIDs. */
 export const IOMMU_HWPT_ALLOC_PASID = 1 << 3;
+
+/** enum iommu_hwpt_data_type: no data of a driver. */
+export const IOMMU_HWPT_DATA_NONE = 0;
+/** enum iommu_hwpt_data_type: struct iommu_hwpt_vtd_s1. */
+export const IOMMU_HWPT_DATA_VTD_S1 = 1;
+/** enum iommu_hwpt_data_type: struct iommu_hwpt_arm_smmuv3. */
+export const IOMMU_HWPT_DATA_ARM_SMMUV3 = 2;
+/** enum iommu_hwpt_data_type: struct iommu_hwpt_amd_guest. */
+export const IOMMU_HWPT_DATA_AMD_GUEST = 3;
+
+/** enum iommu_hwpt_invalidate_data_type: struct iommu_hwpt_vtd_s1_invalidate. */
+export const IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 = 0;
+/** enum iommu_hwpt_invalidate_data_type: struct iommu_viommu_arm_smmuv3_invalidate, of a vIOMMU. */
+export const IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3 = 1;
+/** enum iommu_hwpt_vtd_s1_invalidate_flags: only the leaf entries, not what leads to them. */
+export const IOMMU_VTD_INV_FLAGS_LEAF = 1 << 0;
+
+/** enum iommu_hwpt_pgfault_flags: the fault has a PASID. */
+export const IOMMU_PGFAULT_FLAGS_PASID_VALID = 1 << 0;
+/** enum iommu_hwpt_pgfault_flags: the last of its group. */
+export const IOMMU_PGFAULT_FLAGS_LAST_PAGE = 1 << 1;
+/** enum iommu_hwpt_pgfault_perm */
+export const IOMMU_PGFAULT_PERM_READ = 1 << 0;
+/** enum iommu_hwpt_pgfault_perm */
+export const IOMMU_PGFAULT_PERM_WRITE = 1 << 1;
+/** enum iommu_hwpt_pgfault_perm */
+export const IOMMU_PGFAULT_PERM_EXEC = 1 << 2;
+/** enum iommu_hwpt_pgfault_perm */
+export const IOMMU_PGFAULT_PERM_PRIV = 1 << 3;
+/** enum iommufd_page_response_code: handled, try again. */
+export const IOMMUFD_PAGE_RESP_SUCCESS = 0;
+/** enum iommufd_page_response_code: not handled, the access fails. */
+export const IOMMUFD_PAGE_RESP_INVALID = 1;
+
+/** enum iommu_viommu_type */
+export const IOMMU_VIOMMU_TYPE_ARM_SMMUV3 = 1;
+/** enum iommu_viommu_type */
+export const IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2;
+/** enum iommu_veventq_type */
+export const IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1;
+/** enum iommu_veventq_type */
+export const IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2;
+/** enum iommu_veventq_flag: events were lost after the last one. */
+export const IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1 << 0;
+/** enum iommu_hw_queue_type */
+export const IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1;
 
 /** enum iommufd_hwpt_get_dirty_bitmap_flags: leave the dirty bits as they are. */
 export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1 << 0;
@@ -113,6 +169,56 @@ export interface HwptVtdS1 {
   addrWidth: number;
 }
 
+/** struct iommu_hwpt_arm_smmuv3: the part of a Stream Table Entry that a guest decides. */
+export interface HwptArmSmmuv3 {
+  /** The first two double words of the STE. */
+  ste: readonly [bigint, bigint];
+}
+
+/** struct iommu_hwpt_amd_guest: the Device Table Entry of a guest. */
+export interface HwptAmdGuest {
+  /** The four double words of the DTE. */
+  dte: readonly [bigint, bigint, bigint, bigint];
+}
+
+/** Data of an IOMMU driver: a structure that only it reads, little-endian. */
+export interface DriverData {
+  /** Says which structure it is; the enumeration depends on the call. */
+  type: number;
+  /** The structure; at most 4096 bytes. */
+  bytes: Uint8Array;
+}
+
+/** struct iommu_hwpt_pgfault: a page request of a device. */
+export interface PageFaultRecord {
+  /** IOMMU_PGFAULT_FLAGS_* */
+  flags: number;
+  /** The device that it came from. */
+  deviceId: DeviceId;
+  /** Its PASID, where IOMMU_PGFAULT_FLAGS_PASID_VALID is set. */
+  pasid: number;
+  /** Page Request Group Index: 9 bits on PCI. */
+  groupId: number;
+  /** IOMMU_PGFAULT_PERM_* */
+  permissions: number;
+  /** The address that is missing. */
+  address: bigint;
+  /** How much the device is about to use, in bytes; 0 where it did not say. */
+  length: number;
+  /** Names the group in the response. */
+  cookie: number;
+}
+
+/** struct iommufd_vevent_header, and what follows it. */
+export interface VeventRecord {
+  /** IOMMU_VEVENTQ_FLAG_* */
+  flags: number;
+  /** Counts events from 0 to 2^31-1 and over again, those that were lost too. */
+  sequence: number;
+  /** The event; empty with IOMMU_VEVENTQ_FLAG_LOST_EVENTS. */
+  data: Uint8Array;
+}
+
 /** What VFIO_DEVICE_GET_INFO answers (struct vfio_device_info, without capabilities). */
 export interface VfioDeviceInfo {
   /** VFIO_DEVICE_FLAGS_*. */
@@ -136,6 +242,41 @@ export const VFIO_PCI_BAR0_REGION_INDEX = 0;
 export const VFIO_PCI_ROM_REGION_INDEX = 6;
 /** Regions of a PCI device: its configuration space. */
 export const VFIO_PCI_CONFIG_REGION_INDEX = 7;
+
+/** Interrupts of a PCI device: the one of a pin. */
+export const VFIO_PCI_INTX_IRQ_INDEX = 0;
+/** Interrupts of a PCI device: MSI. */
+export const VFIO_PCI_MSI_IRQ_INDEX = 1;
+/** Interrupts of a PCI device: MSI-X. */
+export const VFIO_PCI_MSIX_IRQ_INDEX = 2;
+/** Interrupts of a PCI device: an error was found (AER). */
+export const VFIO_PCI_ERR_IRQ_INDEX = 3;
+/** Interrupts of a PCI device: the host wants it back. */
+export const VFIO_PCI_REQ_IRQ_INDEX = 4;
+
+/** struct vfio_irq_info, flags: signals an eventfd. */
+export const VFIO_IRQ_INFO_EVENTFD = 1 << 0;
+/** struct vfio_irq_info, flags: can be masked. */
+export const VFIO_IRQ_INFO_MASKABLE = 1 << 1;
+/** struct vfio_irq_info, flags: is masked by being signalled, until it is unmasked. */
+export const VFIO_IRQ_INFO_AUTOMASKED = 1 << 2;
+/** struct vfio_irq_info, flags: how many are used is decided when the first is. */
+export const VFIO_IRQ_INFO_NORESIZE = 1 << 3;
+
+/** struct vfio_irq_set, flags */
+export const VFIO_IRQ_SET_ACTION_MASK = 1 << 3;
+/** struct vfio_irq_set, flags */
+export const VFIO_IRQ_SET_ACTION_UNMASK = 1 << 4;
+/** struct vfio_irq_set, flags */
+export const VFIO_IRQ_SET_ACTION_TRIGGER = 1 << 5;
+
+/** What VFIO_DEVICE_GET_IRQ_INFO answers (struct vfio_irq_info). */
+export interface VfioIrqInfo {
+  /** VFIO_IRQ_INFO_*. */
+  flags: number;
+  /** How many interrupts there are of that kind. */
+  count: number;
+}
 
 /** struct vfio_device_feature, flags: read a feature. */
 export const VFIO_DEVICE_FEATURE_GET = 1 << 16;

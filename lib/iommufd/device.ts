@@ -3,7 +3,7 @@
  */
 
 import { checkU32 } from "../arguments.ts";
-import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
+import type { EventFd, IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
 import {
   type DeviceId,
   type HwInfo,
@@ -12,8 +12,10 @@ import {
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
   type VfioDeviceInfo,
+  type VfioIrqInfo,
 } from "../backend/uapi.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
+import { Interrupts } from "./interrupts.ts";
 import { PageTable } from "./page-table.ts";
 import { Region } from "./region.ts";
 import { Resource } from "./resource.ts";
@@ -22,6 +24,15 @@ const ACCESS = { get: VFIO_DEVICE_FEATURE_GET, set: VFIO_DEVICE_FEATURE_SET } as
 
 /** Room for the vendor's hardware information, in bytes; the largest structure so far has 40. */
 const HW_INFO_CAPACITY = 256;
+
+/** What of a device is attached. */
+export interface AttachOptions {
+  /**
+   * Only the DMA with this Process Address Space ID, 20 bits; the HWPT must have been allocated with `pasid` (later than
+   * Linux 6.12). Default: DMA without one.
+   */
+  pasid?: number | undefined;
+}
 
 /**
  * A VFIO device, opened and bound to an iommufd. While it is bound, no other program can have it; binding and
@@ -34,10 +45,17 @@ export class Device extends Resource {
   readonly id: DeviceId;
   readonly #iommufd: IommufdFile;
   readonly #file: VfioDeviceFile;
-  #attachedTo: PageTable | undefined;
+  readonly #createEventFd: () => EventFd;
+  readonly #attachments = new Map<number | undefined, PageTable>();
 
   /** @internal Takes over the file, and closes it where it cannot be bound. */
-  constructor(file: VfioDeviceFile, iommufd: IommufdFile, parent: Resource, name: string) {
+  constructor(
+    file: VfioDeviceFile,
+    iommufd: IommufdFile,
+    createEventFd: () => EventFd,
+    parent: Resource,
+    name: string,
+  ) {
     let id: DeviceId;
     try {
       id = file.bindIommufd(iommufd);
@@ -50,6 +68,7 @@ export class Device extends Resource {
     this.id = id;
     this.#iommufd = iommufd;
     this.#file = file;
+    this.#createEventFd = createEventFd;
   }
 
   /**
@@ -64,13 +83,27 @@ export class Device extends Resource {
 
   /** What it is attached to. */
   get attachedTo(): PageTable | undefined {
-    return this.#attachedTo;
+    return this.#attachments.get(undefined);
   }
 
-  /** Asks what its IOMMU is (IOMMU_GET_HW_INFO); `decodeHwInfo()` explains the answer. */
-  hwInfo(): HwInfo {
+  /** What its PASIDs are attached to, of those that are. */
+  get attachedPasids(): ReadonlyMap<number, PageTable> {
+    return new Map(
+      [...this.#attachments].flatMap(([pasid, table]) => (pasid === undefined ? [] : [[pasid, table]])),
+    );
+  }
+
+  /**
+   * Asks what its IOMMU is (IOMMU_GET_HW_INFO); `decodeHwInfo()` explains the answer.
+   *
+   * @param type which information, of an IOMMU that has more than one: IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV of an
+   *   SMMUv3 (later than Linux 6.12). Default: what its driver tells first
+   * @throws SystemError EOPNOTSUPP: it has nothing of that type
+   */
+  hwInfo(type?: number): HwInfo {
     this.assertOpen();
-    return this.#iommufd.getHwInfo(this.id, HW_INFO_CAPACITY);
+    if (type !== undefined) checkU32(type, "type");
+    return this.#iommufd.getHwInfo(this.id, HW_INFO_CAPACITY, type);
   }
 
   /** Asks what the device is (VFIO_DEVICE_GET_INFO). */
@@ -130,32 +163,56 @@ export class Device extends Resource {
     this.#feature(feature, VFIO_DEVICE_FEATURE_SET, data);
   }
 
+  /** Asks which interrupts of a kind there are (VFIO_DEVICE_GET_IRQ_INFO). Throws as {@link enableInterrupts} does. */
+  interruptInfo(index: number): VfioIrqInfo {
+    this.assertOpen();
+    return this.#file.getIrqInfo(checkU32(index, "index"));
+  }
+
+  /**
+   * Takes interrupts: each signals an eventfd of its own (VFIO_DEVICE_SET_IRQS). Closing what is returned turns them off.
+   *
+   * @param index which kind: VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX and so on; one of the first three at a time
+   * @param count how many, from the first. Default: all
+   * @throws SystemError EINVAL: there is no such kind, or there are not so many, or another kind is in use
+   */
+  enableInterrupts(index: number, count?: number): Interrupts {
+    const info = this.interruptInfo(index);
+    if (checkU32(count ?? info.count, "count") === 0 || (count ?? 0) > info.count)
+      throw outOfRange("count", `from 1 to ${info.count}, the interrupts of index ${index}`, count ?? 0);
+    return new Interrupts(this.#file, this, this.#createEventFd, { index, count: count ?? info.count, info });
+  }
+
   /**
    * Attaches the device: from now on its DMA goes through that page table (VFIO_DEVICE_ATTACH_IOMMUFD_PT). To an
    * {@link Ioas}, the kernel finds or makes a HWPT for it. What it was attached to before is replaced.
    *
    * @returns the id of the HWPT
-   * @throws SystemError EINVAL: the HWPT does not fit the IOMMU of this device; EADDRINUSE: something is mapped
-   *   in a range that the device reserves
+   * @throws SystemError EINVAL: the HWPT does not fit the IOMMU of this device, or the device has no PASIDs; EADDRINUSE:
+   *   something is mapped in a range that the device reserves
    */
-  async attach(target: PageTable): Promise<HwptId> {
-    this.assertOpen();
-    const { id } = this.checkPeer(target, PageTable, "target");
-    return this.#attached(target, await this.#file.attachIommufdPt(id));
+  async attach(target: PageTable, { pasid }: AttachOptions = {}): Promise<HwptId> {
+    const { id } = this.#attachment(target, pasid);
+    return this.#attached(target, pasid, await this.#file.attachIommufdPt(id, pasid));
   }
 
   /** {@link attach}, on this thread. */
-  attachSync(target: PageTable): HwptId {
-    this.assertOpen();
-    const { id } = this.checkPeer(target, PageTable, "target");
-    return this.#attached(target, this.#file.attachIommufdPtSync(id));
+  attachSync(target: PageTable, { pasid }: AttachOptions = {}): HwptId {
+    const { id } = this.#attachment(target, pasid);
+    return this.#attached(target, pasid, this.#file.attachIommufdPtSync(id, pasid));
   }
 
   /** Detaches it: from now on its DMA is blocked. Harmless where nothing is attached. */
-  detach(): void {
+  detach({ pasid }: AttachOptions = {}): void {
     this.assertOpen();
-    this.#file.detachIommufdPt();
-    this.#forgetAttachment();
+    if (pasid !== undefined) checkPasid(pasid);
+    this.#file.detachIommufdPt(pasid);
+    this.#forgetAttachment(pasid);
+  }
+
+  /** @internal Detaches whatever of it is attached to a page table. */
+  detachFrom(target: PageTable): void {
+    for (const [pasid, table] of [...this.#attachments]) if (table === target) this.detach({ pasid });
   }
 
   #feature(feature: number, flags: number, data: Uint8Array): Uint8Array {
@@ -169,18 +226,32 @@ export class Device extends Resource {
   /** The kernel detaches and unbinds a device when its descriptor is closed. */
   protected override release(): void {
     this.#file.close();
-    this.#forgetAttachment();
+    for (const pasid of [...this.#attachments.keys()]) this.#forgetAttachment(pasid);
   }
 
-  #attached(target: PageTable, id: HwptId): HwptId {
-    this.#forgetAttachment();
-    this.#attachedTo = target;
+  #attachment(target: PageTable, pasid: number | undefined): PageTable {
+    this.assertOpen();
+    if (pasid !== undefined) checkPasid(pasid);
+    return this.checkPeer(target, PageTable, "target");
+  }
+
+  #attached(target: PageTable, pasid: number | undefined, id: HwptId): HwptId {
+    this.#forgetAttachment(pasid);
+    this.#attachments.set(pasid, target);
     target.attached(this);
     return id;
   }
 
-  #forgetAttachment(): void {
-    this.#attachedTo?.detached(this);
-    this.#attachedTo = undefined;
+  #forgetAttachment(pasid: number | undefined): void {
+    const target = this.#attachments.get(pasid);
+    this.#attachments.delete(pasid);
+    // It may be attached there by another PASID too.
+    if (target !== undefined && ![...this.#attachments.values()].includes(target)) target.detached(this);
   }
+}
+
+/** 0 stands for DMA without a PASID in the kernel (IOMMU_NO_PASID). */
+function checkPasid(pasid: number): void {
+  if (checkU32(pasid, "pasid") === 0 || pasid >= 1 << 20)
+    throw outOfRange("pasid", "an integer from 1 to 2^20-1", pasid);
 }

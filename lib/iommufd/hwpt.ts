@@ -2,13 +2,49 @@
  * Hardware page tables.
  */
 
-import { checkU32, checkU64 } from "../arguments.ts";
+import { checkU64 } from "../arguments.ts";
 import type { DirtyBitmapRequest, HwptAllocRequest, IommufdFile } from "../backend/backend.ts";
-import { type HwptId, type HwptVtdS1, IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR } from "../backend/uapi.ts";
-import { invalidType } from "../errors.ts";
+import {
+  type HwptId,
+  IOMMU_HWPT_ALLOC_PASID,
+  IOMMU_HWPT_FAULT_ID_VALID,
+  IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+} from "../backend/uapi.ts";
 import { Device } from "./device.ts";
+import {
+  encodeNestedHwpt,
+  encodeVtdInvalidations,
+  type NestedHwptData,
+  type RawInvalidation,
+  type VtdInvalidation,
+} from "./driver-data.ts";
+import { FaultQueue } from "./fault-queue.ts";
+import { invalidate } from "./invalidation.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
+import { encodeViommu, Viommu, type ViommuType } from "./viommu.ts";
+
+/** Which kind of HWPT (enum iommufd_hwpt_alloc_flags). */
+export interface HwptOptions {
+  /** May be the parent of nested HWPTs (IOMMU_HWPT_ALLOC_NEST_PARENT). */
+  nestParent?: boolean | undefined;
+  /** Can track which pages DMA wrote to (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
+  dirtyTracking?: boolean | undefined;
+  /** Can be used by a device whose PASIDs are attached elsewhere (IOMMU_HWPT_ALLOC_PASID). */
+  pasid?: boolean | undefined;
+  /** Where its faults go (IOMMU_HWPT_FAULT_ID_VALID). */
+  faultQueue?: FaultQueue | undefined;
+}
+
+/** How a nested HWPT is used. */
+export interface NestedHwptOptions {
+  /** The vIOMMU that the guest's IOMMU is part of; made from the same nest parent. */
+  viommu?: Viommu | undefined;
+  /** Where its faults go (IOMMU_HWPT_FAULT_ID_VALID). */
+  faultQueue?: FaultQueue | undefined;
+  /** Can be attached to a PASID, or to a device that has one attached (IOMMU_HWPT_ALLOC_PASID). */
+  pasid?: boolean | undefined;
+}
 
 /** Which dirty pages are asked for. */
 export interface DirtyBitmapOptions {
@@ -31,8 +67,8 @@ export class Hwpt extends PageTable {
   readonly #file: IommufdFile;
 
   /** @internal */
-  constructor(file: IommufdFile, parent: Resource, id: HwptId) {
-    super(parent);
+  constructor(file: IommufdFile, id: HwptId, ...parents: (Resource | undefined)[]) {
+    super(...parents.filter((parent) => parent !== undefined));
     this.#file = file;
     this.id = id;
   }
@@ -41,16 +77,43 @@ export class Hwpt extends PageTable {
    * Allocates a nested HWPT: a guest's first-stage page table on top of this one, which must be a nest parent.
    *
    * @param device a device behind the IOMMU that is to walk it
-   * @param vtdS1 where the guest's page table is (struct iommu_hwpt_vtd_s1)
-   * @throws SystemError EINVAL: this is no nest parent; EOPNOTSUPP: the IOMMU cannot nest
+   * @param data where the guest's page table is, as the IOMMU wants to know it
+   * @throws SystemError EINVAL: this is no nest parent; EOPNOTSUPP: the IOMMU cannot nest, or takes other data; EIO: an
+   *   SMMU does not take that STE
    */
-  async allocNested(device: Device, vtdS1: HwptVtdS1): Promise<Hwpt> {
-    return this.#nested(await this.#file.hwptAlloc(this.#nestedRequest(device, vtdS1)));
+  async allocNested(device: Device, data: NestedHwptData, options: NestedHwptOptions = {}): Promise<Hwpt> {
+    return this.#nested(await this.#file.hwptAlloc(this.#nestedRequest(device, data, options)), options);
   }
 
   /** {@link allocNested}, on this thread. */
-  allocNestedSync(device: Device, vtdS1: HwptVtdS1): Hwpt {
-    return this.#nested(this.#file.hwptAllocSync(this.#nestedRequest(device, vtdS1)));
+  allocNestedSync(device: Device, data: NestedHwptData, options: NestedHwptOptions = {}): Hwpt {
+    return this.#nested(this.#file.hwptAllocSync(this.#nestedRequest(device, data, options)), options);
+  }
+
+  /**
+   * Tells the IOMMU that a guest has changed its page table (IOMMU_HWPT_INVALIDATE); this is a nested HWPT.
+   *
+   * @param entries ranges of VT-d, or entries of another driver
+   * @returns how many were handled: all
+   * @throws SystemError EINVAL: this is no nested HWPT, or an entry is misaligned; EOPNOTSUPP: an unknown flag. Its
+   *   `request.index` is how many were handled before
+   */
+  invalidate(entries: readonly VtdInvalidation[] | RawInvalidation): number {
+    this.assertOpen();
+    const raw = "bytes" in entries ? entries : encodeVtdInvalidations(entries);
+    return invalidate(this.#file, this.id, raw);
+  }
+
+  /**
+   * Allocates a virtual IOMMU on top of this nest parent (IOMMU_VIOMMU_ALLOC, later than Linux 6.12).
+   *
+   * @param device a device behind the IOMMU whose hardware it is part of
+   * @throws SystemError EOPNOTSUPP: that IOMMU has none of that type; EINVAL: this is no nest parent
+   */
+  allocViommu(device: Device, type: ViommuType): Viommu {
+    this.assertOpen();
+    const { id: deviceId } = this.checkPeer(device, Device, "device");
+    return new Viommu(this.#file, this, { deviceId, hwptId: this.id, data: encodeViommu(type) });
   }
 
   /**
@@ -97,17 +160,23 @@ export class Hwpt extends PageTable {
     };
   }
 
-  #nestedRequest(device: Device, vtdS1: HwptVtdS1): HwptAllocRequest {
+  #nestedRequest(device: Device, data: NestedHwptData, options: NestedHwptOptions): HwptAllocRequest {
     this.assertOpen();
-    const { id } = this.checkPeer(device, Device, "device");
-    if (typeof vtdS1 !== "object" || vtdS1 === null) throw invalidType("vtdS1", "an object", vtdS1);
-    checkU64(vtdS1.flags, "vtdS1.flags");
-    checkU64(vtdS1.pgtblAddr, "vtdS1.pgtblAddr");
-    checkU32(vtdS1.addrWidth, "vtdS1.addrWidth");
-    return { deviceId: id, ptId: this.id, flags: 0, vtdS1 };
+    const { viommu, faultQueue } = options;
+    if (viommu !== undefined) this.checkPeer(viommu, Viommu, "viommu");
+    if (faultQueue !== undefined) this.checkPeer(faultQueue, FaultQueue, "faultQueue");
+    return {
+      deviceId: this.checkPeer(device, Device, "device").id,
+      ptId: viommu?.id ?? this.id,
+      flags:
+        (options.pasid ? IOMMU_HWPT_ALLOC_PASID : 0) |
+        (faultQueue === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID),
+      faultId: faultQueue?.id,
+      data: encodeNestedHwpt(data),
+    };
   }
 
-  #nested(id: HwptId): Hwpt {
-    return new Hwpt(this.#file, this, id);
+  #nested(id: HwptId, { viommu, faultQueue }: NestedHwptOptions): Hwpt {
+    return new Hwpt(this.#file, id, this, viommu, faultQueue);
   }
 }

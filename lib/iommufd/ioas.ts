@@ -29,7 +29,8 @@ import {
 import { invalidType } from "../errors.ts";
 import { Device } from "./device.ts";
 import { DmaMemory } from "./dma-memory.ts";
-import { Hwpt } from "./hwpt.ts";
+import { FaultQueue } from "./fault-queue.ts";
+import { Hwpt, type HwptOptions } from "./hwpt.ts";
 import {
   type CopyOptions,
   checkPart,
@@ -45,18 +46,6 @@ import {
 import { Mappings } from "./mappings.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
-
-/** Which kind of HWPT (enum iommufd_hwpt_alloc_flags). */
-export interface HwptOptions {
-  /** May be the parent of nested HWPTs (IOMMU_HWPT_ALLOC_NEST_PARENT). */
-  nestParent?: boolean | undefined;
-  /** Can track which pages DMA wrote to (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
-  dirtyTracking?: boolean | undefined;
-  /** Can be used by a device whose PASIDs are attached elsewhere (IOMMU_HWPT_ALLOC_PASID). */
-  pasid?: boolean | undefined;
-  /** The fault queue that faults go to, by its object id (IOMMU_HWPT_FAULT_ID_VALID). */
-  faultId?: number | undefined;
-}
 
 /**
  * An I/O address space (IOAS): which memory is mapped at which I/O virtual address. Closing it detaches what is
@@ -237,12 +226,12 @@ export class Ioas extends PageTable {
    *   what the IOMMU can translate; ENOENT: there is no such fault queue
    */
   async allocHwpt(device: Device, options: HwptOptions = {}): Promise<Hwpt> {
-    return this.#hwpt(await this.#file.hwptAlloc(this.#hwptRequest(device, options)));
+    return this.#hwpt(await this.#file.hwptAlloc(this.#hwptRequest(device, options)), options);
   }
 
   /** {@link allocHwpt}, on this thread. */
   allocHwptSync(device: Device, options: HwptOptions = {}): Hwpt {
-    return this.#hwpt(this.#file.hwptAllocSync(this.#hwptRequest(device, options)));
+    return this.#hwpt(this.#file.hwptAllocSync(this.#hwptRequest(device, options)), options);
   }
 
   protected override release(whole: boolean): void {
@@ -374,17 +363,19 @@ export class Ioas extends PageTable {
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {
     this.assertOpen();
-    const faultId = options.faultId === undefined ? undefined : checkU32(options.faultId, "faultId");
+    const { faultQueue } = options;
+    if (faultQueue !== undefined) this.checkPeer(faultQueue, FaultQueue, "faultQueue");
     const flags =
       (options.nestParent ? IOMMU_HWPT_ALLOC_NEST_PARENT : 0) |
       (options.dirtyTracking ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
       (options.pasid ? IOMMU_HWPT_ALLOC_PASID : 0) |
-      (options.faultId === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID);
-    return { deviceId: this.checkPeer(device, Device, "device").id, ptId: this.id, flags, faultId };
+      (faultQueue === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID);
+    const deviceId = this.checkPeer(device, Device, "device").id;
+    return { deviceId, ptId: this.id, flags, faultId: faultQueue?.id };
   }
 
-  #hwpt(id: HwptId): Hwpt {
-    return new Hwpt(this.#file, this, id);
+  #hwpt(id: HwptId, { faultQueue }: HwptOptions): Hwpt {
+    return new Hwpt(this.#file, id, this, faultQueue);
   }
 }
 

@@ -3,7 +3,7 @@
  */
 
 import { checkU32, checkU64 } from "../arguments.ts";
-import type { Backend, BackendName, IommufdFile, IommufdIoctl } from "../backend/backend.ts";
+import type { Backend, BackendName, IommufdFile, IommufdIoctl, VfioDeviceFile } from "../backend/backend.ts";
 import { normalizeBdf } from "../backend/bdf.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
 import {
@@ -18,6 +18,7 @@ import {
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "./device.ts";
 import { DmaMemory } from "./dma-memory.ts";
+import { FaultQueue } from "./fault-queue.ts";
 import { Ioas } from "./ioas.ts";
 import { Resource } from "./resource.ts";
 
@@ -166,7 +167,7 @@ export class Iommufd extends Resource {
   openDevice(bdf: string): Device {
     this.assertOpen();
     const entry = this.#backend.findVfioDevice(normalizeBdf(bdf));
-    return new Device(this.#backend.openVfioDevice(entry.cdev), this.#file, this, entry.bdf);
+    return this.#device(this.#backend.openVfioDevice(entry.cdev), entry.bdf);
   }
 
   /**
@@ -184,13 +185,19 @@ export class Iommufd extends Resource {
       typeof cdev === "string"
         ? this.#backend.openVfioDevice(cdev)
         : this.#backend.openVfioDeviceFd(checkU32(cdev, "cdev"));
-    return new Device(file, this.#file, this, typeof cdev === "string" ? cdev : `descriptor ${cdev}`);
+    return this.#device(file, typeof cdev === "string" ? cdev : `descriptor ${cdev}`);
   }
 
   /** Allocates an I/O address space (IOMMU_IOAS_ALLOC). */
   allocIoas(): Ioas {
     this.assertOpen();
     return new Ioas(this.#file, this);
+  }
+
+  /** Allocates a queue for the faults of HWPTs (IOMMU_FAULT_QUEUE_ALLOC). */
+  allocFaultQueue(): FaultQueue {
+    this.assertOpen();
+    return new FaultQueue(this.#file, this);
   }
 
   /**
@@ -205,6 +212,10 @@ export class Iommufd extends Resource {
       throw outOfRange("length", `a positive multiple of the page size, ${this.pageSize}`, length);
     }
     return new DmaMemory(this.#backend.allocMemory(length), length);
+  }
+
+  #device(file: VfioDeviceFile, name: string): Device {
+    return new Device(file, this.#file, () => this.#backend.createEventFd(), this, name);
   }
 
   #rlimitMode(op: number, value: bigint): RlimitMode {

@@ -28,6 +28,6 @@ export abstract class PageTable extends Resource {
   }
 
   protected detachAll(): void {
-    for (const device of this.#devices) device.detach();
+    for (const device of this.#devices) device.detachFrom(this);
   }
 }

@@ -12,13 +12,14 @@ import { IommufdError, outOfRange } from "../errors.ts";
  * harmless; anything else after closing throws ERR_IOMMUFD_CLOSED.
  */
 export abstract class Resource implements Disposable {
-  readonly #parent: Resource | undefined;
+  readonly #parents: readonly Resource[];
   readonly #children = new Set<Resource>();
   #closed = false;
 
-  constructor(parent?: Resource) {
-    this.#parent = parent;
-    if (parent !== undefined) parent.#children.add(this);
+  /** @param parents what it is made from: what is closed after it. None for what stands on its own. */
+  constructor(...parents: Resource[]) {
+    this.#parents = parents;
+    for (const parent of parents) parent.#children.add(this);
   }
 
   /** Whether close() has been called, on this or on what it belongs to. */
@@ -29,7 +30,7 @@ export abstract class Resource implements Disposable {
   /** Gives the kernel object back, after those made from it. */
   close(): void {
     // With what everything was made from, everything goes; nothing has to be taken apart.
-    this.#close(this.#parent === undefined);
+    this.#close(this.#parents.length === 0);
   }
 
   [Symbol.dispose](): void {
@@ -69,10 +70,11 @@ export abstract class Resource implements Disposable {
     for (const child of [...this.#children].reverse()) child.#close(whole);
     this.release(whole);
     this.#closed = true;
-    if (this.#parent !== undefined) this.#parent.#children.delete(this);
+    for (const parent of this.#parents) parent.#children.delete(this);
   }
 
   #root(): Resource {
-    return this.#parent === undefined ? this : this.#parent.#root();
+    const [parent] = this.#parents;
+    return parent === undefined ? this : parent.#root();
   }
 }

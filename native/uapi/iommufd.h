@@ -129,18 +129,6 @@ struct iommu_vfio_ioas {
 };
 static_assert(sizeof(iommu_vfio_ioas) == 12);
 
-constexpr uint32_t IOMMU_HWPT_DATA_NONE = 0;
-constexpr uint32_t IOMMU_HWPT_DATA_VTD_S1 = 1;
-
-struct iommu_hwpt_vtd_s1 {
-  uint64_t flags;
-  uint64_t pgtbl_addr;
-  uint32_t addr_width;
-  uint32_t reserved;
-};
-static_assert(sizeof(iommu_hwpt_vtd_s1) == 24);
-static_assert(offsetof(iommu_hwpt_vtd_s1, addr_width) == 16);
-
 struct iommu_hwpt_alloc {
   uint32_t size;
   uint32_t flags;
@@ -159,6 +147,9 @@ static_assert(offsetof(iommu_hwpt_alloc, out_hwpt_id) == 16);
 static_assert(offsetof(iommu_hwpt_alloc, data_uptr) == 32);
 static_assert(offsetof(iommu_hwpt_alloc, fault_id) == 40);
 
+constexpr uint32_t IOMMU_HW_INFO_FLAG_INPUT_TYPE = 1;
+
+// out_data_type is also where a type is asked for; the kernel's structure has a union there.
 struct iommu_hw_info {
   uint32_t size;
   uint32_t flags;
@@ -199,6 +190,112 @@ static_assert(sizeof(iommu_hwpt_get_dirty_bitmap) == 48);
 static_assert(offsetof(iommu_hwpt_get_dirty_bitmap, iova) == 16);
 static_assert(offsetof(iommu_hwpt_get_dirty_bitmap, data) == 40);
 
+struct iommu_hwpt_invalidate {
+  uint32_t size;
+  uint32_t hwpt_id;
+  uint64_t data_uptr;
+  uint32_t data_type;
+  uint32_t entry_len;
+  uint32_t entry_num;
+  uint32_t reserved;
+};
+static_assert(sizeof(iommu_hwpt_invalidate) == 32);
+static_assert(offsetof(iommu_hwpt_invalidate, data_uptr) == 8);
+static_assert(offsetof(iommu_hwpt_invalidate, entry_num) == 24);
+
+struct iommu_fault_alloc {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t out_fault_id;
+  uint32_t out_fault_fd;
+};
+static_assert(sizeof(iommu_fault_alloc) == 16);
+
+constexpr uint32_t IOMMU_PGFAULT_FLAGS_PASID_VALID = 1u << 0;
+constexpr uint32_t IOMMU_PGFAULT_FLAGS_LAST_PAGE = 1u << 1;
+
+// What is read from a fault queue.
+struct iommu_hwpt_pgfault {
+  uint32_t flags;
+  uint32_t dev_id;
+  uint32_t pasid;
+  uint32_t grpid;
+  uint32_t perm;
+  uint32_t reserved;
+  uint64_t addr;
+  uint32_t length;
+  uint32_t cookie;
+};
+static_assert(sizeof(iommu_hwpt_pgfault) == 40);
+static_assert(offsetof(iommu_hwpt_pgfault, addr) == 24);
+static_assert(offsetof(iommu_hwpt_pgfault, cookie) == 36);
+
+// What is written to one.
+struct iommu_hwpt_page_response {
+  uint32_t cookie;
+  uint32_t code;
+};
+static_assert(sizeof(iommu_hwpt_page_response) == 8);
+
+struct iommu_viommu_alloc {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t type;
+  uint32_t dev_id;
+  uint32_t hwpt_id;
+  uint32_t out_viommu_id;
+  uint32_t data_len;
+  uint32_t reserved;
+  uint64_t data_uptr;
+};
+static_assert(sizeof(iommu_viommu_alloc) == 40);
+static_assert(offsetof(iommu_viommu_alloc, out_viommu_id) == 20);
+static_assert(offsetof(iommu_viommu_alloc, data_uptr) == 32);
+
+struct iommu_vdevice_alloc {
+  uint32_t size;
+  uint32_t viommu_id;
+  uint32_t dev_id;
+  uint32_t out_vdevice_id;
+  uint64_t virt_id;
+};
+static_assert(sizeof(iommu_vdevice_alloc) == 24);
+static_assert(offsetof(iommu_vdevice_alloc, virt_id) == 16);
+
+struct iommu_veventq_alloc {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t viommu_id;
+  uint32_t type;
+  uint32_t veventq_depth;
+  uint32_t out_veventq_id;
+  uint32_t out_veventq_fd;
+  uint32_t reserved;
+};
+static_assert(sizeof(iommu_veventq_alloc) == 32);
+
+constexpr uint32_t IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1;
+
+// What is read from a vEVENTQ, before the data of the event.
+struct iommufd_vevent_header {
+  uint32_t flags;
+  uint32_t sequence;
+};
+static_assert(sizeof(iommufd_vevent_header) == 8);
+
+struct iommu_hw_queue_alloc {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t viommu_id;
+  uint32_t type;
+  uint32_t index;
+  uint32_t out_hw_queue_id;
+  uint64_t nesting_parent_iova;
+  uint64_t length;
+};
+static_assert(sizeof(iommu_hw_queue_alloc) == 40);
+static_assert(offsetof(iommu_hw_queue_alloc, nesting_parent_iova) == 24);
+
 // Requests carry no size or direction: the kernel defines them with _IO.
 constexpr unsigned long IOMMU_DESTROY = _IO(kIommufdType, 0x80);
 constexpr unsigned long IOMMU_IOAS_ALLOC = _IO(kIommufdType, 0x81);
@@ -213,7 +310,13 @@ constexpr unsigned long IOMMU_HWPT_ALLOC = _IO(kIommufdType, 0x89);
 constexpr unsigned long IOMMU_GET_HW_INFO = _IO(kIommufdType, 0x8a);
 constexpr unsigned long IOMMU_HWPT_SET_DIRTY_TRACKING = _IO(kIommufdType, 0x8b);
 constexpr unsigned long IOMMU_HWPT_GET_DIRTY_BITMAP = _IO(kIommufdType, 0x8c);
+constexpr unsigned long IOMMU_HWPT_INVALIDATE = _IO(kIommufdType, 0x8d);
+constexpr unsigned long IOMMU_FAULT_QUEUE_ALLOC = _IO(kIommufdType, 0x8e);
 constexpr unsigned long IOMMU_IOAS_MAP_FILE = _IO(kIommufdType, 0x8f);
+constexpr unsigned long IOMMU_VIOMMU_ALLOC = _IO(kIommufdType, 0x90);
+constexpr unsigned long IOMMU_VDEVICE_ALLOC = _IO(kIommufdType, 0x91);
 constexpr unsigned long IOMMU_IOAS_CHANGE_PROCESS = _IO(kIommufdType, 0x92);
+constexpr unsigned long IOMMU_VEVENTQ_ALLOC = _IO(kIommufdType, 0x93);
+constexpr unsigned long IOMMU_HW_QUEUE_ALLOC = _IO(kIommufdType, 0x94);
 
 }  // namespace uapi

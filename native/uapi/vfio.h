@@ -70,6 +70,30 @@ struct vfio_region_info_cap_type {
 };
 static_assert(sizeof(vfio_region_info_cap_type) == 16);
 
+struct vfio_irq_info {
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t index;
+  uint32_t count;
+};
+static_assert(sizeof(vfio_irq_info) == 16);
+
+constexpr uint32_t VFIO_IRQ_SET_DATA_NONE = 1u << 0;
+constexpr uint32_t VFIO_IRQ_SET_DATA_EVENTFD = 1u << 2;
+constexpr uint32_t VFIO_IRQ_SET_ACTION_MASK = 1u << 3;
+constexpr uint32_t VFIO_IRQ_SET_ACTION_UNMASK = 1u << 4;
+constexpr uint32_t VFIO_IRQ_SET_ACTION_TRIGGER = 1u << 5;
+
+// Descriptors follow, one for each of the interrupts from start on.
+struct vfio_irq_set {
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t index;
+  uint32_t start;
+  uint32_t count;
+};
+static_assert(sizeof(vfio_irq_set) == 20);
+
 struct vfio_device_feature {
   uint32_t argsz;
   uint32_t flags;
@@ -86,22 +110,30 @@ struct vfio_device_bind_iommufd {
 static_assert(sizeof(vfio_device_bind_iommufd) == 16);
 static_assert(offsetof(vfio_device_bind_iommufd, out_devid) == 12);
 
-// Later kernels append a PASID, used only with a flag that is not set here; argsz tells it.
+constexpr uint32_t VFIO_DEVICE_ATTACH_PASID = 1;
+
+// Linux 6.12 has no PASID in these two, and takes what is longer.
 struct vfio_device_attach_iommufd_pt {
   uint32_t argsz;
   uint32_t flags;
   uint32_t pt_id;
+  uint32_t pasid;
 };
-static_assert(sizeof(vfio_device_attach_iommufd_pt) == 12);
+static_assert(sizeof(vfio_device_attach_iommufd_pt) == 16);
+
+constexpr uint32_t VFIO_DEVICE_DETACH_PASID = 1;
 
 struct vfio_device_detach_iommufd_pt {
   uint32_t argsz;
   uint32_t flags;
+  uint32_t pasid;
 };
-static_assert(sizeof(vfio_device_detach_iommufd_pt) == 8);
+static_assert(sizeof(vfio_device_detach_iommufd_pt) == 12);
 
 constexpr unsigned long VFIO_DEVICE_GET_INFO = _IO(kVfioType, 100 + 7);
 constexpr unsigned long VFIO_DEVICE_GET_REGION_INFO = _IO(kVfioType, 100 + 8);
+constexpr unsigned long VFIO_DEVICE_GET_IRQ_INFO = _IO(kVfioType, 100 + 9);
+constexpr unsigned long VFIO_DEVICE_SET_IRQS = _IO(kVfioType, 100 + 10);
 constexpr unsigned long VFIO_DEVICE_RESET = _IO(kVfioType, 100 + 11);
 constexpr unsigned long VFIO_DEVICE_FEATURE = _IO(kVfioType, 100 + 17);
 constexpr unsigned long VFIO_DEVICE_BIND_IOMMUFD = _IO(kVfioType, 100 + 18);

@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
 import type { DeviceId, HwptId, IoasId, ObjectId } from "../../lib/backend/uapi.ts";
+import { encodeNestedHwpt } from "../../lib/iommufd/driver-data.ts";
 import { backendName, FIRST, machine } from "./backend.ts";
 
 const NEST_PARENT = 1;
@@ -41,8 +42,8 @@ function destroy(id: ObjectId): string {
 describe(`destroying (${backendName})`, () => {
   it("what is in use: EBUSY, from the leaves inwards it works", () => {
     const parentId = file.hwptAllocSync({ deviceId, ptId: ioasId, flags: NEST_PARENT });
-    const vtdS1 = { flags: 0n, pgtblAddr: 0n, addrWidth: 48 };
-    const nestedId = file.hwptAllocSync({ deviceId, ptId: parentId, flags: 0, vtdS1 });
+    const data = encodeNestedHwpt({ type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 48 });
+    const nestedId = file.hwptAllocSync({ deviceId, ptId: parentId, flags: 0, data });
     device.attachIommufdPtSync(nestedId);
     expect([ioasId, parentId, nestedId, deviceId].map(destroy)).toEqual(Array(4).fill("EBUSY"));
     device.detachIommufdPt();

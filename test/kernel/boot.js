@@ -24,14 +24,12 @@ const command =
     ? ["node_modules/.bin/vitest", "run", "--configLoader=native", "--config=test/kernel/vitest.config.js"]
     : process.argv.slice(separator + 1);
 
-if (separator < 0) {
-  mkdirSync(join(project, "build/test"), { recursive: true });
-  const helper = ["-o", "build/test/mock-device", "test/kernel/mock-device.cc"];
-  execFileSync(process.env.CXX ?? "c++", ["-std=c++17", "-Wall", "-Wextra", ...helper], {
-    cwd: project,
-    stdio: "inherit",
-  });
-}
+mkdirSync(join(project, "build/test"), { recursive: true });
+const helper = ["-o", "build/test/mock-device", "test/kernel/mock-device.cc"];
+execFileSync(process.env.CXX ?? "c++", ["-std=c++17", "-Wall", "-Wextra", ...helper], {
+  cwd: project,
+  stdio: "inherit",
+});
 
 if (!existsSync(kernel)) {
   console.error(

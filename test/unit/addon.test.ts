@@ -3,10 +3,11 @@
  * passes on what the kernel answers. What the ioctls do is shown in the kernel lane.
  */
 
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
   loadAddon,
+  type NativeEventFile,
   type NativeIommufdFile,
   type NativeMemory,
   type NativeVfioDeviceFile,
@@ -15,8 +16,11 @@ import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
 
 const ENOENT = -2;
 const EBADF = -9;
+const EAGAIN = -11;
 const ENOMEM = -12;
+const EEXIST = -17;
 const ENODEV = -19;
+const EINVAL = -22;
 const ENOTTY = -25;
 
 describe.runIf(process.platform === "linux")("the addon", () => {
@@ -33,7 +37,9 @@ describe.runIf(process.platform === "linux")("the addon", () => {
   it("passes on what the kernel answers to every ioctl: /dev/null knows none", async () => {
     const device = addon.openVfioDevice("/dev/null");
     if (typeof device === "number") throw new Error(`open: ${device}`);
-    const vtdS1 = { flags: 0n, pgtblAddr: 0n, addrWidth: 48 };
+    const data = new Uint8Array(24);
+    const eventFd = addon.createEventFd();
+    if (typeof eventFd === "number") throw new Error(`eventfd: ${eventFd}`);
     expect([
       iommufd.destroy(1),
       iommufd.ioasAlloc(),
@@ -50,22 +56,35 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       await iommufd.ioasMap(1, 7, memory, 0n, 8192n, 0n),
       iommufd.ioasUnmapSync(1, 0n, 4096n),
       await iommufd.ioasUnmap(1, 0n, 4096n),
-      iommufd.hwptAllocSync(1, 2, 0, 0, undefined),
-      await iommufd.hwptAlloc(1, 2, 0, 0, vtdS1),
+      iommufd.hwptAllocSync(1, 2, 0, 0, 0, new Uint8Array(0)),
+      await iommufd.hwptAlloc(1, 2, 0, 0, 1, data),
       iommufd.hwptSetDirtyTracking(1, true),
       iommufd.hwptGetDirtyBitmapSync(1, 0, 0n, 4096n, 4096n),
       await iommufd.hwptGetDirtyBitmap(1, 0, 0n, 4096n, 0n),
       iommufd.getHwInfo(1, 256),
+      iommufd.getHwInfo(1, 256, 3),
+      iommufd.faultQueueAlloc(),
+      iommufd.viommuAlloc(1, 2, 1, data),
+      iommufd.vdeviceAlloc(1, 2, 3n),
+      iommufd.veventqAlloc(1, 1, 16),
+      iommufd.hwQueueAlloc(1, 1, 0, 0n, 4096n),
       device.bindIommufd(iommufd),
       device.attachIommufdPtSync(1),
       await device.attachIommufdPt(1),
+      device.attachIommufdPtSync(1, 7),
       device.detachIommufdPt(),
+      device.detachIommufdPt(7),
+      device.getIrqInfo(0),
+      device.setIrqs(0, 1 << 5, 0, 1, [eventFd]),
+      device.setIrqs(0, 1 << 5, 0, 0, []),
       device.getInfo(),
       device.getRegionInfo(0),
       device.reset(),
       device.feature(1 << 18, new Uint8Array(4)),
-    ]).toEqual(Array(29).fill(ENOTTY));
+    ]).toEqual(Array(40).fill(ENOTTY));
     expect(iommufd.knows(0x85)).toBe(false);
+    expect(iommufd.hwptInvalidate(1, 0, 24, 1, data)).toEqual({ done: 0, status: ENOTTY });
+    expect(iommufd.mapRegion(0n, 4096n)).toBe(ENODEV);
     const two = new BigUint64Array(2);
     expect(iommufd.ioasMapManySync(1, 7, memory, two, two, two, true)).toEqual({ done: 0, status: ENOTTY });
     expect(await iommufd.ioasUnmapMany(1, two, two)).toEqual({ done: 0, status: ENOTTY });
@@ -204,11 +223,27 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     ["hwptSetDirtyTracking", [1, 1], TypeError, "enabled must be a boolean, received 1"],
     ["hwptGetDirtyBitmap", [1, 0, 0n, 1n << 63n, 1n], RangeError, "length must be at most 2^33 pages"],
     ["getHwInfo", [1, 4097], RangeError, "capacity must be an integer from 0 to 4096, received 4097"],
-    ["hwptAllocSync", [1, 2, 0, 0, 5], TypeError, "vtdS1 must be an object, received 5"],
-    ["hwptAllocSync", [1, 2, 0, 0, {}], TypeError, "vtdS1.flags must be a bigint, received undefined"],
+    ["getHwInfo", [1, 0, -1], RangeError, "type must be an integer from 0 to 4294967295, received -1"],
+    ["hwptAllocSync", [1, 2, 0, 0, 1, 5], TypeError, "data must be a Uint8Array, received 5"],
+    ["viommuAlloc", [1, 2, 1, null], TypeError, "data must be a Uint8Array, received null"],
+    ["vdeviceAlloc", [1, 2, 3], TypeError, "virtId must be a bigint, received 3"],
+    ["veventqAlloc", [1, 2, -1], RangeError, "depth must be an integer from 0 to 4294967295, received -1"],
+    ["hwQueueAlloc", [1, 1, 0, 0, 1n], TypeError, "iova must be a bigint, received 0"],
+    [
+      "hwptInvalidate",
+      [1, 0, 24, 2, new Uint8Array(24)],
+      RangeError,
+      "entries must be as long as count entries of entryLength",
+    ],
+    ["hwptInvalidate", [1, 0, 2 ** 31, 2 ** 31, new Uint8Array(0)], RangeError, "entries must be as long"],
+    ["mapRegion", [1n << 63n, 1n], RangeError, "position must be below 2^63"],
   ])("refuses %s(%o)", (method, values, type, message) => {
     expect(call(method, ...values)).toThrow(type);
     expect(call(method, ...values)).toThrow(message);
+  });
+
+  it("takes no more of a driver's data than a page", () => {
+    expect(call("hwptAlloc", 1, 2, 0, 0, 1, new Uint8Array(4097))).toThrow("data must be at most 4096 bytes");
   });
 
   it("takes no other object for its own, and cannot be constructed", () => {
@@ -222,23 +257,96 @@ describe.runIf(process.platform === "linux")("the addon", () => {
   });
 
   it("passes on what a getter throws, whatever it does meanwhile", () => {
-    const file = addon.openIommufd("/dev/null") as NativeIommufdFile;
-    const hostile = {
-      get flags(): bigint {
-        file.close();
-        throw new Error("from the getter");
-      },
-    };
-    expect(() => file.hwptAllocSync(1, 2, 0, 0, hostile as never)).toThrow("from the getter");
-    const closing = {
-      get flags(): bigint {
-        file.close();
-        return 0n;
-      },
-      pgtblAddr: 0n,
-      addrWidth: 48,
-    };
-    expect(() => file.hwptAllocSync(1, 2, 0, 0, closing)).toThrow("IommufdFile is closed");
+    const device = addon.openVfioDevice("/dev/null") as NativeVfioDeviceFile;
+    const list = (get: () => unknown) => Object.defineProperty([0], 0, { get }) as never;
+    const throwing = list(() => {
+      device.close();
+      throw new Error("from the getter");
+    });
+    expect(() => device.setIrqs(0, 1 << 5, 0, 1, throwing)).toThrow("from the getter");
+    expect(() =>
+      device.setIrqs(
+        0,
+        1 << 5,
+        0,
+        1,
+        list(() => addon.createEventFd()),
+      ),
+    ).toThrow("VfioDeviceFile is closed");
+  });
+
+  describe("events", () => {
+    const create = () => addon.createEventFd() as NativeEventFile;
+    const signal = (file: NativeEventFile, count = 1n) => writeSync(file.fd(), new BigUint64Array([count]));
+
+    it("are counted until they are read", () => {
+      const file = create();
+      expect(file.readCount()).toBe(0n);
+      signal(file, 2n);
+      signal(file);
+      expect(file.readCount()).toBe(3n);
+      expect(file.readCount()).toBe(0n);
+    });
+
+    it("end a wait; so does closing", async () => {
+      const file = create();
+      const wait = file.readable();
+      expect(file.readable(), "one wait at a time").toBe(EEXIST);
+      signal(file);
+      await expect(wait).resolves.toBe(true);
+      await expect(file.readable()).resolves.toBe(true);
+      file.readCount();
+      const cancelled = file.readable();
+      file.close();
+      file.close();
+      await expect(cancelled).resolves.toBe(false);
+      expect(() => file.readable()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+      expect(() => file.fd()).toThrow("EventFile is closed");
+    });
+
+    it("keep a file that is waited for, whoever else lets go of it", async () => {
+      let file: NativeEventFile | undefined = create();
+      const fd = file.fd();
+      const wait = file.readable();
+      file = undefined;
+      globalThis.gc?.();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      globalThis.gc?.();
+      writeSync(fd, new BigUint64Array([1n]));
+      await expect(wait).resolves.toBe(true);
+    });
+
+    it("are not waited for, or read, where that is not to be", () => {
+      const file = create();
+      expect(file.readFaults(1)).toBe(EAGAIN);
+      expect(file.respondToFault(1, 0)).toBeUndefined();
+      // Those 8 bytes read as a header that says that events were lost; with 2 in place of 1, as one of an event.
+      expect(file.readEvents(4, 1)).toEqual([{ flags: 1, sequence: 0, data: new Uint8Array(0) }]);
+      signal(file, 2n);
+      expect(file.readEvents(4, 1)).toBe(EINVAL);
+      for (const refused of [
+        () => file.readFaults(0),
+        () => file.readFaults(65537),
+        () => file.readEvents(4097, 1),
+        () => file.readEvents(0, 0),
+        () => file.respondToFault(-1, 0),
+        () => addon.createEventFd.call(undefined) && file.readEvents.call({} as never, 0, 1),
+      ])
+        expect(refused).toThrow();
+    });
+
+    it("are given to interrupts as what they are only", () => {
+      const device = addon.openVfioDevice("/dev/null") as NativeVfioDeviceFile;
+      const file = create();
+      expect(() => device.setIrqs(0, 1 << 5, 0, 1, [memory as never])).toThrow(
+        "eventfds must be an EventFile, received an object",
+      );
+      expect(() => device.setIrqs(0, 1 << 5, 0, 2, [file])).toThrow("eventfds must be as many as count");
+      expect(() => device.setIrqs(0, 5, 0, 1, [file])).toThrow("action must be one of VFIO_IRQ_SET_ACTION_*");
+      expect(() => device.setIrqs(0, 1 << 5, 0, 1, file as never)).toThrow("eventfds must be an array");
+      file.close();
+      expect(() => device.setIrqs(0, 1 << 5, 0, 1, [file])).toThrow("EventFile is closed");
+    });
   });
 
   it("refuses to be used after close, which can be repeated, while a running call ends well", async () => {

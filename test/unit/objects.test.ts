@@ -18,7 +18,7 @@ describe("closing", () => {
     const device = iommufd.openDevice("6a:01.0");
     const ioas = iommufd.allocIoas();
     const hwpt = ioas.allocHwptSync(device, { nestParent: true });
-    const nested = hwpt.allocNestedSync(device, { flags: 0n, pgtblAddr: 0n, addrWidth: 48 });
+    const nested = hwpt.allocNestedSync(device, { type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 48 });
     device.attachSync(nested);
     const memory = iommufd.allocMemory(PAGE);
     ioas.mapSync(memory);
@@ -62,9 +62,9 @@ describe("closing", () => {
     expect(() => ioas.unmapSync(0n, PAGE)).toThrow(expect.objectContaining(closed("Ioas")));
     await expect(ioas.map(iommufd.allocMemory(PAGE))).rejects.toMatchObject(closed("Ioas"));
     expect(() => iommufd.allocIoas().mapSync(memory)).toThrow(expect.objectContaining(closed("DmaMemory")));
-    await expect(hwpt.allocNested(device, { flags: 0n, pgtblAddr: 0n, addrWidth: 48 })).rejects.toMatchObject(
-      closed("Hwpt"),
-    );
+    await expect(
+      hwpt.allocNested(device, { type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 48 }),
+    ).rejects.toMatchObject(closed("Hwpt"));
     iommufd.close();
     expect(() => device.hwInfo()).toThrow(expect.objectContaining(closed("Device")));
     expect(() => device.detach()).toThrow(expect.objectContaining(closed("Device")));
@@ -92,9 +92,9 @@ describe("objects of another iommufd", () => {
     expect(() => device.attachSync(ioas)).toThrow("target must be made from the same Iommufd");
     expect(() => ioas.allocHwptSync(device)).toThrow("device must be made from the same Iommufd");
     const hwpt = ioas.allocHwptSync(other.openDevice("6a:01.0"), { nestParent: true });
-    expect(() => hwpt.allocNestedSync(device, { flags: 0n, pgtblAddr: 0n, addrWidth: 48 })).toThrow(
-      "device must be made from the same Iommufd",
-    );
+    expect(() =>
+      hwpt.allocNestedSync(device, { type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 48 }),
+    ).toThrow("device must be made from the same Iommufd");
   });
 });
 

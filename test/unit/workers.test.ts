@@ -15,6 +15,9 @@ const SCRIPT = `
   const file = addon.openIommufd("/dev/null");
   const memory = addon.allocMemory(1n << 20n);
   const none = new BigUint64Array(8);
+  // A wait that the end of the thread may end.
+  const waiting = addon.createEventFd();
+  waiting.readable();
   (async () => {
     parentPort.postMessage("running");
     for (let round = 0; round < 300; round++) {
@@ -27,10 +30,15 @@ const SCRIPT = `
       const other = addon.allocMemory(8192n);
       new Uint8Array(other.buffer())[0] = round;
       if (round % 2) other.close();
+      const events = addon.createEventFd();
+      const wait = events.readable();
+      events.close();
+      if (await wait) throw new Error("nothing was signalled");
       if (round % 50 === 0 && globalThis.gc) gc();
     }
     file.close();
     memory.close();
+    waiting.close();
     parentPort.postMessage("done");
   })();
 `;

@@ -6,13 +6,20 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import type {
   DeviceId,
+  FaultQueueId,
   HwInfo,
   HwptId,
-  HwptVtdS1,
+  HwQueueId,
   IoasId,
   IovaRanges,
+  PageFaultRecord,
+  VdeviceId,
+  VeventQueueId,
+  VeventRecord,
   VfioDeviceInfo,
+  VfioIrqInfo,
   VfioRegionInfo,
+  ViommuId,
 } from "../uapi.ts";
 
 /** A refused call yields a negative Linux error number in place of its result. */
@@ -29,6 +36,23 @@ export interface NativeMemory {
 export interface NativeRegion {
   buffer(): ArrayBuffer;
   close(): void;
+}
+
+/** native/event_file.h */
+export interface NativeEventFile {
+  close(): void;
+  fd(): number;
+  readable(): Promise<boolean> | Errno;
+  readFaults(count: number): PageFaultRecord[] | Errno;
+  respondToFault(cookie: number, code: number): undefined | Errno;
+  readEvents(dataLength: number, count: number): VeventRecord[] | Errno;
+  readCount(): bigint | Errno;
+}
+
+/** A queue of events that the kernel has made. */
+export interface NativeQueue<Id> {
+  id: Id;
+  file: NativeEventFile;
 }
 
 /** native/iommufd_file.h */
@@ -55,12 +79,36 @@ export interface NativeIommufdFile {
   ioasMapFileSync(...request: NativeMapFileArguments): bigint | Errno;
   ioasUnmap(ioasId: number, iova: bigint, length: bigint): Promise<bigint | Errno>;
   ioasUnmapSync(ioasId: number, iova: bigint, length: bigint): bigint | Errno;
-  getHwInfo(deviceId: number, capacity: number): HwInfo | Errno;
+  getHwInfo(deviceId: number, capacity: number, type?: number): HwInfo | Errno;
   hwptAlloc(...request: NativeHwptArguments): Promise<HwptId | Errno>;
   hwptAllocSync(...request: NativeHwptArguments): HwptId | Errno;
   hwptSetDirtyTracking(hwptId: number, enabled: boolean): undefined | Errno;
   hwptGetDirtyBitmap(...request: NativeBitmapArguments): Promise<Uint8Array | Errno>;
   hwptGetDirtyBitmapSync(...request: NativeBitmapArguments): Uint8Array | Errno;
+  hwptInvalidate(
+    id: number,
+    dataType: number,
+    entryLength: number,
+    count: number,
+    entries: Uint8Array,
+  ): NativeOutcome;
+  faultQueueAlloc(): NativeQueue<FaultQueueId> | Errno;
+  viommuAlloc(
+    deviceId: number,
+    hwptId: number,
+    type: number,
+    data: Uint8Array,
+  ): { id: ViommuId; data: Uint8Array } | Errno;
+  vdeviceAlloc(viommuId: number, deviceId: number, virtId: bigint): VdeviceId | Errno;
+  veventqAlloc(viommuId: number, type: number, depth: number): NativeQueue<VeventQueueId> | Errno;
+  hwQueueAlloc(
+    viommuId: number,
+    type: number,
+    index: number,
+    iova: bigint,
+    length: bigint,
+  ): HwQueueId | Errno;
+  mapRegion(position: bigint, length: bigint): NativeRegion | Errno;
 }
 
 type NativeMapArguments = [
@@ -82,7 +130,7 @@ type NativeMapManyArguments = [
   rollBack: boolean,
 ];
 
-/** native/iommufd_ioas_batch.cc: how many were handled, and 0 or the -errno of the one that was refused. */
+/** How many were handled, and 0 or the -errno of the one that was refused. */
 export interface NativeOutcome {
   done: number;
   status: number;
@@ -113,7 +161,8 @@ type NativeHwptArguments = [
   ptId: number,
   flags: number,
   faultId: number,
-  vtdS1: HwptVtdS1 | undefined,
+  dataType: number,
+  data: Uint8Array,
 ];
 
 /** native/vfio_device_file.h */
@@ -121,11 +170,19 @@ export interface NativeVfioDeviceFile {
   fd(): number;
   close(): void;
   bindIommufd(iommufd: NativeIommufdFile): DeviceId | Errno;
-  attachIommufdPt(ptId: number): Promise<HwptId | Errno>;
-  attachIommufdPtSync(ptId: number): HwptId | Errno;
-  detachIommufdPt(): undefined | Errno;
+  attachIommufdPt(ptId: number, pasid?: number): Promise<HwptId | Errno>;
+  attachIommufdPtSync(ptId: number, pasid?: number): HwptId | Errno;
+  detachIommufdPt(pasid?: number): undefined | Errno;
   getInfo(): VfioDeviceInfo | Errno;
   getRegionInfo(index: number): VfioRegionInfo | Errno;
+  getIrqInfo(index: number): VfioIrqInfo | Errno;
+  setIrqs(
+    index: number,
+    action: number,
+    start: number,
+    count: number,
+    eventfds: readonly NativeEventFile[],
+  ): undefined | Errno;
   reset(): undefined | Errno;
   feature(flags: number, data: Uint8Array): Uint8Array | Errno;
   read(position: bigint, target: Uint8Array): number | Errno;
@@ -138,6 +195,7 @@ export interface Addon {
   /** Size of a page in bytes. */
   readonly pageSize: number;
   allocMemory(length: bigint): NativeMemory | Errno;
+  createEventFd(): NativeEventFile | Errno;
   openIommufd(path: string): NativeIommufdFile | Errno;
   openIommufdFd(fd: number): NativeIommufdFile | Errno;
   openVfioDeviceFd(fd: number): NativeVfioDeviceFile | Errno;

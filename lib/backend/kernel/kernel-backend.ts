@@ -2,9 +2,17 @@
  * The real thing: /dev/iommu and /dev/vfio/devices/*, through the addon.
  */
 
-import type { Backend, BackendMemory, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import type {
+  Backend,
+  BackendMemory,
+  EventFd,
+  IommufdFile,
+  VfioDeviceEntry,
+  VfioDeviceFile,
+} from "../backend.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { check } from "./check.ts";
+import { KernelEventFd } from "./kernel-event-source.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
 import { KernelVfioDeviceFile } from "./kernel-vfio-device.ts";
 import { findVfioDevice, listVfioDevices } from "./vfio-sysfs.ts";
@@ -57,6 +65,10 @@ export class KernelBackend implements Backend {
 
   openVfioDeviceFd(fd: number): VfioDeviceFile {
     return new KernelVfioDeviceFile(check(this.#addon.openVfioDeviceFd(fd), "fcntl", { fd }));
+  }
+
+  createEventFd(): EventFd {
+    return new KernelEventFd(check(this.#addon.createEventFd(), "eventfd2"));
   }
 
   allocMemory(length: bigint): BackendMemory {

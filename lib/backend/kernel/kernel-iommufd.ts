@@ -2,9 +2,13 @@
 
 import { systemError } from "../../errors.ts";
 import type {
+  BackendRegion,
   BatchOutcome,
   DirtyBitmapRequest,
+  FaultQueueFile,
   HwptAllocRequest,
+  HwQueueAllocRequest,
+  InvalidateRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
   IoasMapManyRequest,
@@ -12,10 +16,25 @@ import type {
   IommufdFile,
   IommufdIoctl,
   OptionRequest,
+  VeventQueueFile,
+  ViommuAllocRequest,
 } from "../backend.ts";
-import type { DeviceId, HwInfo, HwptId, IoasId, IovaRange, IovaRanges, ObjectId } from "../uapi.ts";
+import {
+  type DeviceId,
+  type HwInfo,
+  type HwptId,
+  type HwQueueId,
+  IOMMU_HWPT_DATA_NONE,
+  type IoasId,
+  type IovaRange,
+  type IovaRanges,
+  type ObjectId,
+  type VdeviceId,
+  type ViommuId,
+} from "../uapi.ts";
 import type { Errno, NativeIommufdFile, NativeMemory, NativeOutcome } from "./addon.ts";
 import { check } from "./check.ts";
+import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-source.ts";
 
 /** Numbers of the ioctls (include/uapi/linux/iommufd.h, IOMMUFD_CMD_*). */
 const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
@@ -32,9 +51,17 @@ const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
   getHwInfo: 0x8a,
   hwptSetDirtyTracking: 0x8b,
   hwptGetDirtyBitmap: 0x8c,
+  hwptInvalidate: 0x8d,
+  faultQueueAlloc: 0x8e,
   ioasMapFile: 0x8f,
+  viommuAlloc: 0x90,
+  vdeviceAlloc: 0x91,
   ioasChangeProcess: 0x92,
+  veventqAlloc: 0x93,
+  hwQueueAlloc: 0x94,
 };
+
+const NO_DATA = { type: IOMMU_HWPT_DATA_NONE, bytes: new Uint8Array(0) } as const;
 
 /** One argument object per call, so that a refused call tells what was asked. */
 export class KernelIommufdFile implements IommufdFile {
@@ -159,8 +186,43 @@ export class KernelIommufdFile implements IommufdFile {
     return check(outcome, "IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request });
   }
 
-  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
-    return check(this.native.getHwInfo(deviceId, capacity), "IOMMU_GET_HW_INFO", { deviceId });
+  hwptInvalidate({ id, dataType, entryLength, count, entries }: InvalidateRequest): BatchOutcome {
+    const { done, status } = this.native.hwptInvalidate(id, dataType, entryLength, count, entries);
+    if (status >= 0) return { done };
+    return { done, error: systemError(status, "IOMMU_HWPT_INVALIDATE", { id, dataType, index: done }) };
+  }
+
+  getHwInfo(deviceId: DeviceId, capacity: number, type?: number): HwInfo {
+    return check(this.native.getHwInfo(deviceId, capacity, type), "IOMMU_GET_HW_INFO", { deviceId, type });
+  }
+
+  faultQueueAlloc(): FaultQueueFile {
+    return new KernelFaultQueueFile(check(this.native.faultQueueAlloc(), "IOMMU_FAULT_QUEUE_ALLOC"));
+  }
+
+  viommuAlloc({ deviceId, hwptId, data }: ViommuAllocRequest): { id: ViommuId; data: Uint8Array } {
+    const outcome = this.native.viommuAlloc(deviceId, hwptId, data.type, data.bytes);
+    return check(outcome, "IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type: data.type });
+  }
+
+  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): VdeviceId {
+    const outcome = this.native.vdeviceAlloc(viommuId, deviceId, virtId);
+    return check(outcome, "IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId });
+  }
+
+  veventqAlloc(viommuId: ViommuId, type: number, depth: number): VeventQueueFile {
+    const outcome = this.native.veventqAlloc(viommuId, type, depth);
+    return new KernelVeventQueueFile(check(outcome, "IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }));
+  }
+
+  hwQueueAlloc(request: HwQueueAllocRequest): HwQueueId {
+    const { viommuId, type, index, iova, length } = request;
+    const outcome = this.native.hwQueueAlloc(viommuId, type, index, iova, length);
+    return check(outcome, "IOMMU_HW_QUEUE_ALLOC", { ...request });
+  }
+
+  mapRegion(position: bigint, length: bigint): BackendRegion {
+    return check(this.native.mapRegion(position, length), "mmap", { position, length });
   }
 
   close(): void {
@@ -241,8 +303,8 @@ function bitmapArguments(
 }
 
 function hwptArguments(request: HwptAllocRequest): Parameters<NativeIommufdFile["hwptAllocSync"]> {
-  const { deviceId, ptId, flags, faultId, vtdS1 } = request;
-  return [deviceId, ptId, flags, faultId ?? 0, vtdS1];
+  const { deviceId, ptId, flags, faultId, data = NO_DATA } = request;
+  return [deviceId, ptId, flags, faultId ?? 0, data.type, data.bytes];
 }
 
 function allocated(outcome: HwptId | Errno, { deviceId, ptId, flags }: HwptAllocRequest): HwptId {

@@ -1,10 +1,11 @@
 /** An open VFIO device: one method per ioctl. */
 
 import { invalidType } from "../../errors.ts";
-import type { BackendRegion, IommufdFile, VfioDeviceFile } from "../backend.ts";
-import type { DeviceId, HwptId, PageTableId, VfioDeviceInfo, VfioRegionInfo } from "../uapi.ts";
+import type { BackendRegion, IommufdFile, SetIrqsRequest, VfioDeviceFile } from "../backend.ts";
+import type { DeviceId, HwptId, PageTableId, VfioDeviceInfo, VfioIrqInfo, VfioRegionInfo } from "../uapi.ts";
 import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";
+import { KernelEventFd } from "./kernel-event-source.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
 
 /** A device of the kernel backend. */
@@ -26,16 +27,31 @@ export class KernelVfioDeviceFile implements VfioDeviceFile {
     return check(this.#native.bindIommufd(iommufd.native), "VFIO_DEVICE_BIND_IOMMUFD");
   }
 
-  async attachIommufdPt(ptId: PageTableId): Promise<HwptId> {
-    return check(await this.#native.attachIommufdPt(ptId), "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId });
+  async attachIommufdPt(ptId: PageTableId, pasid?: number): Promise<HwptId> {
+    const outcome = await this.#native.attachIommufdPt(ptId, pasid);
+    return check(outcome, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId, pasid });
   }
 
-  attachIommufdPtSync(ptId: PageTableId): HwptId {
-    return check(this.#native.attachIommufdPtSync(ptId), "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId });
+  attachIommufdPtSync(ptId: PageTableId, pasid?: number): HwptId {
+    const outcome = this.#native.attachIommufdPtSync(ptId, pasid);
+    return check(outcome, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId, pasid });
   }
 
-  detachIommufdPt(): void {
-    check(this.#native.detachIommufdPt(), "VFIO_DEVICE_DETACH_IOMMUFD_PT");
+  detachIommufdPt(pasid?: number): void {
+    check(this.#native.detachIommufdPt(pasid), "VFIO_DEVICE_DETACH_IOMMUFD_PT", { pasid });
+  }
+
+  getIrqInfo(index: number): VfioIrqInfo {
+    return check(this.#native.getIrqInfo(index), "VFIO_DEVICE_GET_IRQ_INFO", { index });
+  }
+
+  setIrqs({ index, action, start, count, eventFds }: SetIrqsRequest): void {
+    const files = eventFds.map((eventFd) => {
+      if (eventFd instanceof KernelEventFd) return eventFd.native;
+      throw invalidType("eventFds", "eventfds of the kernel backend", eventFd);
+    });
+    const outcome = this.#native.setIrqs(index, action, start, count, files);
+    check(outcome, "VFIO_DEVICE_SET_IRQS", { index, action, start, count });
   }
 
   getInfo(): VfioDeviceInfo {

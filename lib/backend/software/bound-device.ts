@@ -8,12 +8,15 @@ import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from 
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 
+/** IOMMU_NO_PASID: DMA without one. */
+export const NO_PASID = 0;
+
 /** IOMMUFD_OBJ_DEVICE */
 export class BoundDevice extends KernelObject {
   readonly profile: DeviceProfile;
   readonly iommu: IommuProfile;
   readonly #objects: ObjectTable;
-  #attached: HwptObject | undefined;
+  readonly #attached = new Map<number, HwptObject>();
 
   constructor(profile: DeviceProfile, iommu: IommuProfile, objects: ObjectTable) {
     super();
@@ -24,35 +27,38 @@ export class BoundDevice extends KernelObject {
     this.users = 1;
   }
 
-  /** iommufd_device_attach(), or iommufd_device_replace() where it is attached already. Returns the HWPT. */
-  attach(ptId: number): HwptObject {
+  /**
+   * iommufd_device_attach(), or iommufd_device_replace() where it is attached already: the device, or one PASID of it.
+   * Returns the HWPT.
+   */
+  attach(ptId: number, pasid: number): HwptObject {
     const target = this.#objects.find(ptId);
     if (target === undefined) throw new Refusal("ENOENT");
-    if (target instanceof IoasObject) return this.#attachAutomatic(target);
+    if (target instanceof IoasObject) return this.#attachAutomatic(target, pasid);
     if (target instanceof PagingHwptObject || target instanceof NestedHwptObject)
-      return this.#attachTo(target);
+      return this.#attachTo(target, pasid);
     throw new Refusal("EINVAL");
   }
 
   /** iommufd_device_detach(); harmless where nothing is attached. */
-  detach(): void {
-    const hwpt = this.#attached;
+  detach(pasid: number): void {
+    const hwpt = this.#attached.get(pasid);
     if (hwpt === undefined) return;
-    this.#attached = undefined;
-    hwpt.paging.ioas.space.unreserve(this);
+    this.#attached.delete(pasid);
+    if (pasid === NO_PASID) hwpt.paging.ioas.space.unreserve(this);
     this.#release(hwpt);
   }
 
   override destroy(): void {
-    this.detach();
+    for (const pasid of [...this.#attached.keys()]) this.detach(pasid);
   }
 
   /** iommufd_device_auto_get_domain(): the first automatic HWPT that takes the device, or a new one. */
-  #attachAutomatic(ioas: IoasObject): HwptObject {
+  #attachAutomatic(ioas: IoasObject, pasid: number): HwptObject {
     for (const hwpt of ioas.hwpts) {
       if (!hwpt.options.automatic) continue;
       try {
-        return this.#attachTo(hwpt);
+        return this.#attachTo(hwpt, pasid);
       } catch (error) {
         if (!(error instanceof Refusal && error.code === "EINVAL")) throw error;
       }
@@ -60,36 +66,54 @@ export class BoundDevice extends KernelObject {
     const hwpt = new PagingHwptObject(ioas, this.iommu, {
       nestParent: false,
       dirtyTracking: false,
+      pasid: false,
       automatic: true,
     });
     this.#objects.add(hwpt);
     try {
-      return this.#attachTo(hwpt);
+      return this.#attachTo(hwpt, pasid);
     } catch (error) {
       this.#objects.remove(hwpt);
       throw error;
     }
   }
 
-  #attachTo(hwpt: HwptObject): HwptObject {
-    const old = this.#attached;
+  /** iommufd_hw_pagetable_attach(), iommufd_device_do_replace(); only DMA without a PASID has reserved regions. */
+  #attachTo(hwpt: HwptObject, pasid: number): HwptObject {
+    const old = this.#attached.get(pasid);
     if (hwpt === old) return hwpt;
     const space = hwpt.paging.ioas.space;
-    const moves = old?.paging.ioas.space !== space;
+    const moves = pasid === NO_PASID && old?.paging.ioas.space !== space;
     if (moves) space.reserveAll(this.profile.reservedRegions, this);
     try {
+      this.#checkPasid(hwpt, pasid);
       hwpt.checkCompatible(this.iommu);
+      // intel_iommu_enable_iopf(): no modelled device sends page requests.
+      if (hwpt.faultQueue !== undefined) throw new Refusal("ENODEV");
     } catch (error) {
       if (moves) space.unreserve(this);
       throw error;
     }
     hwpt.users++;
-    this.#attached = hwpt;
+    this.#attached.set(pasid, hwpt);
     if (old !== undefined) {
       if (moves) old.paging.ioas.space.unreserve(this);
       this.#release(old);
     }
     return hwpt;
+  }
+
+  /** iommufd_hwpt_pasid_compat(), iommu_attach_device_pasid() */
+  #checkPasid(hwpt: HwptObject, pasid: number): void {
+    if (pasid === NO_PASID) {
+      const others = [...this.#attached.keys()].some((attached) => attached !== NO_PASID);
+      if (others && !hwpt.options.pasid) throw new Refusal("EINVAL");
+      return;
+    }
+    if (!hwpt.options.pasid) throw new Refusal("EINVAL");
+    if (this.#attached.get(NO_PASID)?.options.pasid === false) throw new Refusal("EINVAL");
+    const { maxPasidLog2 } = this.profile;
+    if (maxPasidLog2 > 0 && pasid >= 2 ** maxPasidLog2) throw new Refusal("EINVAL");
   }
 
   /** Drops an attachment; an automatic HWPT goes with its last one. */

@@ -8,9 +8,17 @@ import {
   VTD_FLAG_BITS,
 } from "../uapi.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
+import { Refusal } from "./refusal.ts";
 
-/** The hardware information of a device, cut to the room that was offered. */
-export function hwInfo(iommu: IommuProfile, device: DeviceProfile, capacity: number): HwInfo {
+/** The hardware information of a device, cut to the room that was offered; `type` is what was asked for. */
+export function hwInfo(iommu: IommuProfile, device: DeviceProfile, capacity: number, type: number): HwInfo {
+  // intel_iommu_hw_info(); a driver that tells nothing is not asked.
+  if (
+    iommu.hwInfo.type === "intel-vtd" &&
+    type !== IOMMU_HW_INFO_TYPE_NONE &&
+    type !== IOMMU_HW_INFO_TYPE_INTEL_VTD
+  )
+    throw new Refusal("EOPNOTSUPP");
   const data = hwInfoData(iommu);
   return {
     type: iommu.hwInfo.type === "intel-vtd" ? IOMMU_HW_INFO_TYPE_INTEL_VTD : IOMMU_HW_INFO_TYPE_NONE,

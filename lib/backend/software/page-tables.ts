@@ -3,11 +3,30 @@
  * (drivers/iommu/iommufd/hw_pagetable.c, drivers/iommu/intel/).
  */
 
-import type { HwptVtdS1 } from "../uapi.ts";
+import { type LinuxErrorCode, systemError } from "../../errors.ts";
+import type { BatchOutcome, DirtyBitmapRequest, HwptAllocRequest, InvalidateRequest } from "../backend.ts";
+import {
+  type DriverData,
+  type HwptVtdS1,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC_NEST_PARENT,
+  IOMMU_HWPT_ALLOC_PASID,
+  IOMMU_HWPT_DATA_NONE,
+  IOMMU_HWPT_DATA_VTD_S1,
+  IOMMU_HWPT_FAULT_ID_VALID,
+  IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+  IOMMU_VTD_INV_FLAGS_LEAF,
+} from "../uapi.ts";
 import { AddressSpace, type Domain } from "./address-space.ts";
 import { KernelObject } from "./object-table.ts";
-import type { DomainProfile, IommuProfile } from "./profile.ts";
+import type { DeviceProfile, DomainProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
+
+const HWPT_FLAGS =
+  IOMMU_HWPT_ALLOC_NEST_PARENT |
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
+  IOMMU_HWPT_FAULT_ID_VALID |
+  IOMMU_HWPT_ALLOC_PASID;
 
 /** ERRATA_772415_SPR17 as this IOMMU reports it. */
 function hasErratum(iommu: IommuProfile): boolean {
@@ -32,12 +51,24 @@ export class IoasObject extends KernelObject {
 export interface PagingHwptOptions {
   nestParent: boolean;
   dirtyTracking: boolean;
+  /** Takes PASIDs beside it. */
+  pasid: boolean;
   /** Made by attaching a device to an IOAS, and destroyed with its last attachment. */
   automatic: boolean;
 }
 
+/** What both kinds of HWPT have. */
+abstract class AnyHwptObject extends KernelObject {
+  /** Where faults go. */
+  faultQueue: KernelObject | undefined;
+
+  override destroy(): void {
+    if (this.faultQueue !== undefined) this.faultQueue.users--;
+  }
+}
+
 /** IOMMUFD_OBJ_HWPT_PAGING */
-export class PagingHwptObject extends KernelObject implements Domain {
+export class PagingHwptObject extends AnyHwptObject implements Domain {
   readonly ioas: IoasObject;
   readonly iommu: IommuProfile;
   readonly options: PagingHwptOptions;
@@ -74,27 +105,79 @@ export class PagingHwptObject extends KernelObject implements Domain {
     if (!this.profile.pageSizes.every((size) => theirs.pageSizes.includes(size))) throw new Refusal("EINVAL");
   }
 
+  /** iommufd_hwpt_get_dirty_bitmap(). No DMA is modelled yet, so no page is dirty. */
+  dirtyBitmap({ iova, length, pageSize }: DirtyBitmapRequest): Uint8Array {
+    // iommufd_check_iova_range()
+    const end = iova + BigInt.asUintN(64, length - 1n) + 1n;
+    if (end > 1n << 64n) throw new Refusal("EOVERFLOW");
+    const { alignment } = this.ioas.space.iovaRanges();
+    if ((iova | end) & (alignment - 1n) || pageSize === 0n || (iova | end) & (pageSize - 1n)) {
+      throw new Refusal("EINVAL");
+    }
+    if (!this.options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
+    return new Uint8Array(Number((length / pageSize + 7n) / 8n));
+  }
+
   override destroy(): void {
+    super.destroy();
     this.ioas.hwpts.splice(this.ioas.hwpts.indexOf(this), 1);
     this.ioas.space.removeDomain(this);
     this.ioas.users--;
   }
 }
 
+/** struct iommu_hwpt_vtd_s1, 24 bytes: u64 flags, u64 pgtbl_addr, u32 addr_width, u32 reserved. */
+function readVtdS1({ type, bytes }: DriverData): HwptVtdS1 {
+  if (type !== IOMMU_HWPT_DATA_VTD_S1) throw new Refusal("EOPNOTSUPP");
+  if (bytes.length !== 24) throw new Refusal("EINVAL");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    flags: view.getBigUint64(0, true),
+    pgtblAddr: view.getBigUint64(8, true),
+    addrWidth: view.getUint32(16, true),
+  };
+}
+
 /** IOMMUFD_OBJ_HWPT_NESTED */
-export class NestedHwptObject extends KernelObject {
+export class NestedHwptObject extends AnyHwptObject {
   readonly parent: PagingHwptObject;
+  readonly options: Pick<PagingHwptOptions, "pasid">;
   readonly data: HwptVtdS1;
 
   /** iommufd_hwpt_nested_alloc(), intel_iommu_domain_alloc_nested() */
-  constructor(parent: PagingHwptObject, iommu: IommuProfile, data: HwptVtdS1) {
+  constructor(
+    parent: PagingHwptObject,
+    iommu: IommuProfile,
+    data: DriverData,
+    options: Pick<PagingHwptOptions, "pasid">,
+  ) {
     super();
     if (iommu.hwInfo.type !== "intel-vtd") throw new Refusal("EOPNOTSUPP");
     if (parent.options.automatic || !parent.options.nestParent) throw new Refusal("EINVAL");
     if (iommu.domains.nestParent === undefined) throw new Refusal("EOPNOTSUPP");
     this.parent = parent;
-    this.data = data;
+    this.options = options;
+    this.data = readVtdS1(data);
     parent.users++;
+  }
+
+  /** intel_nested_cache_invalidate_user(); what was handled stays handled. */
+  invalidate({ dataType, entryLength, count, entries }: InvalidateRequest): BatchOutcome {
+    const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
+    if (dataType !== IOMMU_HWPT_INVALIDATE_DATA_VTD_S1) throw new Refusal("EINVAL");
+    // struct iommu_hwpt_vtd_s1_invalidate: u64 addr, u64 npages, u32 flags, u32 reserved
+    if (count > 0 && entryLength !== 24) throw new Refusal("EINVAL");
+    for (let done = 0; done < count; done++) {
+      const at = done * 24;
+      const address = view.getBigUint64(at, true);
+      const pages = view.getBigUint64(at + 8, true);
+      const flags = view.getUint32(at + 16, true);
+      const reserved = view.getUint32(at + 20, true);
+      if (flags & ~IOMMU_VTD_INV_FLAGS_LEAF || reserved !== 0) return refuse(done, "EOPNOTSUPP");
+      const everything = pages === (1n << 64n) - 1n;
+      if (address & 4095n || (everything && address !== 0n)) return refuse(done, "EINVAL");
+    }
+    return { done: count };
   }
 
   /** The domain that has the mappings: the parent's. */
@@ -115,12 +198,52 @@ export class NestedHwptObject extends KernelObject {
   }
 
   override destroy(): void {
+    super.destroy();
     this.parent.users--;
   }
 }
 
+function refuse(done: number, code: LinuxErrorCode): BatchOutcome {
+  return { done, error: systemError(code, "IOMMU_HWPT_INVALIDATE", { index: done }) };
+}
+
 /** Either kind. */
 export type HwptObject = PagingHwptObject | NestedHwptObject;
+
+/** iommufd_hwpt_paging_alloc() on an IOAS, iommufd_hwpt_nested_alloc() on a HWPT. */
+export function makeHwpt(
+  parent: KernelObject | undefined,
+  { iommu, profile }: { iommu: IommuProfile; profile: DeviceProfile },
+  flags: number,
+  data: HwptAllocRequest["data"],
+): HwptObject {
+  if (parent instanceof IoasObject) {
+    if (flags & ~HWPT_FLAGS) throw new Refusal("EOPNOTSUPP");
+    // A driver that tells nothing has no domain_alloc_paging_flags either.
+    if (iommu.hwInfo.type === "none" && flags !== 0) throw new Refusal("EOPNOTSUPP");
+    const nestParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
+    const dirtyTracking = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
+    if (dirtyTracking && !profile.outCapabilities.includes("DIRTY_TRACKING")) throw new Refusal("EOPNOTSUPP");
+    if (flags & IOMMU_HWPT_FAULT_ID_VALID && nestParent) throw new Refusal("EOPNOTSUPP");
+    if (data !== undefined) throw new Refusal("EOPNOTSUPP");
+    const pasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
+    return new PagingHwptObject(parent, iommu, { nestParent, dirtyTracking, pasid, automatic: false });
+  }
+  if (parent instanceof PagingHwptObject) {
+    if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID)) throw new Refusal("EOPNOTSUPP");
+    if (data === undefined) throw new Refusal("EOPNOTSUPP");
+    const pasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
+    return new NestedHwptObject(parent, iommu, data, { pasid });
+  }
+  throw new Refusal("EINVAL");
+}
+
+/** Data of a driver, or that there is none: the type and the length have to agree. */
+export function driverData(data: HwptAllocRequest["data"]): DriverData | undefined {
+  if (data === undefined) return undefined;
+  if ((data.type === IOMMU_HWPT_DATA_NONE) !== (data.bytes.length === 0)) throw new Refusal("EINVAL");
+  return data.type === IOMMU_HWPT_DATA_NONE ? undefined : data;
+}
 
 function domainFor(
   { domains }: IommuProfile,

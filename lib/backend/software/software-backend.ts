@@ -6,7 +6,15 @@
  */
 
 import { IommufdError, systemError } from "../../errors.ts";
-import type { Backend, BackendMemory, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import type {
+  Backend,
+  BackendMemory,
+  EventFd,
+  IommufdFile,
+  VfioDeviceEntry,
+  VfioDeviceFile,
+} from "../backend.ts";
+import { SoftwareEventFd } from "./event-source.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
 import { noDescriptors } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
@@ -63,6 +71,10 @@ export class SoftwareBackend implements Backend {
 
   openVfioDeviceFd(): VfioDeviceFile {
     throw noDescriptors();
+  }
+
+  createEventFd(): EventFd {
+    return new SoftwareEventFd();
   }
 
   allocMemory(length: bigint): BackendMemory {

@@ -2,25 +2,27 @@
  * An iommufd as the model keeps it, one method per ioctl (drivers/iommu/iommufd/).
  */
 
-import { IommufdError, invalidType, isSystemError, systemError } from "../../errors.ts";
+import { IommufdError, invalidType, isSystemError } from "../../errors.ts";
 import type {
   BatchOutcome,
   DirtyBitmapRequest,
+  FaultQueueFile,
   HwptAllocRequest,
+  HwQueueAllocRequest,
+  InvalidateRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
   IoasMapManyRequest,
   IoasMapRequest,
   IommufdFile,
   OptionRequest,
+  ViommuAllocRequest,
 } from "../backend.ts";
 import {
   type DeviceId,
   type HwInfo,
   type HwptId,
-  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-  IOMMU_HWPT_ALLOC_NEST_PARENT,
-  IOMMU_HWPT_ALLOC_PASID,
+  IOMMU_HW_INFO_TYPE_NONE,
   IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
   IOMMU_IOAS_MAP_FIXED_IOVA,
@@ -37,22 +39,23 @@ import {
   type IovaRange,
   type IovaRanges,
   type ObjectId,
+  type ViommuId,
 } from "../uapi.ts";
+import { mapMany, unmapMany } from "./batch.ts";
 import { BoundDevice } from "./bound-device.ts";
+import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
 import { ObjectTable } from "./object-table.ts";
-import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
-import type { IommuProfile } from "./profile.ts";
+import { driverData, IoasObject, makeHwpt, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
 const MAP_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
-const HWPT_FLAGS =
-  IOMMU_HWPT_ALLOC_NEST_PARENT |
-  IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
-  IOMMU_HWPT_FAULT_ID_VALID |
-  IOMMU_HWPT_ALLOC_PASID;
+/** IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX */
+const MOST_INVALIDATIONS = 1 << 19;
+/** VEVENTQ_MAX_DEPTH */
+const MOST_VEVENTS = 1 << 19;
 
 /** An open iommufd of the model. */
 export class SoftwareIommufdFile implements IommufdFile {
@@ -142,16 +145,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   ioasMapManySync(request: IoasMapManyRequest): BatchOutcome {
-    const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
-    const outcome = batch([iovas, offsets, lengths], (iova = 0n, offset = 0n, length = 0n) => {
-      this.ioasMapSync({ ioasId, flags, memory, offset, length, iova });
-    });
-    if (outcome.error !== undefined && rollBack) {
-      for (let index = outcome.done - 1; index >= 0; index--) {
-        this.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint);
-      }
-    }
-    return outcome;
+    return mapMany(this, request);
   }
 
   async ioasUnmapMany(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): Promise<BatchOutcome> {
@@ -159,9 +153,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   ioasUnmapManySync(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): BatchOutcome {
-    return batch([iovas, lengths], (iova = 0n, length = 0n) => {
-      this.ioasUnmapSync(ioasId, iova, length);
-    });
+    return unmapMany(this, ioasId, iovas, lengths);
   }
 
   async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
@@ -237,19 +229,41 @@ export class SoftwareIommufdFile implements IommufdFile {
     return this.hwptAllocSync(request);
   }
 
-  hwptAllocSync({ deviceId, ptId, flags, vtdS1 }: HwptAllocRequest): HwptId {
+  hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest): HwptId {
     this.assertOpen();
     return answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
-      const { iommu, profile } = this.#device(deviceId);
-      const hwpt = this.#makeHwpt(this.objects.find(ptId), iommu, profile.outCapabilities, flags, vtdS1);
+      const data = driverData(given);
+      const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data);
       this.objects.add(hwpt);
-      // Fault queues are not modelled, so no fault id can name one.
       if (flags & IOMMU_HWPT_FAULT_ID_VALID) {
-        this.objects.remove(hwpt);
-        throw new Refusal("ENOENT");
+        const queue = this.objects.find(faultId ?? 0);
+        if (!(queue instanceof FaultQueueObject)) {
+          this.objects.remove(hwpt);
+          throw new Refusal("ENOENT");
+        }
+        hwpt.faultQueue = queue;
+        queue.users++;
       }
       return hwpt.id as HwptId;
     });
+  }
+
+  hwptInvalidate(request: InvalidateRequest): BatchOutcome {
+    this.assertOpen();
+    const { id, dataType, entryLength, count } = request;
+    try {
+      return answer("IOMMU_HWPT_INVALIDATE", { id, dataType, index: 0 }, () => {
+        if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
+          throw new Refusal("EINVAL");
+        const object = this.objects.find(id);
+        if (object === undefined) throw new Refusal("ENOENT");
+        if (!(object instanceof NestedHwptObject)) throw new Refusal("EINVAL");
+        return object.invalidate(request);
+      });
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      return { done: 0, error };
+    }
   }
 
   hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
@@ -263,30 +277,68 @@ export class SoftwareIommufdFile implements IommufdFile {
     return this.hwptGetDirtyBitmapSync(request);
   }
 
-  /** No DMA is modelled yet, so no page is dirty. */
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
     this.assertOpen();
-    const { hwptId, flags, iova, length, pageSize } = request;
     return answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
-      if (flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
-      const hwpt = this.#pagingHwpt(hwptId);
-      // iommufd_check_iova_range()
-      const end = iova + BigInt.asUintN(64, length - 1n) + 1n;
-      if (end > U64_MAX + 1n) throw new Refusal("EOVERFLOW");
-      const { alignment } = hwpt.ioas.space.iovaRanges();
-      if ((iova | end) & (alignment - 1n) || pageSize === 0n || (iova | end) & (pageSize - 1n)) {
-        throw new Refusal("EINVAL");
-      }
-      if (!hwpt.options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
-      return new Uint8Array(Number((length / pageSize + 7n) / 8n));
+      if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
+      return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
     });
   }
 
-  getHwInfo(deviceId: DeviceId, capacity: number): HwInfo {
+  getHwInfo(deviceId: DeviceId, capacity: number, type = IOMMU_HW_INFO_TYPE_NONE): HwInfo {
     this.assertOpen();
-    return answer("IOMMU_GET_HW_INFO", { deviceId }, () => {
+    return answer("IOMMU_GET_HW_INFO", { deviceId, type }, () => {
       const { iommu, profile } = this.#device(deviceId);
-      return hwInfo(iommu, profile, capacity);
+      return hwInfo(iommu, profile, capacity, type);
+    });
+  }
+
+  faultQueueAlloc(): FaultQueueFile {
+    this.assertOpen();
+    return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()));
+  }
+
+  /** No modelled IOMMU has one: VT-d has none in the kernel either. */
+  viommuAlloc({ deviceId, hwptId, data: { type } }: ViommuAllocRequest): never {
+    this.assertOpen();
+    return answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type }, () => {
+      if (type !== 0) this.#device(deviceId);
+      throw new Refusal("EOPNOTSUPP");
+    });
+  }
+
+  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): never {
+    this.assertOpen();
+    return answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
+      throw new Refusal("ENOENT");
+    });
+  }
+
+  veventqAlloc(viommuId: ViommuId, type: number, depth: number): never {
+    this.assertOpen();
+    return answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
+      if (type === 0) throw new Refusal("EOPNOTSUPP");
+      if (depth === 0 || depth > MOST_VEVENTS) throw new Refusal("EINVAL");
+      throw new Refusal("ENOENT");
+    });
+  }
+
+  hwQueueAlloc(request: HwQueueAllocRequest): never {
+    this.assertOpen();
+    const { type, iova, length } = request;
+    return answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
+      if (type === 0) throw new Refusal("EOPNOTSUPP");
+      if (length === 0n) throw new Refusal("EINVAL");
+      if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
+      throw new Refusal("ENOENT");
+    });
+  }
+
+  /** Only vIOMMUs have something to map. */
+  mapRegion(position: bigint, length: bigint): never {
+    this.assertOpen();
+    return answer("mmap", { position, length }, () => {
+      throw new Refusal("ENXIO");
     });
   }
 
@@ -326,32 +378,6 @@ export class SoftwareIommufdFile implements IommufdFile {
     return value;
   }
 
-  #makeHwpt(
-    parent: unknown,
-    iommu: IommuProfile,
-    capabilities: readonly string[],
-    flags: number,
-    vtdS1: HwptAllocRequest["vtdS1"],
-  ): HwptObject {
-    if (parent instanceof IoasObject) {
-      if (flags & ~HWPT_FLAGS) throw new Refusal("EOPNOTSUPP");
-      // A driver that tells nothing has no domain_alloc_paging_flags either.
-      if (iommu.hwInfo.type === "none" && flags !== 0) throw new Refusal("EOPNOTSUPP");
-      const nestParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
-      const dirtyTracking = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
-      if (dirtyTracking && !capabilities.includes("DIRTY_TRACKING")) throw new Refusal("EOPNOTSUPP");
-      if (flags & IOMMU_HWPT_FAULT_ID_VALID && nestParent) throw new Refusal("EOPNOTSUPP");
-      if (vtdS1 !== undefined) throw new Refusal("EOPNOTSUPP");
-      return new PagingHwptObject(parent, iommu, { nestParent, dirtyTracking, automatic: false });
-    }
-    if (parent instanceof PagingHwptObject) {
-      if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID)) throw new Refusal("EOPNOTSUPP");
-      if (vtdS1 === undefined) throw new Refusal("EOPNOTSUPP");
-      return new NestedHwptObject(parent, iommu, vtdS1);
-    }
-    throw new Refusal("EINVAL");
-  }
-
   #ioas(id: number): IoasObject {
     const object = this.objects.find(id);
     if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
@@ -369,23 +395,6 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (!(object instanceof BoundDevice)) throw new Refusal("ENOENT");
     return object;
   }
-}
-
-/** Handles what is at each index of the arrays, until one is refused; the error tells its index. */
-function batch(
-  arrays: readonly BigUint64Array[],
-  handle: (...values: (bigint | undefined)[]) => void,
-): BatchOutcome {
-  const count = arrays[0]?.length ?? 0;
-  for (let done = 0; done < count; done++) {
-    try {
-      handle(...arrays.map((array) => array[done]));
-    } catch (error) {
-      if (!isSystemError(error)) throw error;
-      return { done, error: systemError(error.errno, error.syscall, { index: done, ...error.request }) };
-    }
-  }
-  return { done: count };
 }
 
 function checkPermission(flags: number): void {

@@ -3,17 +3,25 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
-import type { BackendRegion, IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { BackendRegion, IommufdFile, SetIrqsRequest, VfioDeviceFile } from "../backend.ts";
 import {
   type DeviceId,
   type HwptId,
   type PageTableId,
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
+  VFIO_IRQ_INFO_AUTOMASKED,
+  VFIO_IRQ_INFO_EVENTFD,
+  VFIO_IRQ_INFO_MASKABLE,
+  VFIO_IRQ_INFO_NORESIZE,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_REQ_IRQ_INDEX,
   type VfioDeviceInfo,
+  type VfioIrqInfo,
   type VfioRegionInfo,
 } from "../uapi.ts";
-import { BoundDevice } from "./bound-device.ts";
+import { BoundDevice, NO_PASID } from "./bound-device.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
@@ -62,16 +70,41 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     });
   }
 
-  async attachIommufdPt(ptId: PageTableId): Promise<HwptId> {
-    return this.attachIommufdPtSync(ptId);
+  async attachIommufdPt(ptId: PageTableId, pasid?: number): Promise<HwptId> {
+    return this.attachIommufdPtSync(ptId, pasid);
   }
 
-  attachIommufdPtSync(ptId: PageTableId): HwptId {
-    return answer("VFIO_DEVICE_ATTACH_IOMMUFD_PT", { ptId }, () => this.#use().attach(ptId).id as HwptId);
+  attachIommufdPtSync(ptId: PageTableId, pasid = NO_PASID): HwptId {
+    return answer(
+      "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+      { ptId, pasid: pasid === NO_PASID ? undefined : pasid },
+      () => this.#use().attach(ptId, pasid).id as HwptId,
+    );
   }
 
-  detachIommufdPt(): void {
-    answer("VFIO_DEVICE_DETACH_IOMMUFD_PT", {}, () => this.#use().detach());
+  detachIommufdPt(pasid = NO_PASID): void {
+    answer("VFIO_DEVICE_DETACH_IOMMUFD_PT", {}, () => this.#use().detach(pasid));
+  }
+
+  /** vfio_pci_ioctl_get_irq_info(); modelled devices have no interrupts: of each kind there are none. */
+  getIrqInfo(index: number): VfioIrqInfo {
+    return answer("VFIO_DEVICE_GET_IRQ_INFO", { index }, () => {
+      this.#use();
+      if (index === VFIO_PCI_ERR_IRQ_INDEX || index > VFIO_PCI_REQ_IRQ_INDEX) throw new Refusal("EINVAL");
+      const rest =
+        index === VFIO_PCI_INTX_IRQ_INDEX
+          ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
+          : VFIO_IRQ_INFO_NORESIZE;
+      return { flags: VFIO_IRQ_INFO_EVENTFD | rest, count: 0 };
+    });
+  }
+
+  /** vfio_set_irqs_validate_and_prepare() */
+  setIrqs({ index, action, start, count }: SetIrqsRequest): void {
+    answer("VFIO_DEVICE_SET_IRQS", { index, action, start, count }, () => {
+      this.#use();
+      throw new Refusal("EINVAL");
+    });
   }
 
   getInfo(): VfioDeviceInfo {

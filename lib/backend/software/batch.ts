@@ -1,0 +1,48 @@
+/** Many requests in one call. */
+
+import { isSystemError, systemError } from "../../errors.ts";
+import type { BatchOutcome, IoasMapManyRequest, IommufdFile } from "../backend.ts";
+import type { IoasId } from "../uapi.ts";
+
+/** Maps until one is refused, and by choice takes those before it back. */
+export function mapMany(file: IommufdFile, request: IoasMapManyRequest): BatchOutcome {
+  const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
+  const outcome = batch([iovas, offsets, lengths], (iova = 0n, offset = 0n, length = 0n) => {
+    file.ioasMapSync({ ioasId, flags, memory, offset, length, iova });
+  });
+  if (outcome.error !== undefined && rollBack) {
+    for (let index = outcome.done - 1; index >= 0; index--) {
+      file.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint);
+    }
+  }
+  return outcome;
+}
+
+/** Unmaps until one is refused. */
+export function unmapMany(
+  file: IommufdFile,
+  ioasId: IoasId,
+  iovas: BigUint64Array,
+  lengths: BigUint64Array,
+): BatchOutcome {
+  return batch([iovas, lengths], (iova = 0n, length = 0n) => {
+    file.ioasUnmapSync(ioasId, iova, length);
+  });
+}
+
+/** Handles what is at each index of the arrays, until one is refused; the error tells its index. */
+function batch(
+  arrays: readonly BigUint64Array[],
+  handle: (...values: (bigint | undefined)[]) => void,
+): BatchOutcome {
+  const count = arrays[0]?.length ?? 0;
+  for (let done = 0; done < count; done++) {
+    try {
+      handle(...arrays.map((array) => array[done]));
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      return { done, error: systemError(error.errno, error.syscall, { index: done, ...error.request }) };
+    }
+  }
+  return { done: count };
+}

@@ -1,0 +1,65 @@
+/** What tells of events, in the model: a queue that can be waited for. */
+
+import { IommufdError } from "../../errors.ts";
+import type { EventFd, EventSource } from "../backend.ts";
+import { noDescriptors } from "./refusal.ts";
+
+/** A descriptor that becomes readable when something is there. */
+export abstract class SoftwareEventSource implements EventSource {
+  #closed = false;
+  #wake: ((ready: boolean) => void) | undefined;
+
+  fd(): number {
+    throw noDescriptors();
+  }
+
+  /** Nothing in the model keeps the event loop alive: what signals it runs in this program. */
+  async readable(): Promise<boolean> {
+    this.assertOpen();
+    if (this.ready()) return true;
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#wake?.(false);
+  }
+
+  /** Tells whoever waits that there is something. */
+  protected signalled(): void {
+    this.#wake?.(true);
+    this.#wake = undefined;
+  }
+
+  /** Whether there is something to read. */
+  protected abstract ready(): boolean;
+
+  /** @throws IommufdError ERR_IOMMUFD_CLOSED */
+  protected assertOpen(): void {
+    if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the event source is closed");
+  }
+}
+
+/** An eventfd: a counter. */
+export class SoftwareEventFd extends SoftwareEventSource implements EventFd {
+  #count = 0n;
+
+  read(): bigint {
+    this.assertOpen();
+    const count = this.#count;
+    this.#count = 0n;
+    return count;
+  }
+
+  /** What an interrupt does. */
+  signal(): void {
+    this.#count++;
+    this.signalled();
+  }
+
+  protected override ready(): boolean {
+    return this.#count > 0n;
+  }
+}

@@ -1,0 +1,122 @@
+/** Fault queues of the model (drivers/iommu/iommufd/eventq.c). */
+
+import type { FaultQueueFile } from "../backend.ts";
+import {
+  type FaultQueueId,
+  IOMMU_PGFAULT_FLAGS_LAST_PAGE,
+  IOMMUFD_PAGE_RESP_INVALID,
+  IOMMUFD_PAGE_RESP_SUCCESS,
+  type PageFaultRecord,
+} from "../uapi.ts";
+import { SoftwareEventSource } from "./event-source.ts";
+import { KernelObject } from "./object-table.ts";
+import { answer, Refusal } from "./refusal.ts";
+
+/** A fault as a device reports it: the cookie is the queue's to give. */
+export type Fault = Omit<PageFaultRecord, "cookie">;
+
+/** How a group of faults was answered: IOMMUFD_PAGE_RESP_*. */
+type Answer = (code: number) => void;
+
+interface Group {
+  readonly faults: readonly Fault[];
+  readonly answer: Answer;
+}
+
+/** IOMMUFD_OBJ_FAULT */
+export class FaultQueueObject extends KernelObject {
+  /** Those that nobody has read. */
+  readonly waiting: Group[] = [];
+  /** Those that were read and not answered, by cookie. */
+  readonly unanswered = new Map<number, Group>();
+  /** Tells whoever waits. */
+  onFault: () => void = () => {};
+
+  constructor() {
+    super();
+    // Its descriptor refers to it.
+    this.users = 1;
+  }
+
+  /** iommufd_fault_iopf_handler(): a group of faults, the last of which is marked. Resolves to the answer. */
+  report(faults: readonly Fault[]): Promise<number> {
+    return new Promise((answer) => {
+      const marked = faults.map((fault, index) =>
+        index === faults.length - 1
+          ? { ...fault, flags: fault.flags | IOMMU_PGFAULT_FLAGS_LAST_PAGE }
+          : fault,
+      );
+      this.waiting.push({ faults: marked, answer });
+      this.onFault();
+    });
+  }
+
+  /** iommufd_fault_destroy(): who still waits is told that it failed. */
+  override destroy(): void {
+    for (const { answer } of [...this.waiting, ...this.unanswered.values()])
+      answer(IOMMUFD_PAGE_RESP_INVALID);
+  }
+}
+
+/** The descriptor of one. */
+export class SoftwareFaultQueueFile extends SoftwareEventSource implements FaultQueueFile {
+  readonly id: FaultQueueId;
+  readonly #queue: FaultQueueObject;
+  #closed = false;
+
+  constructor(queue: FaultQueueObject) {
+    super();
+    this.id = queue.id as FaultQueueId;
+    this.#queue = queue;
+    queue.onFault = () => this.signalled();
+  }
+
+  /** iommufd_fault_fops_read(): whole groups, the first of which has to fit. */
+  read(count: number): PageFaultRecord[] {
+    this.assertOpen();
+    return answer("read", { count }, () => {
+      const records: PageFaultRecord[] = [];
+      for (let group = this.#queue.waiting[0]; group !== undefined; group = this.#queue.waiting[0]) {
+        if (records.length + group.faults.length > count) {
+          if (records.length === 0) throw new Refusal("EINVAL");
+          break;
+        }
+        this.#queue.waiting.shift();
+        const cookie = this.#cookie();
+        this.#queue.unanswered.set(cookie, group);
+        records.push(...group.faults.map((fault) => ({ ...fault, cookie })));
+      }
+      return records;
+    });
+  }
+
+  /** iommufd_fault_fops_write() */
+  respond(cookie: number, code: number): void {
+    this.assertOpen();
+    answer("write", { cookie, code }, () => {
+      if (code !== IOMMUFD_PAGE_RESP_SUCCESS && code !== IOMMUFD_PAGE_RESP_INVALID)
+        throw new Refusal("EINVAL");
+      const group = this.#queue.unanswered.get(cookie);
+      if (group === undefined) throw new Refusal("EINVAL");
+      this.#queue.unanswered.delete(cookie);
+      group.answer(code);
+    });
+  }
+
+  override close(): void {
+    super.close();
+    if (!this.#closed) this.#queue.users--;
+    this.#closed = true;
+  }
+
+  protected override ready(): boolean {
+    return this.#queue.waiting.length > 0;
+  }
+
+  /** XA_FLAGS_ALLOC1: the lowest free one, from 1. */
+  #cookie(): number {
+    let cookie = 1;
+    while (this.#queue.unanswered.has(cookie)) cookie++;
+    return cookie;
+  }
+}

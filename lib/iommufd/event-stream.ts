@@ -1,0 +1,61 @@
+/**
+ * Events that come over a descriptor.
+ */
+
+import type { EventSource } from "../backend/backend.ts";
+import { Resource } from "./resource.ts";
+
+/**
+ * An async iterable of events: `for await (const event of stream)`. It takes no more from the kernel than it is asked
+ * for, so a slow reader holds them up there, and it ends when it is closed. What one loop leaves, the next one gets.
+ * A loop that waits keeps the program alive, as one that reads a socket does.
+ */
+export abstract class EventStream<Event> extends Resource implements AsyncIterable<Event> {
+  readonly #source: EventSource;
+  #taken: Event[] = [];
+  #waiting: Promise<boolean> | undefined;
+
+  /** @internal */
+  constructor(source: EventSource, ...parents: Resource[]) {
+    super(...parents);
+    this.#source = source;
+  }
+
+  /**
+   * The descriptor, for a program that waits for it by itself. It stays this object's to close.
+   *
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: on the software backend
+   */
+  get fd(): number {
+    this.assertOpen();
+    return this.#source.fd();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Event, undefined> {
+    return {
+      next: () => this.#next(),
+      return: async () => ({ done: true, value: undefined }),
+    };
+  }
+
+  /** Takes what there is, a few events at most; none where there is none. */
+  protected abstract take(): Event[];
+
+  protected override release(_whole: boolean): void {
+    this.#source.close();
+  }
+
+  async #next(): Promise<IteratorResult<Event, undefined>> {
+    while (!this.closed) {
+      if (this.#taken.length === 0) this.#taken = this.take();
+      const value = this.#taken.shift();
+      if (value !== undefined) return { done: false, value };
+      // Loops that wait at the same time share one wait; whoever comes first gets what there is.
+      this.#waiting ??= this.#source.readable().finally(() => {
+        this.#waiting = undefined;
+      });
+      await this.#waiting;
+    }
+    return { done: true, value: undefined };
+  }
+}

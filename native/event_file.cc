@@ -1,0 +1,162 @@
+#include "event_file.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "addon.h"
+#include "arguments.h"
+#include "operation.h"
+#include "uapi/iommufd.h"
+
+namespace {
+
+constexpr napi_type_tag kEventFileTag = {0x2c8e51f0b7d9461a, 0x93f4a6087e1bd25c};
+
+}  // namespace
+
+Napi::Function EventFile::Define(Napi::Env env) {
+  return DefineClass(env, "EventFile",
+                     {
+                         InstanceMethod<&EventFile::Close>("close"),
+                         InstanceMethod<&EventFile::Fd>("fd"),
+                         InstanceMethod<&EventFile::Readable>("readable"),
+                         InstanceMethod<&EventFile::ReadFaults>("readFaults"),
+                         InstanceMethod<&EventFile::RespondToFault>("respondToFault"),
+                         InstanceMethod<&EventFile::ReadEvents>("readEvents"),
+                         InstanceMethod<&EventFile::ReadCount>("readCount"),
+                     });
+}
+
+Napi::Value EventFile::CreateEventFd(const Napi::CallbackInfo& info) {
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) return Status(info.Env(), -errno);
+  return Own(info.Env(), fd);
+}
+
+Napi::Object EventFile::Own(Napi::Env env, int fd) {
+  auto descriptor = std::make_shared<const Descriptor>(fd);
+  return Construct(Addon::Of(env).event_file, env, &descriptor);
+}
+
+std::shared_ptr<const Descriptor> EventFile::FromArgument(Napi::Value value, const char* name) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kEventFileTag)) {
+    arguments::ThrowInvalidType(value, name, "an EventFile");
+  }
+  return Unwrap(value.As<Napi::Object>())->Use();
+}
+
+EventFile::EventFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EventFile>(info) {
+  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by the addon");
+  descriptor_ = *info[0].As<Napi::External<std::shared_ptr<const Descriptor>>>().Data();
+  info.This().As<Napi::Object>().TypeTag(&kEventFileTag);
+}
+
+std::shared_ptr<const Descriptor> EventFile::Use() const {
+  if (!descriptor_) arguments::ThrowClosed(Env(), "EventFile");
+  return descriptor_;
+}
+
+// close(). A wait that is running ends with false.
+Napi::Value EventFile::Close(const Napi::CallbackInfo& info) {
+  descriptor_.reset();
+  if (wait_ != nullptr) wait_->Cancel();
+  return info.Env().Undefined();
+}
+
+// fd(): number. It stays the EventFile's to close.
+Napi::Value EventFile::Fd(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), Use()->fd());
+}
+
+// readable(): a promise of true once there is something to read, and of false once it is closed; -errno where
+// it cannot be waited for, as while another wait is running.
+Napi::Value EventFile::Readable(const Napi::CallbackInfo& info) {
+  return Wait::Start(info.This().As<Napi::Object>(), Use(), UV_READABLE, &wait_);
+}
+
+// readFaults(count): { flags, deviceId, pasid, groupId, permissions, address, length, cookie }[], none where
+// there is none; or -errno. At most that many: EINVAL where the first group has more.
+Napi::Value EventFile::ReadFaults(const Napi::CallbackInfo& info) {
+  constexpr uint32_t kMaxCount = 65536;
+  const uint32_t count = arguments::Uint32(info[0], "count");
+  if (count == 0 || count > kMaxCount)
+    arguments::ThrowOutOfRange(info[0], "count", "an integer from 1 to 65536");
+  std::vector<uapi::iommu_hwpt_pgfault> faults(count);
+  const int status = Use()->Read(faults.data(), faults.size() * sizeof(faults[0]));
+  if (status < 0) return Status(info.Env(), status);
+  const Napi::Env env = info.Env();
+  const size_t length = static_cast<size_t>(status) / sizeof(faults[0]);
+  auto list = Napi::Array::New(env, length);
+  for (uint32_t i = 0; i < length; i++) {
+    const auto& fault = faults[i];
+    auto item = Napi::Object::New(env);
+    item.Set("flags", Napi::Number::New(env, fault.flags));
+    item.Set("deviceId", Napi::Number::New(env, fault.dev_id));
+    item.Set("pasid", Napi::Number::New(env, fault.pasid));
+    item.Set("groupId", Napi::Number::New(env, fault.grpid));
+    item.Set("permissions", Napi::Number::New(env, fault.perm));
+    item.Set("address", Napi::BigInt::New(env, fault.addr));
+    item.Set("length", Napi::Number::New(env, fault.length));
+    item.Set("cookie", Napi::Number::New(env, fault.cookie));
+    list.Set(i, item);
+  }
+  return list;
+}
+
+// respondToFault(cookie, code): undefined, or -errno.
+Napi::Value EventFile::RespondToFault(const Napi::CallbackInfo& info) {
+  uapi::iommu_hwpt_page_response response = {};
+  response.cookie = arguments::Uint32(info[0], "cookie");
+  response.code = arguments::Uint32(info[1], "code");
+  const int status = Use()->Write(&response, sizeof(response));
+  if (status < 0) return Status(info.Env(), status);
+  return info.Env().Undefined();
+}
+
+// readEvents(dataLength, count): { flags, sequence, data }[], none where there is none; or -errno. dataLength
+// is that of every event of the queue, in bytes.
+Napi::Value EventFile::ReadEvents(const Napi::CallbackInfo& info) {
+  constexpr uint32_t kMaxLength = 4096;
+  const uint32_t data_length = arguments::Uint32(info[0], "dataLength");
+  const uint32_t count = arguments::Uint32(info[1], "count");
+  if (data_length > kMaxLength)
+    arguments::ThrowOutOfRange(info[0], "dataLength", "an integer from 0 to 4096");
+  if (count == 0 || count > kMaxLength)
+    arguments::ThrowOutOfRange(info[1], "count", "an integer from 1 to 4096");
+  uapi::iommufd_vevent_header header;
+  std::vector<uint8_t> bytes(count * (sizeof(header) + data_length));
+  const int status = Use()->Read(bytes.data(), bytes.size());
+  if (status < 0) return Status(info.Env(), status);
+  const Napi::Env env = info.Env();
+  auto list = Napi::Array::New(env);
+  const size_t end = static_cast<size_t>(status);
+  for (size_t at = 0; end - at >= sizeof(header);) {
+    std::memcpy(&header, bytes.data() + at, sizeof(header));
+    at += sizeof(header);
+    // A header that says that events were lost has no event behind it.
+    const size_t length = (header.flags & uapi::IOMMU_VEVENTQ_FLAG_LOST_EVENTS) != 0 ? 0 : data_length;
+    if (length > end - at) return Status(env, -EINVAL);  // the events of this queue have another length
+    auto data = Napi::Uint8Array::New(env, length);
+    if (length > 0) std::memcpy(data.Data(), bytes.data() + at, length);
+    at += length;
+    auto item = Napi::Object::New(env);
+    item.Set("flags", Napi::Number::New(env, header.flags));
+    item.Set("sequence", Napi::Number::New(env, header.sequence));
+    item.Set("data", data);
+    list.Set(list.Length(), item);
+  }
+  return list;
+}
+
+// readCount(): what the counter of an eventfd has come to since it was last read, 0n where it has not moved;
+// or -errno.
+Napi::Value EventFile::ReadCount(const Napi::CallbackInfo& info) {
+  uint64_t count = 0;
+  const int status = Use()->Read(&count, sizeof(count));
+  if (status < 0 && status != -EAGAIN) return Status(info.Env(), status);
+  return Napi::BigInt::New(info.Env(), count);
+}
