@@ -76,10 +76,19 @@ export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
 export type { MemorySection, SectionType } from "./container/section.ts";
 export { IommufdError, type IommufdErrorCode, isSystemError, type SystemError } from "./errors.ts";
 export { type DmarUnit, findDmarUnits } from "./host/dmesg.ts";
+export { type AmdCapabilities, type AmdHwInfo, decodeAmd } from "./hw-info/amd.ts";
 export { type DecodedHwInfo, decodeHwInfo } from "./hw-info/hw-info.ts";
+export type { FieldValues } from "./hw-info/register.ts";
+export {
+  decodeSmmuv3,
+  SMMUV3_GUEST_FIELDS,
+  type Smmuv3Capabilities,
+  type Smmuv3HwInfo,
+  type Smmuv3Register,
+  type Tegra241CmdqvHwInfo,
+} from "./hw-info/smmuv3.ts";
 export {
   decodeVtd,
-  type FieldValues,
   type VtdCapabilities,
   type VtdDerived,
   type VtdHwInfo,

@@ -13,6 +13,15 @@ import {
   IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV,
   VTD_FLAG_BITS,
 } from "../backend/uapi.ts";
+import { type AmdCapabilities, type AmdHwInfo, decodeAmd, readAmdHwInfo } from "./amd.ts";
+import {
+  decodeSmmuv3,
+  readSmmuv3HwInfo,
+  readTegra241CmdqvHwInfo,
+  type Smmuv3Capabilities,
+  type Smmuv3HwInfo,
+  type Tegra241CmdqvHwInfo,
+} from "./smmuv3.ts";
 import { decodeVtd, readVtdHwInfo, type VtdCapabilities, type VtdHwInfo } from "./vtd.ts";
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
@@ -37,11 +46,22 @@ export interface DecodedHwInfo {
   readonly maxPasidLog2: number;
   /** For type "intel-vtd" with at least 24 bytes of data. */
   readonly vtd?: VtdHwInfo & VtdCapabilities;
+  /** For type "amd" with at least 16 bytes of data. */
+  readonly amd?: AmdHwInfo & AmdCapabilities;
+  /** For type "arm-smmuv3" with at least 40 bytes of data. */
+  readonly smmuv3?: Smmuv3HwInfo & Smmuv3Capabilities;
+  /** For type "tegra241-cmdqv" with at least 8 bytes of data. */
+  readonly tegra241Cmdqv?: Tegra241CmdqvHwInfo;
 }
 
 /** Decodes the answer of {@link Device.hwInfo}. */
 export function decodeHwInfo(info: HwInfo): DecodedHwInfo {
-  const vtd = info.type === IOMMU_HW_INFO_TYPE_INTEL_VTD ? readVtdHwInfo(info.data) : undefined;
+  const read = <Value>(type: number, reader: (data: Uint8Array) => Value | undefined) =>
+    info.type === type ? reader(info.data) : undefined;
+  const vtd = read(IOMMU_HW_INFO_TYPE_INTEL_VTD, readVtdHwInfo);
+  const amd = read(IOMMU_HW_INFO_TYPE_AMD, readAmdHwInfo);
+  const smmuv3 = read(IOMMU_HW_INFO_TYPE_ARM_SMMUV3, readSmmuv3HwInfo);
+  const tegra241Cmdqv = read(IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV, readTegra241CmdqvHwInfo);
   return {
     type: TYPE_NAMES[info.type] ?? `type-${info.type}`,
     typeId: info.type,
@@ -49,5 +69,8 @@ export function decodeHwInfo(info: HwInfo): DecodedHwInfo {
     outCapabilities: bitNames(info.capabilities, HW_CAPABILITY_BITS),
     maxPasidLog2: info.maxPasidLog2,
     ...(vtd !== undefined && { vtd: { ...vtd, ...decodeVtd(vtd.capReg, vtd.ecapReg) } }),
+    ...(amd !== undefined && { amd: { ...amd, ...decodeAmd(amd) } }),
+    ...(smmuv3 !== undefined && { smmuv3: { ...smmuv3, ...decodeSmmuv3(smmuv3) } }),
+    ...(tegra241Cmdqv !== undefined && { tegra241Cmdqv }),
   };
 }

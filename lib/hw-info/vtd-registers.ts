@@ -3,23 +3,7 @@
  * Virtualization Technology for Directed I/O specification lists them (revision 4.1, sections 11.4.2 and 11.4.3).
  */
 
-/** A field of a register. */
-export interface Field {
-  /** The specification's acronym. */
-  readonly name: string;
-  /** The number of its lowest bit. */
-  readonly bit: number;
-  /** How many bits it has. */
-  readonly width: number;
-  /** The specification's name of it. */
-  readonly title: string;
-  /** What a value means, where that is more than "supported". */
-  readonly meaning?: (value: number) => string;
-}
-
-function flag(name: string, bit: number, title: string, meaning?: [clear: string, set: string]): Field {
-  return { name, bit, width: 1, title, ...(meaning && { meaning: (value) => meaning[value] as string }) };
-}
+import { type Field, flag } from "./register.ts";
 
 /** Largest address width that a page table of each number of levels translates, in bits: SAGAW's bits 1 to 3. */
 const ADDRESS_WIDTHS = [undefined, 39, 48, 57] as const;

@@ -3,10 +3,8 @@
  */
 
 import { checkU64 } from "../arguments.ts";
-import { CAP_FIELDS, ECAP_FIELDS, type Field, sagawWidths, sslpsSizes } from "./vtd-registers.ts";
-
-/** Raw values of the fields of a register, unsigned, under the specification's acronyms. */
-export type FieldValues = Readonly<Record<string, number>>;
+import { type FieldValues, fieldValues, reservedBits } from "./register.ts";
+import { CAP_FIELDS, ECAP_FIELDS, sagawWidths, sslpsSizes } from "./vtd-registers.ts";
 
 /** What two VT-d registers say. */
 export interface VtdCapabilities {
@@ -94,25 +92,6 @@ function derive(
     faultRecordingOffset: cap("FRO") * 16,
     iotlbOffset: ecap("IRO") * 16,
   };
-}
-
-/** Raw values, from the lowest bit up. */
-function fieldValues(register: bigint, fields: readonly Field[]): FieldValues {
-  return Object.fromEntries(
-    fields.map(({ name, bit, width }) => [
-      name,
-      Number((register >> BigInt(bit)) & ((1n << BigInt(width)) - 1n)),
-    ]),
-  );
-}
-
-function reservedBits(register: bigint, fields: readonly Field[]): number[] {
-  const known = fields.reduce(
-    (mask, { bit, width }) => mask | (((1n << BigInt(width)) - 1n) << BigInt(bit)),
-    0n,
-  );
-  const unknown = register & ~known;
-  return Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (unknown >> BigInt(bit)) & 1n);
 }
 
 /** struct iommu_hw_info_vtd, 24 bytes: u32 flags, u32 reserved, u64 cap_reg, u64 ecap_reg. */

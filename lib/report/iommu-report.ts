@@ -15,6 +15,12 @@ export function formatIommu(bdf: string, info: DecodedHwInfo, quirks: readonly H
       ...formatDerived(info.vtd.derived),
     );
   }
+  if (info.amd !== undefined) lines.push(...formatAmd(info.amd));
+  if (info.smmuv3 !== undefined) lines.push(...formatSmmuv3(info.smmuv3));
+  if (info.tegra241Cmdqv !== undefined) {
+    const { version, vcmdqs, vsids } = info.tegra241Cmdqv;
+    lines.push(`CMDQ-V version ${version}, ${vcmdqs} virtual command queues, ${vsids} stream ids`);
+  }
   lines.push(
     `for this device: ${info.outCapabilities.join(", ") || "no further capabilities"}; ` +
       (info.maxPasidLog2 === 0 ? "no PASID" : `PASID of ${info.maxPasidLog2} bits`),
@@ -22,9 +28,35 @@ export function formatIommu(bdf: string, info: DecodedHwInfo, quirks: readonly H
   return `${labelled("IOMMU", lines)}\n${labelled("Erratum", formatVerdict(info, quirks))}`;
 }
 
+function formatAmd({ efr, efr2, derived }: NonNullable<DecodedHwInfo["amd"]>): string[] {
+  return [
+    `EFR  ${formatAddress(efr)}`,
+    `EFR2 ${formatAddress(efr2)}`,
+    `nested translation ${yes(derived.guestTranslation)}, dirty tracking ${yes(derived.dirtyTracking)}, ` +
+      `PASID ${derived.pasidBits === 0 ? "no" : `${derived.pasidBits} bits`}`,
+    `page tables of up to ${derived.hostLevels} levels for the host, ${derived.guestLevels} for a guest`,
+  ];
+}
+
+function formatSmmuv3({ registers, derived }: NonNullable<DecodedHwInfo["smmuv3"]>): string[] {
+  const list = Object.entries(registers).map(([name, value]) => `${name} ${formatAddress(BigInt(value))}`);
+  return [
+    list.slice(0, 4).join(", "),
+    list.slice(4).join(", "),
+    `SMMUv${derived.version}, nested translation ${yes(derived.nestedTranslation)}, ` +
+      `stream ids of ${derived.streamIdBits} bits, ` +
+      `PASID ${derived.substreamIdBits === 0 ? "no" : `${derived.substreamIdBits} bits`}`,
+    `virtual addresses of ${derived.virtualAddressBits} bits; granules ` +
+      (derived.granules.map((size) => formatLength(BigInt(size))).join(", ") || "none"),
+  ];
+}
+
+function yes(value: boolean): string {
+  return value ? "yes" : "no";
+}
+
 /** What two VT-d registers come to. */
 export function formatDerived(derived: VtdDerived): string[] {
-  const yes = (value: boolean) => (value ? "yes" : "no");
   const widths = (values: readonly number[]) => values.map((width) => `${width}-bit`).join(", ") || "none";
   const sizes = (values: readonly number[]) =>
     values.map((size) => formatLength(BigInt(size))).join(", ") || "none";

@@ -1,8 +1,9 @@
 /** VT-d's registers, for people and as JSON. */
 
 import type { DmarUnit } from "../host/dmesg.ts";
-import { decodeVtd, type FieldValues } from "../hw-info/vtd.ts";
-import { CAP_FIELDS, ECAP_FIELDS, type Field } from "../hw-info/vtd-registers.ts";
+import type { Field, FieldValues } from "../hw-info/register.ts";
+import { decodeVtd } from "../hw-info/vtd.ts";
+import { CAP_FIELDS, ECAP_FIELDS } from "../hw-info/vtd-registers.ts";
 import { hex } from "../json.ts";
 import { formatDerived } from "./iommu-report.ts";
 import { formatAddress, formatTable } from "./text.ts";

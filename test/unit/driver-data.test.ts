@@ -52,8 +52,16 @@ describe("data for an IOMMU driver", () => {
   it.skipIf(!existsSync(join(include, "linux/iommufd.h")))("is what the kernel's header makes of it", () => {
     const directory = mkdtempSync(join(tmpdir(), "iommufd-data-"));
     const source = `
+      #include <stddef.h>
       #include <stdio.h>
       #include <linux/iommufd.h>
+      // What lib/hw-info reads, and where.
+      _Static_assert(sizeof(struct iommu_hw_info_amd) == 16 && offsetof(struct iommu_hw_info_amd, efr2) == 8, "");
+      _Static_assert(sizeof(struct iommu_hw_info_arm_smmuv3) == 40, "");
+      _Static_assert(offsetof(struct iommu_hw_info_arm_smmuv3, idr) == 8, "");
+      _Static_assert(offsetof(struct iommu_hw_info_arm_smmuv3, aidr) == 36, "");
+      _Static_assert(offsetof(struct iommu_hw_info_tegra241_cmdqv, version) == 4, "");
+      _Static_assert(offsetof(struct iommu_hw_info_tegra241_cmdqv, log2vsids) == 6, "");
       static void put(const void *data, unsigned long length) {
         for (unsigned long i = 0; i < length; i++) printf("%02x", ((const unsigned char *)data)[i]);
         puts("");

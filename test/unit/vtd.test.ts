@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CAP_FIELDS, ECAP_FIELDS, type Field } from "../../lib/hw-info/vtd-registers.ts";
+import type { Field } from "../../lib/hw-info/register.ts";
+import { CAP_FIELDS, ECAP_FIELDS } from "../../lib/hw-info/vtd-registers.ts";
 import { decodeVtd, findDmarUnits } from "../../lib/index.ts";
 
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
