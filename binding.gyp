@@ -8,6 +8,7 @@
         "native/descriptor.cc",
         "native/event_file.cc",
         "native/pages.cc",
+        "native/unix_socket.cc",
         "native/wait.cc",
         "native/iommufd_eventq.cc",
         "native/iommufd_file.cc",

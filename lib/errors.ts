@@ -34,11 +34,14 @@ const LINUX_ERRORS = {
   EMFILE: [24, "too many open files"],
   ENOTTY: [25, "the kernel does not know this ioctl"],
   ENOSPC: [28, "no space left"],
+  EPIPE: [32, "the other end has closed"],
   ERANGE: [34, "out of range"],
   EMSGSIZE: [90, "message too long"],
   EOPNOTSUPP: [95, "not supported"],
   EADDRINUSE: [98, "address in use"],
   EOVERFLOW: [75, "value too large"],
+  ECONNRESET: [104, "the other end has closed"],
+  ECONNREFUSED: [111, "nobody listens"],
 } as const satisfies Record<string, readonly [errno: number, message: string]>;
 
 /** The name of a Linux error that the model of the kernel can answer with. */

@@ -5,6 +5,7 @@
  */
 
 export type { Backend, BackendName, IommufdIoctl } from "./backend/backend.ts";
+export { type ReceivedMessage, UnixServer, UnixSocket } from "./backend/kernel/unix-socket.ts";
 export {
   type BackendChoice,
   type BackendOptions,

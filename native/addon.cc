@@ -8,6 +8,7 @@
 #include "event_file.h"
 #include "iommufd_file.h"
 #include "pages.h"
+#include "unix_socket.h"
 #include "vfio_device_file.h"
 
 namespace {
@@ -19,6 +20,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   addon->event_file = Napi::Persistent(EventFile::Define(env));
   addon->mapped_region = Napi::Persistent(MappedRegion::Define(env));
   addon->iommufd_file = Napi::Persistent(IommufdFile::Define(env));
+  addon->unix_socket = Napi::Persistent(UnixSocket::Define(env));
   addon->vfio_device_file = Napi::Persistent(VfioDeviceFile::Define(env));
 
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
@@ -28,6 +30,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("openIommufdFd", Napi::Function::New<&IommufdFile::OpenFd>(env, "openIommufdFd"));
   exports.Set("openVfioDeviceFd", Napi::Function::New<&VfioDeviceFile::OpenFd>(env, "openVfioDeviceFd"));
   exports.Set("openVfioDevice", Napi::Function::New<&VfioDeviceFile::Open>(env, "openVfioDevice"));
+  exports.Set("connectUnixSocket", Napi::Function::New<&UnixSocket::Connect>(env, "connectUnixSocket"));
+  exports.Set("listenUnixSocket", Napi::Function::New<&UnixSocket::Listen>(env, "listenUnixSocket"));
   return exports;
 }
 

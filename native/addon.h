@@ -9,6 +9,7 @@ struct Addon {
   Napi::FunctionReference event_file;
   Napi::FunctionReference iommufd_file;
   Napi::FunctionReference mapped_region;
+  Napi::FunctionReference unix_socket;
   Napi::FunctionReference vfio_device_file;
 
   static Addon& Of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }

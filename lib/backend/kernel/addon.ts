@@ -190,12 +190,24 @@ export interface NativeVfioDeviceFile {
   mapRegion(position: bigint, length: bigint, writeable: boolean): NativeRegion | Errno;
 }
 
+/** native/unix_socket.h */
+export interface NativeUnixSocket {
+  close(): void;
+  accept(): NativeUnixSocket | Errno;
+  send(bytes: Uint8Array, fds: readonly number[]): number | Errno;
+  receive(capacity: number): { data: Uint8Array; fds: number[] } | Errno;
+  readable(): Promise<boolean> | Errno;
+  writable(): Promise<boolean> | Errno;
+}
+
 /** native/addon.cc */
 export interface Addon {
   /** Size of a page in bytes. */
   readonly pageSize: number;
   allocMemory(length: bigint): NativeMemory | Errno;
   createEventFd(): NativeEventFile | Errno;
+  connectUnixSocket(path: string): NativeUnixSocket | Errno;
+  listenUnixSocket(path: string): NativeUnixSocket | Errno;
   openIommufd(path: string): NativeIommufdFile | Errno;
   openIommufdFd(fd: number): NativeIommufdFile | Errno;
   openVfioDeviceFd(fd: number): NativeVfioDeviceFile | Errno;

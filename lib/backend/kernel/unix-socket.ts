@@ -1,0 +1,190 @@
+/**
+ * Unix sockets that carry descriptors (SCM_RIGHTS), which those of `node:net` cannot: how an iommufd or a device is
+ * handed to a program that runs already.
+ */
+
+import { unlinkSync } from "node:fs";
+import { IommufdError, invalidType, isSystemError } from "../../errors.ts";
+import { loadAddon, type NativeUnixSocket } from "./addon.ts";
+import { check } from "./check.ts";
+
+/** How much is received at once, in bytes. */
+const CAPACITY = 65536;
+
+/** What came over a socket. */
+export interface ReceivedMessage {
+  /** The bytes that were there; a stream has no boundaries, so it may be less or more than was sent at once. */
+  readonly data: Buffer;
+  /** Descriptors that came with them, close-on-exec; they are yours to close. */
+  readonly fds: readonly number[];
+}
+
+/**
+ * A connected unix socket. It is an async iterable of what comes, until the other end closes.
+ *
+ * ```ts
+ * using socket = UnixSocket.connect("/run/vm.sock");
+ * await socket.send("iommufd", [iommufd.fd]);
+ * ```
+ */
+export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
+  readonly #native: NativeUnixSocket;
+  #closed = false;
+  /** One message at a time goes out, and one comes in; what is asked for later queues up. */
+  readonly #sending = new Queue();
+  readonly #receiving = new Queue();
+
+  /** @internal */
+  constructor(native: NativeUnixSocket) {
+    this.#native = native;
+  }
+
+  /**
+   * Connects to a socket.
+   *
+   * @throws SystemError of `connect`: ENOENT: there is none; ECONNREFUSED: nobody listens; EACCES; EAGAIN: too many wait
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: the addon is not there
+   */
+  static connect(path: string): UnixSocket {
+    return new UnixSocket(check(addon().connectUnixSocket(path), "connect", { path }));
+  }
+
+  /**
+   * Sends bytes, and descriptors with the first of them. The other end gets duplicates: yours stay yours to close.
+   *
+   * @param data at least one byte, where there are descriptors
+   * @throws SystemError of `sendmsg`: EPIPE, ECONNRESET: the other end has closed; EBADF: a descriptor is none
+   * @throws RangeError ERR_OUT_OF_RANGE: more than 253 descriptors
+   */
+  async send(data: string | Uint8Array, fds: readonly number[] = []): Promise<void> {
+    if (this.#closed) throw closed();
+    if (typeof data !== "string" && !(data instanceof Uint8Array))
+      throw invalidType("data", "a string or a Uint8Array", data);
+    let rest: Uint8Array = typeof data === "string" ? Buffer.from(data) : data;
+    let along = fds;
+    await this.#sending.run(async () => {
+      do {
+        const outcome = this.#native.send(rest, along);
+        if (outcome === -EAGAIN) {
+          if (!(await check(this.#native.writable(), "epoll_ctl"))) throw closed();
+          continue;
+        }
+        rest = rest.subarray(check(outcome, "sendmsg", { length: rest.length }));
+        along = [];
+      } while (rest.length > 0);
+    });
+  }
+
+  /** Waits for what comes next; undefined once the other end, or this one, has closed. */
+  async receive(): Promise<ReceivedMessage | undefined> {
+    return this.#receiving.run(async () => {
+      while (!this.#closed) {
+        const outcome = this.#native.receive(CAPACITY);
+        if (outcome !== -EAGAIN) {
+          const { data, fds } = check(outcome, "recvmsg");
+          const message = { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength), fds };
+          return data.length === 0 && fds.length === 0 ? undefined : message;
+        }
+        await check(this.#native.readable(), "epoll_ctl");
+      }
+      return undefined;
+    });
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<ReceivedMessage, undefined> {
+    for (let message = await this.receive(); message !== undefined; message = await this.receive())
+      yield message;
+  }
+
+  /** Closes it. Whoever waits for a message gets none. Closing twice is harmless. */
+  close(): void {
+    this.#closed = true;
+    this.#native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Runs one thing after the other. */
+class Queue {
+  #last: Promise<unknown> = Promise.resolve();
+
+  run<Result>(body: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(body);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+/**
+ * A unix socket that takes connections: an async iterable of them, until it is closed.
+ *
+ * ```ts
+ * using server = UnixServer.listen("/run/iommufd.sock");
+ * for await (const client of server) …
+ * ```
+ */
+export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
+  readonly #native: NativeUnixSocket;
+  readonly #path: string;
+  #closed = false;
+
+  private constructor(native: NativeUnixSocket, path: string) {
+    this.#native = native;
+    this.#path = path;
+  }
+
+  /**
+   * Makes a socket and listens on it. Who may connect is decided by the permissions of the path.
+   *
+   * @throws SystemError of `bind`: EADDRINUSE: the path exists, and is yours to remove; EACCES, ENOENT
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: the addon is not there
+   */
+  static listen(path: string): UnixServer {
+    return new UnixServer(check(addon().listenUnixSocket(path), "bind", { path }), path);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<UnixSocket, undefined> {
+    while (!this.#closed) {
+      const outcome = this.#native.accept();
+      if (outcome === -EAGAIN) await check(this.#native.readable(), "epoll_ctl");
+      else yield new UnixSocket(check(outcome, "accept"));
+    }
+  }
+
+  /** Stops listening and removes the path. Closing twice is harmless. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#native.close();
+    try {
+      unlinkSync(this.#path);
+    } catch (error) {
+      if (!isSystemError(error, "ENOENT")) throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const EAGAIN = 11;
+
+function closed(): IommufdError {
+  return new IommufdError("ERR_IOMMUFD_CLOSED", "this UnixSocket is closed");
+}
+
+function addon(): ReturnType<typeof loadAddon> {
+  try {
+    return loadAddon();
+  } catch (error) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_NO_KERNEL_BACKEND",
+      `sockets that carry descriptors need the addon: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+}
