@@ -95,7 +95,7 @@ export {
   type VtdHwInfo,
 } from "./hw-info/vtd.ts";
 export { type AttachOptions, Device } from "./iommufd/device.ts";
-export { DmaMemory } from "./iommufd/dma-memory.ts";
+export { DmaMemory, type MemoryOptions } from "./iommufd/dma-memory.ts";
 export type { NestedHwptData, RawInvalidation, VtdInvalidation } from "./iommufd/driver-data.ts";
 export {
   FaultQueue,

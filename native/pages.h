@@ -14,8 +14,9 @@
 // call.
 class Pages {
  public:
-  // New memory. Returns 0 or -errno.
-  static int Allocate(size_t length, std::shared_ptr<Pages>* out);
+  // New memory: a memfd, or anonymous. Pages of a size other than the usual one are huge pages, which the
+  // machine must have set aside. Returns 0 or -errno.
+  static int Allocate(size_t length, size_t page_size, bool anonymous, std::shared_ptr<Pages>* out);
 
   // Part of a file. Returns 0 or -errno.
   static int Map(std::shared_ptr<const Descriptor> file, int protection, off_t offset, size_t length,
@@ -27,9 +28,13 @@ class Pages {
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
 
-  int fd() const { return file_->fd(); }
+  // -1 where it is anonymous.
+  int fd() const { return file_ ? file_->fd() : -1; }
   void* address() const { return address_; }
   size_t length() const { return length_; }
+
+  // Puts a page behind every address now, in place of when it is first used. Returns 0 or -errno.
+  int Prefault() const;
 
  private:
   const std::shared_ptr<const Descriptor> file_;
@@ -58,7 +63,7 @@ class DmaMemory : public Napi::ObjectWrap<DmaMemory> {
  public:
   static Napi::Function Define(Napi::Env env);
 
-  // allocMemory(length: bigint): DmaMemory, or -errno.
+  // allocMemory(length: bigint, pageSize: bigint, anonymous: boolean): DmaMemory, or -errno.
   static Napi::Value Allocate(const Napi::CallbackInfo& info);
 
   // The pages behind a value that must be a DmaMemory that is not closed; throws otherwise.
@@ -69,7 +74,11 @@ class DmaMemory : public Napi::ObjectWrap<DmaMemory> {
  private:
   Napi::Value Buffer(const Napi::CallbackInfo& info);
   Napi::Value Fd(const Napi::CallbackInfo& info);
+  Napi::Value Prefault(const Napi::CallbackInfo& info);
+  Napi::Value PrefaultSync(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<Pages> Use() const;
 
   std::shared_ptr<Pages> pages_;
   PagesBuffer buffer_;

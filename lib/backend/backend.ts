@@ -55,8 +55,8 @@ export interface Backend {
   openVfioDevice(cdev: string): VfioDeviceFile;
   /** Opens one on a duplicate of a descriptor; the software backend has none. */
   openVfioDeviceFd(fd: number): VfioDeviceFile;
-  /** Allocates page-aligned memory; `length` is in bytes, a multiple of the page size. */
-  allocMemory(length: bigint): BackendMemory;
+  /** Allocates page-aligned memory. */
+  allocMemory(request: MemoryRequest): BackendMemory;
   /** Makes an eventfd, which interrupts are signalled through. */
   createEventFd(): EventFd;
 }
@@ -69,12 +69,26 @@ export interface VfioDeviceEntry {
   cdev: string;
 }
 
+/** Which memory is wanted. */
+export interface MemoryRequest {
+  /** In bytes, a multiple of the page size. */
+  length: bigint;
+  /** Size of its pages in bytes; other than the usual size, of huge pages. */
+  pageSize: bigint;
+  /** Whether it is no file. */
+  anonymous: boolean;
+}
+
 /** Memory that a backend can map for DMA. */
 export interface BackendMemory {
   /** The memory; the same ArrayBuffer each time. */
   buffer(): ArrayBuffer;
-  /** The memory as a file descriptor (memfd). */
+  /** The memory as a file descriptor (memfd). EBADF: it is anonymous. */
   fd(): number;
+  /** Puts a page behind every address. ENOMEM: there are not so many. */
+  prefault(): Promise<void>;
+  /** Puts a page behind every address. */
+  prefaultSync(): void;
   /** Detaches the ArrayBuffer and lets go of the memory. Closing twice is harmless. */
   close(): void;
 }

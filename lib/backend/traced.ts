@@ -87,7 +87,7 @@ export function traced(backend: Backend): Backend {
     pageSize: backend.pageSize,
     vfioDevices: () => backend.vfioDevices(),
     findVfioDevice: (bdf) => backend.findVfioDevice(bdf),
-    allocMemory: (length) => backend.allocMemory(length),
+    allocMemory: (request) => backend.allocMemory(request),
     createEventFd: () => backend.createEventFd(),
     openIommufd: () => wrapIommufd(backend.openIommufd()),
     openIommufdFd: (fd) => wrapIommufd(backend.openIommufdFd(fd)),

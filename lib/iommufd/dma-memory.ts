@@ -6,8 +6,22 @@ import type { BackendMemory } from "../backend/backend.ts";
 import { IommufdError } from "../errors.ts";
 import { Resource } from "./resource.ts";
 
+/** Which memory. */
+export interface MemoryOptions {
+  /**
+   * A memfd (the default), which can be handed to another program and mapped by {@link Ioas.mapFile}, or anonymous memory,
+   * which cannot.
+   */
+  backing?: "memfd" | "anonymous" | undefined;
+  /**
+   * Size of its pages in bytes: 4096 (the default, on x86), or of huge pages 2 MiB or 1 GiB. Huge pages are fast to pin
+   * and to translate, and contiguous; the machine has to set them aside.
+   */
+  pageSize?: bigint | undefined;
+}
+
 /**
- * Page-aligned memory that can be mapped into an {@link Ioas}; with the kernel backend it is memfd-backed.
+ * Page-aligned memory that can be mapped into an {@link Ioas}.
  *
  * While it is mapped it cannot be closed, and is kept alive by the Ioas, so that a device never writes to memory
  * that the program believes is gone. Make one with {@link Iommufd.allocMemory}.
@@ -15,14 +29,17 @@ import { Resource } from "./resource.ts";
 export class DmaMemory extends Resource {
   /** In bytes, a multiple of the page size. */
   readonly length: bigint;
+  /** Size of its pages, in bytes. */
+  readonly pageSize: bigint;
   readonly #memory: BackendMemory;
   #mappings = 0;
 
   /** @internal */
-  constructor(memory: BackendMemory, length: bigint) {
+  constructor(memory: BackendMemory, length: bigint, pageSize: bigint) {
     super();
     this.#memory = memory;
     this.length = length;
+    this.pageSize = pageSize;
   }
 
   /**
@@ -38,11 +55,29 @@ export class DmaMemory extends Resource {
   /**
    * The memory as a file descriptor (memfd), to hand to another program. It stays this object's to close.
    *
+   * @throws SystemError EBADF: it is anonymous
    * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: of the software backend
    */
   get fd(): number {
     this.assertOpen();
     return this.#memory.fd();
+  }
+
+  /**
+   * Puts a page behind every address, off the event loop. Otherwise that is done when an address is first used, by the
+   * program or by mapping it, so that a lack of memory shows only then.
+   *
+   * @throws SystemError of `madvise`: ENOMEM: there is not so much
+   */
+  async prefault(): Promise<void> {
+    this.assertOpen();
+    await this.#memory.prefault();
+  }
+
+  /** {@link prefault}, on this thread. */
+  prefaultSync(): void {
+    this.assertOpen();
+    this.#memory.prefaultSync();
   }
 
   /** How many mappings refer to it. */

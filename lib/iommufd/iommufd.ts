@@ -17,7 +17,7 @@ import {
 } from "../backend/uapi.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "./device.ts";
-import { DmaMemory } from "./dma-memory.ts";
+import { DmaMemory, type MemoryOptions } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { Ioas } from "./ioas.ts";
 import { Resource } from "./resource.ts";
@@ -204,14 +204,21 @@ export class Iommufd extends Resource {
    * Allocates memory for DMA, zeroed.
    *
    * @param length in bytes, a positive multiple of the page size
-   * @throws SystemError ENOMEM
+   * @throws SystemError ENOMEM: there is not so much, or of huge pages not so many are set aside
+   *   (/sys/kernel/mm/hugepages/); ENODEV, EINVAL: the machine has no pages of that size
    */
-  allocMemory(length: bigint): DmaMemory {
+  allocMemory(length: bigint, options: MemoryOptions = {}): DmaMemory {
     this.assertOpen();
-    if (checkU64(length, "length") === 0n || length % BigInt(this.pageSize) !== 0n) {
-      throw outOfRange("length", `a positive multiple of the page size, ${this.pageSize}`, length);
+    const { backing = "memfd", pageSize = BigInt(this.pageSize) } = options;
+    if (backing !== "memfd" && backing !== "anonymous")
+      throw outOfRange("backing", '"memfd" or "anonymous"', backing);
+    if (checkU64(pageSize, "pageSize") < this.pageSize || pageSize & (pageSize - 1n))
+      throw outOfRange("pageSize", `a power of two of at least ${this.pageSize}`, pageSize);
+    if (checkU64(length, "length") === 0n || length % pageSize !== 0n) {
+      throw outOfRange("length", `a positive multiple of the page size, ${pageSize}`, length);
     }
-    return new DmaMemory(this.#backend.allocMemory(length), length);
+    const anonymous = backing === "anonymous";
+    return new DmaMemory(this.#backend.allocMemory({ length, pageSize, anonymous }), length, pageSize);
   }
 
   #device(file: VfioDeviceFile, name: string): Device {

@@ -26,7 +26,7 @@ const ENOTTY = -25;
 describe.runIf(process.platform === "linux")("the addon", () => {
   const addon = loadAddon();
   const iommufd = addon.openIommufd("/dev/null") as NativeIommufdFile;
-  const memory = addon.allocMemory(8192n) as NativeMemory;
+  const memory = addon.allocMemory(8192n, 4096n, false) as NativeMemory;
 
   it("opens files, or says -errno", () => {
     expect(typeof iommufd).toBe("object");
@@ -380,7 +380,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
 
   describe("memory", () => {
     it("is page-aligned, zeroed, and detached by closing", () => {
-      const own = addon.allocMemory(4096n) as NativeMemory;
+      const own = addon.allocMemory(4096n, 4096n, false) as NativeMemory;
       const buffer = own.buffer();
       expect(buffer.byteLength).toBe(4096);
       expect(new Uint8Array(buffer).every((byte) => byte === 0)).toBe(true);
@@ -393,7 +393,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     });
 
     it("cannot be transferred away from its owner", () => {
-      const own = addon.allocMemory(4096n) as NativeMemory;
+      const own = addon.allocMemory(4096n, 4096n, false) as NativeMemory;
       const buffer = own.buffer();
       try {
         structuredClone(buffer, { transfer: [buffer] }); // Node.js 20 copies it, later ones throw
@@ -402,14 +402,36 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     });
 
     it("may be larger than an ArrayBuffer can show", () => {
-      const large = addon.allocMemory(1n << 40n) as NativeMemory;
+      const large = addon.allocMemory(1n << 40n, 4096n, false) as NativeMemory;
       expect(() => large.buffer()).toThrow("length must be at most 4 GiB");
       large.close();
-      expect(addon.allocMemory(1n << 60n)).toBe(ENOMEM);
+      expect(addon.allocMemory(1n << 60n, 4096n, false)).toBe(ENOMEM);
+    });
+
+    it("is anonymous on request, and prefaulted", async () => {
+      const own = addon.allocMemory(1n << 20n, 4096n, true) as NativeMemory;
+      expect(own.fd()).toBe(EBADF);
+      expect(own.prefaultSync()).toBeUndefined();
+      expect(await own.prefault()).toBeUndefined();
+      const running = own.prefault();
+      own.close();
+      expect(await running).toBeUndefined();
+      expect(() => own.prefault()).toThrow("DmaMemory is closed");
+    });
+
+    it("of huge pages is refused where none are set aside, or is there", () => {
+      const own = addon.allocMemory(1n << 40n, 1n << 21n, false);
+      expect(typeof own === "number" ? own : -12).toBe(ENOMEM);
+      for (const pageSize of [0n, 2048n, 4097n, 12288n])
+        expect(() => addon.allocMemory(1n << 20n, pageSize, false)).toThrow(
+          "pageSize must be a power of two",
+        );
+      expect(() => addon.allocMemory(4096n, 1n << 21n, false)).toThrow("length must be a positive multiple");
+      expect(() => addon.allocMemory(4096n, 4096n, 1 as never)).toThrow("anonymous must be a boolean");
     });
 
     it.each([0n, 1n, 4097n, 1n << 63n, -4096n])("of %d bytes is refused", (length) => {
-      expect(() => addon.allocMemory(length)).toThrow(RangeError);
+      expect(() => addon.allocMemory(length, 4096n, false)).toThrow(RangeError);
     });
   });
 });

@@ -141,6 +141,23 @@ describe("memory", () => {
     expect(memory.buffer).toBe(memory.buffer);
   });
 
+  it("is of the kind that is asked for, or refused", async () => {
+    const huge = iommufd.allocMemory(1n << 21n, { backing: "anonymous", pageSize: 1n << 21n });
+    expect(huge.pageSize).toBe(1n << 21n);
+    await huge.prefault();
+    huge.prefaultSync();
+    expect(() => ioas.mapFileSync(huge)).toThrow(expect.objectContaining({ code: "EBADF" }));
+    huge.close();
+    await expect(huge.prefault()).rejects.toMatchObject({ code: "ERR_IOMMUFD_CLOSED" });
+    for (const [length, options] of [
+      [PAGE, { pageSize: 1n << 21n }],
+      [PAGE, { pageSize: 12288n }],
+      [PAGE, { pageSize: 2048n }],
+      [PAGE, { backing: "file" }],
+    ] as const)
+      expect(() => iommufd.allocMemory(length, options as never)).toThrow(RangeError);
+  });
+
   it("cannot be closed while it is mapped, in however many places", async () => {
     await ioas.map(memory, { iova: 0n });
     iommufd.allocIoas().mapSync(memory, { iova: 0n, length: PAGE });

@@ -13,7 +13,7 @@ const SCRIPT = `
   const { parentPort } = require("node:worker_threads");
   const addon = require(${JSON.stringify(ADDON)});
   const file = addon.openIommufd("/dev/null");
-  const memory = addon.allocMemory(1n << 20n);
+  const memory = addon.allocMemory(1n << 20n, 4096n, false);
   const none = new BigUint64Array(8);
   // A wait that the end of the thread may end.
   const waiting = addon.createEventFd();
@@ -27,7 +27,7 @@ const SCRIPT = `
         file.ioasMapMany(1, 7, memory, none, none, none, true).then(({ status }) => status),
       ]);
       if (statuses.some((status) => status !== -25)) throw new Error(String(statuses));
-      const other = addon.allocMemory(8192n);
+      const other = addon.allocMemory(8192n, 4096n, false);
       new Uint8Array(other.buffer())[0] = round;
       if (round % 2) other.close();
       const events = addon.createEventFd();

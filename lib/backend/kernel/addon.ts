@@ -28,7 +28,9 @@ export type Errno = number;
 /** native/pages.h */
 export interface NativeMemory {
   buffer(): ArrayBuffer;
-  fd(): number;
+  fd(): number | Errno;
+  prefault(): Promise<undefined | Errno>;
+  prefaultSync(): undefined | Errno;
   close(): void;
 }
 
@@ -204,7 +206,7 @@ export interface NativeUnixSocket {
 export interface Addon {
   /** Size of a page in bytes. */
   readonly pageSize: number;
-  allocMemory(length: bigint): NativeMemory | Errno;
+  allocMemory(length: bigint, pageSize: bigint, anonymous: boolean): NativeMemory | Errno;
   createEventFd(): NativeEventFile | Errno;
   connectUnixSocket(path: string): NativeUnixSocket | Errno;
   listenUnixSocket(path: string): NativeUnixSocket | Errno;

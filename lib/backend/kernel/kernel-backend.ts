@@ -7,6 +7,7 @@ import type {
   BackendMemory,
   EventFd,
   IommufdFile,
+  MemoryRequest,
   VfioDeviceEntry,
   VfioDeviceFile,
 } from "../backend.ts";
@@ -14,6 +15,7 @@ import { type Addon, loadAddon } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelEventFd } from "./kernel-event-source.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
+import { KernelMemory } from "./kernel-memory.ts";
 import { KernelVfioDeviceFile } from "./kernel-vfio-device.ts";
 import { findVfioDevice, listVfioDevices } from "./vfio-sysfs.ts";
 
@@ -71,7 +73,8 @@ export class KernelBackend implements Backend {
     return new KernelEventFd(check(this.#addon.createEventFd(), "eventfd2"));
   }
 
-  allocMemory(length: bigint): BackendMemory {
-    return check(this.#addon.allocMemory(length), "memfd_create", { length });
+  allocMemory({ length, pageSize, anonymous }: MemoryRequest): BackendMemory {
+    const outcome = this.#addon.allocMemory(length, pageSize, anonymous);
+    return new KernelMemory(check(outcome, anonymous ? "mmap" : "memfd_create", { length, pageSize }));
   }
 }

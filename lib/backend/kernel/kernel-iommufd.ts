@@ -32,9 +32,10 @@ import {
   type VdeviceId,
   type ViommuId,
 } from "../uapi.ts";
-import type { Errno, NativeIommufdFile, NativeMemory, NativeOutcome } from "./addon.ts";
+import type { Errno, NativeIommufdFile, NativeOutcome } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-source.ts";
+import { nativeMemory } from "./kernel-memory.ts";
 
 /** Numbers of the ioctls (include/uapi/linux/iommufd.h, IOMMUFD_CMD_*). */
 const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
@@ -232,7 +233,7 @@ export class KernelIommufdFile implements IommufdFile {
 
 function mapArguments(request: IoasMapRequest): Parameters<NativeIommufdFile["ioasMapSync"]> {
   const { ioasId, flags, memory, offset, length, iova } = request;
-  return [ioasId, flags, memory as NativeMemory, offset, length, iova];
+  return [ioasId, flags, nativeMemory(memory), offset, length, iova];
 }
 
 function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }: IoasMapRequest): bigint {
@@ -241,7 +242,7 @@ function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }
 
 function mapManyArguments(request: IoasMapManyRequest): Parameters<NativeIommufdFile["ioasMapManySync"]> {
   const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
-  return [ioasId, flags, memory as NativeMemory, iovas, offsets, lengths, rollBack];
+  return [ioasId, flags, nativeMemory(memory), iovas, offsets, lengths, rollBack];
 }
 
 function mappedMany({ done, status }: NativeOutcome, request: IoasMapManyRequest): BatchOutcome {

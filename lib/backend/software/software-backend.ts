@@ -11,6 +11,7 @@ import type {
   BackendMemory,
   EventFd,
   IommufdFile,
+  MemoryRequest,
   VfioDeviceEntry,
   VfioDeviceFile,
 } from "../backend.ts";
@@ -77,11 +78,12 @@ export class SoftwareBackend implements Backend {
     return new SoftwareEventFd();
   }
 
-  allocMemory(length: bigint): BackendMemory {
-    const alignment = length >= HUGE_PAGE ? HUGE_PAGE : BigInt(this.pageSize);
+  allocMemory({ length, pageSize, anonymous }: MemoryRequest): BackendMemory {
+    const usual = length >= HUGE_PAGE ? HUGE_PAGE : BigInt(this.pageSize);
+    const alignment = pageSize > usual ? pageSize : usual;
     const address = (this.#nextAddress + alignment - 1n) & -alignment;
     this.#nextAddress = address + length;
-    return new SoftwareMemory(address, length);
+    return new SoftwareMemory(address, length, anonymous);
   }
 
   #deviceOf(profile: DeviceProfile): SoftwareDevice {

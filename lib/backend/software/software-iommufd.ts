@@ -168,7 +168,7 @@ export class SoftwareIommufdFile implements IommufdFile {
         // iopt_map_file_pages(), before it looks at the file
         if (length === 0n) throw new Refusal("EINVAL");
         if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
-        if (!(file instanceof SoftwareMemory)) throw new Refusal("EBADF");
+        if (!(file instanceof SoftwareMemory) || file.anonymous) throw new Refusal("EBADF");
         return { address: start, file: true };
       }),
     );

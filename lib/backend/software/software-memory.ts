@@ -10,13 +10,16 @@ import { noDescriptors } from "./refusal.ts";
 export class SoftwareMemory implements BackendMemory {
   /** Where the memory seems to be; its alignment guides where the model places a mapping. */
   readonly address: bigint;
+  /** Whether it is no file. */
+  readonly anonymous: boolean;
   #buffer: ArrayBuffer | undefined;
   readonly #length: bigint;
   #closed = false;
 
-  constructor(address: bigint, length: bigint) {
+  constructor(address: bigint, length: bigint, anonymous = false) {
     this.address = address;
     this.#length = length;
+    this.anonymous = anonymous;
   }
 
   buffer(): ArrayBuffer {
@@ -28,6 +31,14 @@ export class SoftwareMemory implements BackendMemory {
 
   fd(): number {
     throw noDescriptors();
+  }
+
+  async prefault(): Promise<void> {
+    this.prefaultSync();
+  }
+
+  prefaultSync(): void {
+    this.buffer();
   }
 
   close(): void {
