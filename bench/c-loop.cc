@@ -4,6 +4,9 @@
 //   c-loop map LENGTH COUNT CDEV                map and unmap LENGTH bytes, one after the other
 //   c-loop batch LENGTH COUNT CDEV              map COUNT ranges of LENGTH bytes, then unmap them
 //   c-loop hw-info COUNT CDEV                   IOMMU_GET_HW_INFO
+//   c-loop dirty IOMMUFD HWPT IOVA LENGTH COUNT IOMMU_HWPT_GET_DIRTY_BITMAP in pages of 4 KiB, on an
+//   inherited
+//                                               descriptor
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -135,6 +138,21 @@ int main(int argc, char** argv) {
       info.data_len = sizeof(data);
       info.data_uptr = reinterpret_cast<uintptr_t>(data);
       if (ioctl(attached.iommufd, uapi::IOMMU_GET_HW_INFO, &info) < 0) Fail("IOMMU_GET_HW_INFO");
+    });
+  } else if (argc == 7 && strcmp(argv[1], "dirty") == 0) {
+    uapi::iommu_hwpt_get_dirty_bitmap get = {};
+    get.size = sizeof(get);
+    get.hwpt_id = static_cast<uint32_t>(atol(argv[3]));
+    get.iova = strtoull(argv[4], nullptr, 0);
+    get.length = strtoull(argv[5], nullptr, 0);
+    get.page_size = 4096;
+    const size_t size = get.length / get.page_size / 8;
+    void* bitmap = malloc(size);
+    get.data = reinterpret_cast<uintptr_t>(bitmap);
+    Measure(atol(argv[6]), [&](long) {
+      memset(bitmap, 0, size);
+      if (ioctl(atoi(argv[2]), uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &get) < 0)
+        Fail("IOMMU_HWPT_GET_DIRTY_BITMAP");
     });
   } else {
     fprintf(stderr, "usage: see c-loop.cc\n");

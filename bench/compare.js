@@ -23,11 +23,23 @@ export function cLoop(...args) {
   return Number(execFileSync(BINARY, args.map(String), { encoding: "utf8" }));
 }
 
+/** The same on a descriptor, which the C loop gets as number 3. */
+export function cLoopOn(fd, name, ...args) {
+  const stdio = ["ignore", "pipe", "inherit", fd];
+  return Number(execFileSync(BINARY, [name, "3", ...args.map(String)], { encoding: "utf8", stdio }));
+}
+
 /** Nanoseconds per operation of a function that does `count` of them. */
 export async function time(count, work) {
   const start = process.hrtime.bigint();
   await work();
   return Number(process.hrtime.bigint() - start) / count;
+}
+
+/** The same, once done before, so that what is measured is compiled code, as in a program that goes on for a while. */
+export async function timeWarm(count, work) {
+  await work();
+  return time(count, work);
 }
 
 /** Compares one thing: `ours` and `c` each give nanoseconds per operation. Prints a line. */

@@ -4,6 +4,13 @@
 
 #include <napi.h>
 
+#include <memory>
+#include <unordered_set>
+
+class DmaMemory;
+
+using DmaMemories = std::unordered_set<const DmaMemory*>;
+
 struct Addon {
   Napi::FunctionReference dma_memory;
   Napi::FunctionReference event_file;
@@ -11,6 +18,10 @@ struct Addon {
   Napi::FunctionReference mapped_region;
   Napi::FunctionReference unix_socket;
   Napi::FunctionReference vfio_device_file;
+
+  // The memories that there are, by which an argument is told to be one: cheaper than a type tag, on the path
+  // of every mapping. Each has a share, because at the end of an environment nothing says who goes first.
+  std::shared_ptr<DmaMemories> memories = std::make_shared<DmaMemories>();
 
   static Addon& Of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
 };

@@ -1,8 +1,8 @@
 // IOMMU_GET_HW_INFO and IOMMU_HWPT_*: what the IOMMU of a device is, and the page tables made for it.
 
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include "arguments.h"
@@ -11,32 +11,6 @@
 #include "uapi/iommufd.h"
 
 namespace {
-
-struct GetHwInfoOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uapi::iommu_hw_info command;
-  std::vector<uint8_t> data;
-
-  int Run() {
-    command.data_len = static_cast<uint32_t>(data.size());
-    command.data_uptr = reinterpret_cast<uintptr_t>(data.data());
-    return descriptor->Ioctl(uapi::IOMMU_GET_HW_INFO, &command);
-  }
-
-  // The kernel answers with the length that it has, which may be more than there was room for.
-  Napi::Value Result(Napi::Env env) const {
-    const size_t length = std::min<size_t>(command.data_len, data.size());
-    auto bytes = Napi::Uint8Array::New(env, length);
-    std::copy_n(data.begin(), length, bytes.Data());
-    auto result = Napi::Object::New(env);
-    result.Set("type", Napi::Number::New(env, command.out_data_type));
-    result.Set("data", bytes);
-    result.Set("dataLength", Napi::Number::New(env, command.data_len));
-    result.Set("maxPasidLog2", Napi::Number::New(env, command.out_max_pasid_log2));
-    result.Set("capabilities", Napi::BigInt::New(env, command.out_capabilities));
-    return result;
-  }
-};
 
 struct HwptAllocOperation {
   std::shared_ptr<const Descriptor> descriptor;
@@ -73,11 +47,14 @@ struct SetDirtyTrackingOperation {
   Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
 };
 
+// Zeroed, because the kernel only sets bits; in whole words, because it writes those.
+using Bitmap = std::unique_ptr<void, decltype(&std::free)>;
+
 struct GetDirtyBitmapOperation {
   std::shared_ptr<const Descriptor> descriptor;
   uapi::iommu_hwpt_get_dirty_bitmap command;
-  size_t bytes;                  // of the bitmap: a bit a page, rounded up
-  std::vector<uint64_t> bitmap;  // the kernel writes whole words
+  size_t bytes;  // of the bitmap: a bit a page, rounded up
+  Bitmap bitmap;
 
   // getDirtyBitmap(hwptId, flags, iova, length, pageSize)
   static GetDirtyBitmapOperation From(const Napi::CallbackInfo& info,
@@ -94,44 +71,51 @@ struct GetDirtyBitmapOperation {
     const uint64_t pages = command.page_size == 0 ? 0 : command.length / command.page_size;
     if (pages > kMaxPages) arguments::ThrowOutOfRange(info[3], "length", "at most 2^33 pages");
     return {std::move(descriptor), command, static_cast<size_t>((pages + 7) / 8),
-            std::vector<uint64_t>(static_cast<size_t>(pages / 64 + 1))};
+            Bitmap(std::calloc(static_cast<size_t>(pages / 64 + 1), sizeof(uint64_t)), std::free)};
   }
 
   int Run() {
-    command.data = reinterpret_cast<uintptr_t>(bitmap.data());
+    if (!bitmap) return -ENOMEM;
+    command.data = reinterpret_cast<uintptr_t>(bitmap.get());
     return descriptor->Ioctl(uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &command);
   }
 
-  Napi::Value Result(Napi::Env env) const {
-    auto result = Napi::Uint8Array::New(env, bytes);
-    std::memcpy(result.Data(), bitmap.data(), bytes);
-    return result;
+  // JavaScript takes the bitmap over: that of a large guest is megabytes.
+  Napi::Value Result(Napi::Env env) {
+    const auto buffer =
+        Napi::ArrayBuffer::New(env, bitmap.get(), bytes, [](Napi::Env, void* data) { std::free(data); });
+    bitmap.release();
+    return Napi::Uint8Array::New(env, bytes, buffer, 0);
   }
 };
 
-// How many were handled matters also, and above all, where one was refused.
-Napi::Value Handled(Napi::Env env, uint32_t done, int status) {
-  auto result = Napi::Object::New(env);
-  result.Set("done", Napi::Number::New(env, done));
-  result.Set("status", Napi::Number::New(env, status));
-  return result;
-}
-
 }  // namespace
 
-// getHwInfo(deviceId, capacity, type?): { type, data, dataLength, maxPasidLog2, capabilities }, or -errno.
+// getHwInfo(deviceId, target: Uint8Array, out: BigUint64Array, type?): 0, or -errno. The driver's structure
+// is written to target, as much of it as fits; out gets the type, the structure's length, the width of PASIDs
+// and the capabilities. Making an object here would cost more than the call.
 Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
-  constexpr uint32_t kMaxCapacity = 4096;
   uapi::iommu_hw_info command = {};
   command.size = sizeof(command);
   command.dev_id = arguments::Uint32(info[0], "deviceId");
-  const uint32_t capacity = arguments::Uint32(info[1], "capacity");
-  if (capacity > kMaxCapacity) arguments::ThrowOutOfRange(info[1], "capacity", "an integer from 0 to 4096");
-  if (!info[2].IsUndefined()) {
+  auto target = arguments::Bytes(info[1], "target");
+  auto out = arguments::Uint64Array(info[2], "out");
+  if (target.ElementLength() > UINT32_MAX) arguments::ThrowOutOfRange(info[1], "target", "at most 4 GiB");
+  if (out.ElementLength() < 4) arguments::ThrowOutOfRange(info[2], "out", "of 4 elements");
+  if (!info[3].IsUndefined()) {
     command.flags = uapi::IOMMU_HW_INFO_FLAG_INPUT_TYPE;
-    command.out_data_type = arguments::Uint32(info[2], "type");
+    command.out_data_type = arguments::Uint32(info[3], "type");
   }
-  return RunSync(info.Env(), GetHwInfoOperation{Borrow(), command, std::vector<uint8_t>(capacity)});
+  command.data_len = static_cast<uint32_t>(target.ElementLength());
+  command.data_uptr = reinterpret_cast<uintptr_t>(target.Data());
+  const int status = Borrow()->Ioctl(uapi::IOMMU_GET_HW_INFO, &command);
+  if (status < 0) return Status(info.Env(), status);
+  uint64_t* values = out.Data();
+  values[0] = command.out_data_type;
+  values[1] = command.data_len;
+  values[2] = command.out_max_pasid_log2;
+  values[3] = command.out_capabilities;
+  return Status(info.Env(), 0);
 }
 
 // hwptAlloc(deviceId, ptId, flags, faultId, dataType, data: Uint8Array): the id, or -errno.
@@ -178,5 +162,5 @@ Napi::Value IommufdFile::HwptInvalidate(const Napi::CallbackInfo& info) {
   command.data_uptr = reinterpret_cast<uintptr_t>(entries.Data());
   const int status = Borrow()->Ioctl(uapi::IOMMU_HWPT_INVALIDATE, &command);
   // A kernel that does not know the ioctl leaves the number as it was asked.
-  return Handled(info.Env(), status == -ENOTTY ? 0 : command.entry_num, status);
+  return Outcome(info.Env(), status == -ENOTTY ? 0 : command.entry_num, status);
 }

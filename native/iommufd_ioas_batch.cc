@@ -3,6 +3,7 @@
 // A batch stops at the first range that the kernel refuses. Its outcome is { done, status }: how many ranges
 // were handled before that, and 0 or the -errno of the one that was refused.
 
+#include <string>
 #include <vector>
 
 #include "arguments.h"
@@ -12,13 +13,6 @@
 #include "uapi/iommufd.h"
 
 namespace {
-
-Napi::Value Outcome(Napi::Env env, size_t done, int status) {
-  auto result = Napi::Object::New(env);
-  result.Set("done", Napi::Number::New(env, static_cast<double>(done)));
-  result.Set("status", Napi::Number::New(env, status));
-  return result;
-}
 
 // The caller's arrays are copied: they may change while the call runs.
 std::vector<uint64_t> Values(Napi::Value value, const char* name) {
@@ -66,8 +60,9 @@ struct IoasMapManyOperation {
     // Before the first is mapped, as for a single mapping: that all are ours to map.
     for (size_t i = 0; i < iovas.size(); i++) {
       if (offsets[i] > pages->length() || lengths[i] > pages->length() - offsets[i]) {
-        arguments::ThrowOutOfRange(Napi::Number::New(info.Env(), static_cast<double>(i)), "every range",
-                                   "within the memory: look at the index");
+        const std::string name = "the range at index " + std::to_string(i);
+        arguments::ThrowOutOfRange(Napi::BigInt::New(info.Env(), offsets[i]), name.c_str(),
+                                   "within the memory");
       }
     }
     return {std::move(descriptor),

@@ -23,6 +23,15 @@ inline Napi::Value Status(Napi::Env env, int status) {
   return Napi::Value(env, value);
 }
 
+// How a call that handles many things ended: { done, status }. How many were handled matters also, and above
+// all, where one was refused.
+inline Napi::Value Outcome(Napi::Env env, size_t done, int status) {
+  auto result = Napi::Object::New(env);
+  result.Set("done", Napi::Number::New(env, static_cast<double>(done)));
+  result.Set("status", Napi::Number::New(env, status));
+  return result;
+}
+
 template <typename Operation>
 Napi::Value RunSync(Napi::Env env, Operation&& operation) {
   const int status = operation.Run();

@@ -12,9 +12,6 @@
 
 namespace {
 
-// Marks our objects, so that a foreign object passed in their place is refused instead of misread.
-constexpr napi_type_tag kDmaMemoryTag = {0x4f1d2c6a93be4871, 0x8a50b7e16d3c92f4};
-
 // The most that an ArrayBuffer can show in Node.js 20 (buffer.constants.MAX_LENGTH). It is checked here,
 // because when Node.js refuses a length itself, both it and node-addon-api run the finalizer.
 constexpr size_t kMaxBufferLength = size_t{1} << 32;
@@ -98,18 +95,23 @@ Napi::Value DmaMemory::Allocate(const Napi::CallbackInfo& info) {
 }
 
 std::shared_ptr<Pages> DmaMemory::FromArgument(Napi::Value value, const char* name) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kDmaMemoryTag)) {
-    arguments::ThrowInvalidType(value, name, "a DmaMemory");
-  }
-  const std::shared_ptr<Pages> pages = Unwrap(value.As<Napi::Object>())->pages_;
-  if (!pages) arguments::ThrowClosed(value.Env(), "DmaMemory");
-  return pages;
+  void* wrapped = nullptr;
+  const DmaMemories& memories = *Addon::Of(value.Env()).memories;
+  if (napi_unwrap(value.Env(), value, &wrapped) != napi_ok) wrapped = nullptr;
+  const auto found = memories.find(static_cast<DmaMemory*>(wrapped));
+  if (found == memories.end()) arguments::ThrowInvalidType(value, name, "a DmaMemory");
+  return (*found)->Use();
 }
 
 DmaMemory::DmaMemory(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DmaMemory>(info) {
   if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by allocMemory()");
   pages_ = *info[0].As<Napi::External<std::shared_ptr<Pages>>>().Data();
-  info.This().As<Napi::Object>().TypeTag(&kDmaMemoryTag);
+  memories_ = Addon::Of(info.Env()).memories;
+  memories_->insert(this);
+}
+
+DmaMemory::~DmaMemory() {
+  if (memories_) memories_->erase(this);
 }
 
 std::shared_ptr<Pages> DmaMemory::Use() const {

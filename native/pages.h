@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "addon.h"
 #include "descriptor.h"
 
 // The mapped pages. They go away with the last owner: the JavaScript object, its ArrayBuffer, or a running
@@ -70,6 +71,7 @@ class DmaMemory : public Napi::ObjectWrap<DmaMemory> {
   static std::shared_ptr<Pages> FromArgument(Napi::Value value, const char* name);
 
   explicit DmaMemory(const Napi::CallbackInfo& info);
+  ~DmaMemory();
 
  private:
   Napi::Value Buffer(const Napi::CallbackInfo& info);
@@ -80,6 +82,7 @@ class DmaMemory : public Napi::ObjectWrap<DmaMemory> {
 
   std::shared_ptr<Pages> Use() const;
 
+  std::shared_ptr<DmaMemories> memories_;  // where it is listed
   std::shared_ptr<Pages> pages_;
   PagesBuffer buffer_;
 };

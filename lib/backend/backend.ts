@@ -81,6 +81,8 @@ export interface MemoryRequest {
 
 /** Memory that a backend can map for DMA. */
 export interface BackendMemory {
+  /** In bytes. */
+  readonly length: bigint;
   /** The memory; the same ArrayBuffer each time. */
   buffer(): ArrayBuffer;
   /** The memory as a file descriptor (memfd). EBADF: it is anonymous. */
@@ -318,7 +320,7 @@ export interface IommufdFile {
   ioasMap(request: IoasMapRequest): Promise<bigint>;
   /** IOMMU_IOAS_MAP; returns the IOVA. */
   ioasMapSync(request: IoasMapRequest): bigint;
-  /** IOMMU_IOAS_MAP, many times, until one is refused. */
+  /** IOMMU_IOAS_MAP, many times, until one is refused. Nothing is mapped where a range is not within the memory: RangeError. */
   ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome>;
   /** IOMMU_IOAS_MAP, many times, until one is refused. */
   ioasMapManySync(request: IoasMapManyRequest): BatchOutcome;

@@ -34,7 +34,6 @@ import { Hwpt, type HwptOptions } from "./hwpt.ts";
 import {
   type CopyOptions,
   checkPart,
-  checkWithin,
   copyRanges,
   type MapFileOptions,
   type MapManyOptions,
@@ -86,7 +85,13 @@ export class Ioas extends PageTable {
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
     const request = this.#mapRequest(memory, options);
-    return this.#holdSync([memory], request.length, () => this.#file.ioasMapSync(request));
+    memory.retain();
+    try {
+      return this.#mapped([memory], request.length, this.#file.ioasMapSync(request));
+    } catch (error) {
+      memory.unretain();
+      throw error;
+    }
   }
 
   /**
@@ -239,7 +244,7 @@ export class Ioas extends PageTable {
       this.detachAll();
       this.#file.destroy(this.id);
     }
-    this.#mappings.forget(0n, (1n << 64n) - 1n);
+    this.#mappings.forget(0n, 1n << 64n);
   }
 
   #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
@@ -254,7 +259,6 @@ export class Ioas extends PageTable {
     this.assertOpen();
     checkInstance(memory, DmaMemory, "memory");
     const { iovas, offsets, lengths } = copyRanges(ranges, ["iovas", "offsets", "lengths"]);
-    checkWithin(memory, offsets, lengths);
     const { flags } = placement(options);
     return {
       ioasId: this.id,
@@ -357,7 +361,7 @@ export class Ioas extends PageTable {
   }
 
   #unmapped(iova: bigint, length: bigint, bytes: bigint): bigint {
-    this.#mappings.forget(iova, iova + length - 1n);
+    this.#mappings.forget(iova, length);
     return bytes;
   }
 

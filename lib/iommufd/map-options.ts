@@ -100,20 +100,6 @@ export function copyRanges<Name extends keyof MapManyRanges>(
   return copies;
 }
 
-/** That each part is within the memory. */
-export function checkWithin(memory: DmaMemory, offsets: BigUint64Array, lengths: BigUint64Array): void {
-  for (let index = 0; index < offsets.length; index++) {
-    const [offset, length] = [offsets[index] as bigint, lengths[index] as bigint];
-    if (offset > memory.length || length > memory.length - offset) {
-      throw outOfRange(
-        `the range at index ${index}`,
-        `within the memory, whose length is ${memory.length}`,
-        offset,
-      );
-    }
-  }
-}
-
 /** The memory that a file is; none of ours for a descriptor. */
 export function memoriesOf(file: DmaMemory | number): DmaMemory[] {
   return typeof file === "number" ? [] : [file];

@@ -18,7 +18,8 @@ let ioas: Ioas;
 
 beforeEach(() => {
   iommufd = Iommufd.open({ backend: "kernel" });
-  iommufd.openDevice("0000:00:01.0").attachSync((ioas = iommufd.allocIoas()));
+  ioas = iommufd.allocIoas();
+  iommufd.openDevice("0000:00:01.0").attachSync(ioas);
 });
 
 afterEach(() => iommufd.close());

@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import type {
   DeviceId,
   FaultQueueId,
-  HwInfo,
   HwptId,
   HwQueueId,
   IoasId,
@@ -81,7 +80,8 @@ export interface NativeIommufdFile {
   ioasMapFileSync(...request: NativeMapFileArguments): bigint | Errno;
   ioasUnmap(ioasId: number, iova: bigint, length: bigint): Promise<bigint | Errno>;
   ioasUnmapSync(ioasId: number, iova: bigint, length: bigint): bigint | Errno;
-  getHwInfo(deviceId: number, capacity: number, type?: number): HwInfo | Errno;
+  /** `out` gets the type, the length of the data, the width of PASIDs and the capabilities. */
+  getHwInfo(deviceId: number, target: Uint8Array, out: BigUint64Array, type?: number): 0 | Errno;
   hwptAlloc(...request: NativeHwptArguments): Promise<HwptId | Errno>;
   hwptAllocSync(...request: NativeHwptArguments): HwptId | Errno;
   hwptSetDirtyTracking(hwptId: number, enabled: boolean): undefined | Errno;

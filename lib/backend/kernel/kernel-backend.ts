@@ -75,6 +75,7 @@ export class KernelBackend implements Backend {
 
   allocMemory({ length, pageSize, anonymous }: MemoryRequest): BackendMemory {
     const outcome = this.#addon.allocMemory(length, pageSize, anonymous);
-    return new KernelMemory(check(outcome, anonymous ? "mmap" : "memfd_create", { length, pageSize }));
+    const native = check(outcome, anonymous ? "mmap" : "memfd_create", { length, pageSize });
+    return new KernelMemory(native, length);
   }
 }

@@ -67,6 +67,9 @@ const NO_DATA = { type: IOMMU_HWPT_DATA_NONE, bytes: new Uint8Array(0) } as cons
 /** One argument object per call, so that a refused call tells what was asked. */
 export class KernelIommufdFile implements IommufdFile {
   readonly native: NativeIommufdFile;
+  /** What IOMMU_GET_HW_INFO answers in, apart from the data. */
+  readonly #hwInfo = new BigUint64Array(4);
+  #hwInfoData = new Uint8Array(0);
 
   constructor(native: NativeIommufdFile) {
     this.native = native;
@@ -110,11 +113,15 @@ export class KernelIommufdFile implements IommufdFile {
   }
 
   async ioasMap(request: IoasMapRequest): Promise<bigint> {
-    return mapped(await this.native.ioasMap(...mapArguments(request)), request);
+    const { ioasId, flags, memory, offset, length, iova } = request;
+    const native = nativeMemory(memory);
+    return mapped(await this.native.ioasMap(ioasId, flags, native, offset, length, iova), request);
   }
 
   ioasMapSync(request: IoasMapRequest): bigint {
-    return mapped(this.native.ioasMapSync(...mapArguments(request)), request);
+    const { ioasId, flags, memory, offset, length, iova } = request;
+    const native = nativeMemory(memory);
+    return mapped(this.native.ioasMapSync(ioasId, flags, native, offset, length, iova), request);
   }
 
   async ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome> {
@@ -194,7 +201,21 @@ export class KernelIommufdFile implements IommufdFile {
   }
 
   getHwInfo(deviceId: DeviceId, capacity: number, type?: number): HwInfo {
-    return check(this.native.getHwInfo(deviceId, capacity, type), "IOMMU_GET_HW_INFO", { deviceId, type });
+    // An array of that size is slow to make, and what is used of it is copied.
+    if (this.#hwInfoData.length !== capacity) this.#hwInfoData = new Uint8Array(capacity);
+    const target = this.#hwInfoData;
+    const out = this.#hwInfo;
+    const outcome = this.native.getHwInfo(deviceId, target, out, type);
+    if (outcome < 0) throw systemError(outcome, "IOMMU_GET_HW_INFO", { deviceId, type });
+    // The kernel answers with the length that it has, which may be more than there was room for.
+    const dataLength = Number(out[1]);
+    return {
+      type: Number(out[0]),
+      data: target.slice(0, dataLength),
+      dataLength,
+      maxPasidLog2: Number(out[2]),
+      capabilities: out[3] as bigint,
+    };
   }
 
   faultQueueAlloc(): FaultQueueFile {
@@ -231,13 +252,11 @@ export class KernelIommufdFile implements IommufdFile {
   }
 }
 
-function mapArguments(request: IoasMapRequest): Parameters<NativeIommufdFile["ioasMapSync"]> {
-  const { ioasId, flags, memory, offset, length, iova } = request;
-  return [ioasId, flags, nativeMemory(memory), offset, length, iova];
-}
-
-function mapped(outcome: bigint | Errno, { ioasId, flags, offset, length, iova }: IoasMapRequest): bigint {
-  return check(outcome, "IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset });
+/** On the path of every mapping: what was asked is put together where it is told only. */
+function mapped(outcome: bigint | Errno, request: IoasMapRequest): bigint {
+  if (typeof outcome === "bigint") return outcome;
+  const { ioasId, flags, offset, length, iova } = request;
+  throw systemError(outcome, "IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset });
 }
 
 function mapManyArguments(request: IoasMapManyRequest): Parameters<NativeIommufdFile["ioasMapManySync"]> {
@@ -293,7 +312,8 @@ function copied(outcome: bigint | Errno, request: IoasCopyRequest): bigint {
 }
 
 function unmapped(outcome: bigint | Errno, ioasId: IoasId, iova: bigint, length: bigint): bigint {
-  return check(outcome, "IOMMU_IOAS_UNMAP", { ioasId, iova, length });
+  if (typeof outcome === "bigint") return outcome;
+  throw systemError(outcome, "IOMMU_IOAS_UNMAP", { ioasId, iova, length });
 }
 
 function bitmapArguments(

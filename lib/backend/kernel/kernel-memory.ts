@@ -8,9 +8,11 @@ import { check } from "./check.ts";
 /** Memory that the kernel can map. */
 export class KernelMemory implements BackendMemory {
   readonly native: NativeMemory;
+  readonly length: bigint;
 
-  constructor(native: NativeMemory) {
+  constructor(native: NativeMemory, length: bigint) {
     this.native = native;
+    this.length = length;
   }
 
   buffer(): ArrayBuffer {

@@ -1,12 +1,16 @@
 /** Many requests in one call. */
 
-import { isSystemError, systemError } from "../../errors.ts";
+import { isSystemError, outOfRange, systemError } from "../../errors.ts";
 import type { BatchOutcome, IoasMapManyRequest, IommufdFile } from "../backend.ts";
 import type { IoasId } from "../uapi.ts";
 
 /** Maps until one is refused, and by choice takes those before it back. */
 export function mapMany(file: IommufdFile, request: IoasMapManyRequest): BatchOutcome {
   const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
+  for (const [index, offset] of offsets.entries()) {
+    if (offset + (lengths[index] as bigint) > memory.length)
+      throw outOfRange(`the range at index ${index}`, "within the memory", offset);
+  }
   const outcome = batch([iovas, offsets, lengths], (iova = 0n, offset = 0n, length = 0n) => {
     file.ioasMapSync({ ioasId, flags, memory, offset, length, iova });
   });

@@ -13,19 +13,19 @@ export class SoftwareMemory implements BackendMemory {
   /** Whether it is no file. */
   readonly anonymous: boolean;
   #buffer: ArrayBuffer | undefined;
-  readonly #length: bigint;
+  readonly length: bigint;
   #closed = false;
 
   constructor(address: bigint, length: bigint, anonymous = false) {
     this.address = address;
-    this.#length = length;
+    this.length = length;
     this.anonymous = anonymous;
   }
 
   buffer(): ArrayBuffer {
     if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the memory is closed");
     // Made when it is first looked at, so that a plan for a large guest needs no large machine.
-    this.#buffer ??= new ArrayBuffer(Number(this.#length));
+    this.#buffer ??= new ArrayBuffer(Number(this.length));
     return this.#buffer;
   }
 
