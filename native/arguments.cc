@@ -24,6 +24,22 @@ template <typename ErrorType>
   throw error;
 }
 
+// One crossing into V8 tells everything.
+template <typename Element>
+Span<Element> TypedArray(Napi::Value value, const char* name, napi_typedarray_type type,
+                         const char* expected) {
+  napi_typedarray_type found;
+  Span<Element> span;
+  void* data;
+  if (napi_get_typedarray_info(value.Env(), value, &found, &span.length, &data, nullptr, nullptr) !=
+          napi_ok ||
+      found != type) {
+    ThrowInvalidType(value, name, expected);
+  }
+  span.data = static_cast<Element*>(data);
+  return span;
+}
+
 }  // namespace
 
 void ThrowInvalidType(Napi::Value value, const char* name, const char* expected) {
@@ -68,18 +84,12 @@ int Fd(Napi::Value value, const char* name) {
   return static_cast<int>(number);
 }
 
-Napi::BigUint64Array Uint64Array(Napi::Value value, const char* name) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array) {
-    ThrowInvalidType(value, name, "a BigUint64Array");
-  }
-  return value.As<Napi::BigUint64Array>();
+Span<uint64_t> Uint64Array(Napi::Value value, const char* name) {
+  return TypedArray<uint64_t>(value, name, napi_biguint64_array, "a BigUint64Array");
 }
 
-Napi::Uint8Array Bytes(Napi::Value value, const char* name) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    ThrowInvalidType(value, name, "a Uint8Array");
-  }
-  return value.As<Napi::Uint8Array>();
+Span<uint8_t> Bytes(Napi::Value value, const char* name) {
+  return TypedArray<uint8_t>(value, name, napi_uint8_array, "a Uint8Array");
 }
 
 off_t Position(Napi::Value value, const char* name) {
@@ -90,9 +100,9 @@ off_t Position(Napi::Value value, const char* name) {
 
 std::vector<uint8_t> CopyBytes(Napi::Value value, const char* name) {
   constexpr size_t kMaxLength = 4096;
-  auto bytes = Bytes(value, name);
-  if (bytes.ElementLength() > kMaxLength) ThrowOutOfRange(value, name, "at most 4096 bytes");
-  return std::vector<uint8_t>(bytes.Data(), bytes.Data() + bytes.ElementLength());
+  const auto bytes = Bytes(value, name);
+  if (bytes.length > kMaxLength) ThrowOutOfRange(value, name, "at most 4096 bytes");
+  return std::vector<uint8_t>(bytes.begin(), bytes.end());
 }
 
 Napi::Uint8Array NewBytes(Napi::Env env, const std::vector<uint8_t>& bytes) {

@@ -13,11 +13,22 @@
 
 namespace arguments {
 
+// What a typed array holds. It is good until JavaScript runs again, which may detach or resize the array: so
+// no argument that can have a getter is read after it.
+template <typename Element>
+struct Span {
+  Element* data;
+  size_t length;
+
+  Element* begin() const { return data; }
+  Element* end() const { return data + length; }
+};
+
 uint32_t Uint32(Napi::Value value, const char* name);
 uint64_t Uint64(Napi::Value value, const char* name);
 int Fd(Napi::Value value, const char* name);
-Napi::BigUint64Array Uint64Array(Napi::Value value, const char* name);
-Napi::Uint8Array Bytes(Napi::Value value, const char* name);
+Span<uint64_t> Uint64Array(Napi::Value value, const char* name);
+Span<uint8_t> Bytes(Napi::Value value, const char* name);
 off_t Position(Napi::Value value, const char* name);
 
 // A copy of what a Uint8Array holds; a structure of a driver, which is at most a page.

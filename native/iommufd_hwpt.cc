@@ -100,17 +100,17 @@ Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
   command.dev_id = arguments::Uint32(info[0], "deviceId");
   auto target = arguments::Bytes(info[1], "target");
   auto out = arguments::Uint64Array(info[2], "out");
-  if (target.ElementLength() > UINT32_MAX) arguments::ThrowOutOfRange(info[1], "target", "at most 4 GiB");
-  if (out.ElementLength() < 4) arguments::ThrowOutOfRange(info[2], "out", "of 4 elements");
+  if (target.length > UINT32_MAX) arguments::ThrowOutOfRange(info[1], "target", "at most 4 GiB");
+  if (out.length < 4) arguments::ThrowOutOfRange(info[2], "out", "of 4 elements");
   if (!info[3].IsUndefined()) {
     command.flags = uapi::IOMMU_HW_INFO_FLAG_INPUT_TYPE;
     command.out_data_type = arguments::Uint32(info[3], "type");
   }
-  command.data_len = static_cast<uint32_t>(target.ElementLength());
-  command.data_uptr = reinterpret_cast<uintptr_t>(target.Data());
+  command.data_len = static_cast<uint32_t>(target.length);
+  command.data_uptr = reinterpret_cast<uintptr_t>(target.data);
   const int status = Borrow()->Ioctl(uapi::IOMMU_GET_HW_INFO, &command);
   if (status < 0) return Status(info.Env(), status);
-  uint64_t* values = out.Data();
+  uint64_t* values = out.data;
   values[0] = command.out_data_type;
   values[1] = command.data_len;
   values[2] = command.out_max_pasid_log2;
@@ -156,10 +156,10 @@ Napi::Value IommufdFile::HwptInvalidate(const Napi::CallbackInfo& info) {
   command.entry_len = arguments::Uint32(info[2], "entryLength");
   command.entry_num = arguments::Uint32(info[3], "count");
   const auto entries = arguments::Bytes(info[4], "entries");
-  if (entries.ElementLength() != uint64_t{command.entry_len} * command.entry_num) {
+  if (entries.length != uint64_t{command.entry_len} * command.entry_num) {
     arguments::ThrowOutOfRange(info[4], "entries", "as long as count entries of entryLength");
   }
-  command.data_uptr = reinterpret_cast<uintptr_t>(entries.Data());
+  command.data_uptr = reinterpret_cast<uintptr_t>(entries.data);
   const int status = Borrow()->Ioctl(uapi::IOMMU_HWPT_INVALIDATE, &command);
   // A kernel that does not know the ioctl leaves the number as it was asked.
   return Outcome(info.Env(), status == -ENOTTY ? 0 : command.entry_num, status);

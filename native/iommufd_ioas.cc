@@ -217,10 +217,9 @@ Napi::Value IommufdFile::IoasAllowIovas(const Napi::CallbackInfo& info) {
   command.size = sizeof(command);
   command.ioas_id = arguments::Uint32(info[0], "ioasId");
   const auto values = arguments::Uint64Array(info[1], "ranges");
-  if (values.ElementLength() % 2 != 0)
-    arguments::ThrowOutOfRange(info[1], "ranges", "pairs of start and last");
+  if (values.length % 2 != 0) arguments::ThrowOutOfRange(info[1], "ranges", "pairs of start and last");
   std::vector<uapi::iommu_iova_range> ranges;
-  for (size_t i = 0; i < values.ElementLength(); i += 2) ranges.push_back({values[i], values[i + 1]});
+  for (size_t i = 0; i < values.length; i += 2) ranges.push_back({values.data[i], values.data[i + 1]});
   return RunSync(info.Env(), IoasAllowIovasOperation{Use(), command, std::move(ranges)});
 }
 

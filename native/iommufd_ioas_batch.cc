@@ -17,7 +17,7 @@ namespace {
 // The caller's arrays are copied: they may change while the call runs.
 std::vector<uint64_t> Values(Napi::Value value, const char* name) {
   const auto array = arguments::Uint64Array(value, name);
-  return std::vector<uint64_t>(array.Data(), array.Data() + array.ElementLength());
+  return std::vector<uint64_t>(array.begin(), array.end());
 }
 
 void CheckLength(Napi::Value value, const char* name, size_t length, size_t expected) {

@@ -115,14 +115,14 @@ Napi::Value UnixSocket::Accept(const Napi::CallbackInfo& info) {
 
 // send(bytes: Uint8Array, fds: number[]): how many bytes, or -errno. The descriptors go with the first byte.
 Napi::Value UnixSocket::Send(const Napi::CallbackInfo& info) {
-  auto bytes = arguments::Bytes(info[0], "bytes");
   if (!info[1].IsArray()) arguments::ThrowInvalidType(info[1], "fds", "an array");
   const auto list = info[1].As<Napi::Array>();
   if (list.Length() > kMaxDescriptors) arguments::ThrowOutOfRange(info[1], "fds", "at most 253 descriptors");
   std::vector<int> fds;
   for (uint32_t i = 0; i < list.Length(); i++) fds.push_back(arguments::Fd(list.Get(i), "fds"));
 
-  Message message(bytes.Data(), bytes.ElementLength());
+  const auto bytes = arguments::Bytes(info[0], "bytes");
+  Message message(bytes.data, bytes.length);
   message.header.msg_controllen = fds.empty() ? 0 : CMSG_SPACE(fds.size() * sizeof(int));
   if (!fds.empty()) {
     cmsghdr* control = CMSG_FIRSTHDR(&message.header);

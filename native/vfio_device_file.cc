@@ -190,10 +190,10 @@ Napi::Value VfioDeviceFile::Feature(const Napi::CallbackInfo& info) {
   uapi::vfio_device_feature header = {};
   header.flags = arguments::Uint32(info[0], "flags");
   const auto data = arguments::Bytes(info[1], "data");
-  if (data.ElementLength() > kMaxData) arguments::ThrowOutOfRange(info[1], "data", "at most 65536 bytes");
-  header.argsz = static_cast<uint32_t>(sizeof(header) + data.ElementLength());
+  if (data.length > kMaxData) arguments::ThrowOutOfRange(info[1], "data", "at most 65536 bytes");
+  header.argsz = static_cast<uint32_t>(sizeof(header) + data.length);
   std::vector<uint8_t> bytes(header.argsz);
   std::memcpy(bytes.data(), &header, sizeof(header));
-  std::copy_n(data.Data(), data.ElementLength(), bytes.begin() + sizeof(header));
+  std::copy(data.begin(), data.end(), bytes.begin() + sizeof(header));
   return RunSync(info.Env(), FeatureOperation{Use(), std::move(bytes)});
 }

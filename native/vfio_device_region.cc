@@ -92,9 +92,9 @@ struct GetRegionInfoOperation {
   }
 };
 
-Napi::Uint8Array Transfer(Napi::Value value, const char* name) {
+arguments::Span<uint8_t> Transfer(Napi::Value value, const char* name) {
   const auto bytes = arguments::Bytes(value, name);
-  if (bytes.ElementLength() > kMaxTransfer) arguments::ThrowOutOfRange(value, name, "at most 1 GiB");
+  if (bytes.length > kMaxTransfer) arguments::ThrowOutOfRange(value, name, "at most 1 GiB");
   return bytes;
 }
 
@@ -111,14 +111,14 @@ Napi::Value VfioDeviceFile::GetRegionInfo(const Napi::CallbackInfo& info) {
 Napi::Value VfioDeviceFile::Read(const Napi::CallbackInfo& info) {
   const off_t position = arguments::Position(info[0], "position");
   auto target = Transfer(info[1], "target");
-  return Napi::Number::New(info.Env(), Use()->Read(target.Data(), target.ElementLength(), position));
+  return Napi::Number::New(info.Env(), Use()->Read(target.data, target.length, position));
 }
 
 // write(position: bigint, source: Uint8Array): how many bytes, or -errno.
 Napi::Value VfioDeviceFile::Write(const Napi::CallbackInfo& info) {
   const off_t position = arguments::Position(info[0], "position");
   const auto source = Transfer(info[1], "source");
-  return Napi::Number::New(info.Env(), Use()->Write(source.Data(), source.ElementLength(), position));
+  return Napi::Number::New(info.Env(), Use()->Write(source.data, source.length, position));
 }
 
 // mapRegion(position: bigint, length: bigint, writeable: boolean): MappedRegion, or -errno.

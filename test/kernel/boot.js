@@ -21,7 +21,10 @@ const kernel = process.env.IOMMUFD_TEST_KERNEL ?? join(project, "../shared/kerne
 const separator = process.argv.indexOf("--");
 const command =
   separator < 0
-    ? ["node_modules/.bin/vitest", "run", "--configLoader=native", "--config=test/kernel/vitest.config.js"]
+    ? [
+        ...["node", "--expose-gc", "node_modules/vitest/vitest.mjs", "run"],
+        ...["--configLoader=native", "--config=test/kernel/vitest.config.js"],
+      ]
     : process.argv.slice(separator + 1);
 
 mkdirSync(join(project, "build/test"), { recursive: true });

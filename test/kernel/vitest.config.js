@@ -7,6 +7,8 @@ export default {
   cacheDir: "/run/vite",
   test: {
     ...common.test,
+    // With --expose-gc, which boot.js gives, collections are forced around every ioctl.
+    setupFiles: globalThis.gc ? ["test/collect.ts"] : [],
     include: ["test/{kernel,conformance}/**/*.test.ts"],
     env: { IOMMUFD_TEST_BACKEND: "kernel" },
     // One process: /dev/vfio devices can be bound once.

@@ -69,6 +69,8 @@ export class KernelIommufdFile implements IommufdFile {
   readonly native: NativeIommufdFile;
   /** What IOMMU_GET_HW_INFO answers in, apart from the data. */
   readonly #hwInfo = new BigUint64Array(4);
+  /** Its lower halves are at even places: all that is not 64 bits wide, read without a bigint. */
+  readonly #hwInfoWords = new Uint32Array(this.#hwInfo.buffer);
   #hwInfoData = new Uint8Array(0);
 
   constructor(native: NativeIommufdFile) {
@@ -208,12 +210,13 @@ export class KernelIommufdFile implements IommufdFile {
     const outcome = this.native.getHwInfo(deviceId, target, out, type);
     if (outcome < 0) throw systemError(outcome, "IOMMU_GET_HW_INFO", { deviceId, type });
     // The kernel answers with the length that it has, which may be more than there was room for.
-    const dataLength = Number(out[1]);
+    const words = this.#hwInfoWords;
+    const dataLength = words[2] as number;
     return {
-      type: Number(out[0]),
+      type: words[0] as number,
       data: target.slice(0, dataLength),
       dataLength,
-      maxPasidLog2: Number(out[2]),
+      maxPasidLog2: words[4] as number,
       capabilities: out[3] as bigint,
     };
   }
