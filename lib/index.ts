@@ -11,9 +11,13 @@ export {
   type BackendOptions,
   DEFAULT_PROFILE,
   type SelectedBackend,
+  type SoftwareMachine,
   selectBackend,
+  softwareMachine,
 } from "./backend/select.ts";
+export { DmaFault, type DmaFaultReason } from "./backend/software/dma.ts";
 export { type Profile, parseProfile, shippedProfiles } from "./backend/software/profile.ts";
+export type { DmaOptions, SoftwareBackend } from "./backend/software/software-backend.ts";
 export type { IoctlTrace } from "./backend/traced.ts";
 export type {
   DeviceId,
@@ -75,7 +79,13 @@ export {
 export { type ProbedDevice, probeDevice } from "./container/probe.ts";
 export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
 export type { MemorySection, SectionType } from "./container/section.ts";
-export { IommufdError, type IommufdErrorCode, isSystemError, type SystemError } from "./errors.ts";
+export {
+  IommufdError,
+  type IommufdErrorCode,
+  isSystemError,
+  type LinuxErrorCode,
+  type SystemError,
+} from "./errors.ts";
 export { type DmarUnit, findDmarUnits } from "./host/dmesg.ts";
 export { type AmdCapabilities, type AmdHwInfo, decodeAmd } from "./hw-info/amd.ts";
 export { type DecodedHwInfo, decodeHwInfo } from "./hw-info/hw-info.ts";

@@ -84,7 +84,30 @@ const OPEN_HINTS: Readonly<Record<string, string>> = {
   ENODEV: "/dev/iommu has no driver: its module is not loaded (modprobe iommufd)",
 };
 
-function software(profile: string | Profile = DEFAULT_PROFILE, why: string): SelectedBackend {
+/** A modelled machine, and what a test can do to it. */
+export interface SoftwareMachine extends SelectedBackend {
+  /** Lets its devices do DMA, and its calls fail. */
+  readonly machine: SoftwareBackend;
+}
+
+/**
+ * A modelled machine for tests: open iommufds on it with {@link Iommufd.open}, let its devices do DMA, make calls fail.
+ *
+ * ```ts
+ * const host = softwareMachine("sapphire-rapids");
+ * using iommufd = Iommufd.open(host);
+ * host.machine.failNext("IOMMU_IOAS_MAP", "ENOMEM");
+ * ```
+ *
+ * @param profile the name of a shipped profile, the path of one, or a profile
+ * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read
+ */
+export function softwareMachine(profile: string | Profile = DEFAULT_PROFILE): SoftwareMachine {
+  return software(profile, "asked for");
+}
+
+function software(profile: string | Profile = DEFAULT_PROFILE, why: string): SoftwareMachine {
   const machine = typeof profile === "string" ? loadProfile(profile) : profile;
-  return { backend: traced(new SoftwareBackend(machine)), reason: `${why}; model of ${machine.name}` };
+  const backend = new SoftwareBackend(machine);
+  return { backend: traced(backend), reason: `${why}; model of ${machine.name}`, machine: backend };
 }

@@ -31,8 +31,33 @@ describe("AreaList", () => {
             plain = plain.filter((each) => !gone.includes(each));
           }
           expect([...list]).toEqual(plain);
+          expect(list.size).toBe(plain.length);
         }
       }),
+    );
+  });
+
+  it("stays in order with more than one array holds, in whatever order they come and go", () => {
+    const order = fc.shuffledSubarray(
+      Array.from({ length: 3000 }, (_, index) => BigInt(index) * 10n),
+      {
+        minLength: 1500,
+      },
+    );
+    fc.assert(
+      fc.property(order, order, (added, removed) => {
+        const list = new AreaList<Range>();
+        for (const start of added) list.insert({ start, last: start + 4n });
+        const left = new Set(added);
+        for (const start of removed) {
+          const area = list.firstOverlapping(start + 4n, start + 9n);
+          expect(area !== undefined).toBe(left.delete(start));
+          if (area !== undefined) list.remove(area);
+        }
+        expect([...list].map(({ start }) => start)).toEqual([...left].sort((a, b) => (a < b ? -1 : 1)));
+        expect(list.size).toBe(left.size);
+      }),
+      { numRuns: 10 },
     );
   });
 });

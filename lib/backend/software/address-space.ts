@@ -7,50 +7,72 @@
 
 import type { IovaRange, IovaRanges } from "../uapi.ts";
 import { AreaList } from "./area-list.ts";
+import type { LockedMemory } from "./locked-memory.ts";
 import type { DomainProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
+import type { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
 /** HPAGE_SIZE: automatic placement aligns to it at most (CONFIG_TRANSPARENT_HUGEPAGE). */
 const HUGE_PAGE = 1n << 21n;
 
-/** Memory that areas refer to (struct iopt_pages): one request to map, shared by all copies of it. */
-export interface Pages {
-  /** Virtual address, or offset in the file, rounded down to a page. */
-  readonly base: bigint;
-  /** Whether it is of a file. */
-  readonly file: boolean;
-  /** Whether it was mapped with permission to write; without, no copy can have it. */
-  readonly writeable: boolean;
-}
-
-/** A range of IOVAs that is mapped. */
+/**
+ * A range of IOVAs that is mapped, and what is there. There can be a million, so it is one flat object: what the kernel
+ * shares between copies (struct iopt_pages) each has for itself.
+ */
 export interface Area extends IovaRange {
-  readonly writeable: boolean;
-  readonly pages: Pages;
-  /** Where in the pages it starts, in bytes. */
-  readonly startByte: bigint;
+  /** The memory that is mapped. */
+  readonly memory: SoftwareMemory;
+  /** Where: a virtual address, or an offset in the file. */
+  readonly address: bigint;
+  /** AREA_*, added. */
+  readonly flags: number;
 }
 
-/** A piece of an address space, on its way to another. */
-export type Piece = Pick<Area, "pages" | "startByte"> & { readonly length: bigint };
+/** Area.flags: DMA may read. */
+export const AREA_READABLE = 1;
+/** Area.flags: DMA may write. */
+export const AREA_WRITEABLE = 2;
+/** Area.flags: the memory was mapped with permission to write; without, no copy can have it. */
+const AREA_PAGES_WRITEABLE = 4;
+/** Area.flags: it was mapped as a file. */
+const AREA_FILE = 8;
+
+/** Where in its memory an area is, in bytes. */
+export function offsetOf({ memory, address, flags }: Area): bigint {
+  return flags & AREA_FILE ? address : address - memory.address;
+}
+
+/** A piece of an address space, on its way to another; of its flags, those of the memory. */
+export interface Piece extends Pick<Area, "memory" | "address" | "flags"> {
+  readonly length: bigint;
+}
 
 /** A page table that the areas of an address space are mapped in (struct iommu_domain). */
 export interface Domain {
   readonly profile: DomainProfile;
   /** ERRATA_772415_SPR17: a nest parent that refuses read-only mappings. */
   readonly forceWriteable: boolean;
+  /** A mapping has gone, and what was known of its pages with it. */
+  unmapped(area: IovaRange): void;
 }
 
 /** What is to be mapped. */
 export interface MapRequest {
+  memory: SoftwareMemory;
   /** Virtual address of the memory, or offset in the file: its alignment guides automatic placement. */
   address: bigint;
   file: boolean;
   length: bigint;
-  writeable: boolean;
+  permission: Permission;
   /** Undefined: the address space chooses. */
   iova: bigint | undefined;
+}
+
+/** What DMA may do. */
+export interface Permission {
+  readable: boolean;
+  writeable: boolean;
 }
 
 interface Reservation extends IovaRange {
@@ -60,6 +82,7 @@ interface Reservation extends IovaRange {
 /** struct io_pagetable */
 export class AddressSpace {
   readonly #pageSize: bigint;
+  readonly #limit: LockedMemory;
   readonly #areas = new AreaList<Area>();
   readonly #domains: Domain[] = [];
   #reservations: Reservation[] = [];
@@ -68,8 +91,9 @@ export class AddressSpace {
   #hugePages = true;
   #alignment = 1n;
 
-  constructor(pageSize: number) {
+  constructor(pageSize: number, limit: LockedMemory) {
     this.#pageSize = BigInt(pageSize);
+    this.#limit = limit;
   }
 
   /** iommufd_ioas_iova_ranges() */
@@ -85,15 +109,11 @@ export class AddressSpace {
   }
 
   /** iopt_map_user_pages(), iopt_map_file_pages(): returns the IOVA. */
-  map({ address, file, length, writeable, iova }: MapRequest): bigint {
+  map({ memory, address, file, length, permission, iova }: MapRequest): bigint {
     // iopt_alloc_pages() refuses nothing, and lengths whose rounding up would overflow.
     if (length === 0n || length > U64_MAX - this.#pageSize) throw new Refusal("EINVAL");
-    const startByte = address % this.#pageSize;
-    return this.insert(
-      [{ pages: { base: address - startByte, file, writeable }, startByte, length }],
-      writeable,
-      iova,
-    );
+    const flags = (permission.writeable ? AREA_PAGES_WRITEABLE : 0) | (file ? AREA_FILE : 0);
+    return this.insert([{ memory, address, flags, length }], permission, iova);
   }
 
   /** iopt_get_pages(): what is mapped in a range without a gap; ENOENT if there is one. */
@@ -103,12 +123,13 @@ export class AddressSpace {
     if (last > U64_MAX) throw new Refusal("EOVERFLOW");
     const pieces: Piece[] = [];
     let next = iova;
-    for (const area of this.#areas.overlapping(iova, last)) {
-      if (area.start > next) throw new Refusal("ENOENT");
-      const end = area.last < last ? area.last : last;
+    for (const { start, last: areaLast, memory, address, flags } of this.#areas.overlapping(iova, last)) {
+      if (start > next) throw new Refusal("ENOENT");
+      const end = areaLast < last ? areaLast : last;
       pieces.push({
-        pages: area.pages,
-        startByte: area.startByte + (next - area.start),
+        memory,
+        address: address + (next - start),
+        flags: flags & (AREA_PAGES_WRITEABLE | AREA_FILE),
         length: end - next + 1n,
       });
       next = end + 1n;
@@ -118,26 +139,38 @@ export class AddressSpace {
   }
 
   /** iopt_map_pages(): maps pieces one after the other; returns the IOVA of the first. */
-  insert(pieces: readonly Piece[], writeable: boolean, iova: bigint | undefined): bigint {
+  insert(pieces: readonly Piece[], permission: Permission, iova: bigint | undefined): bigint {
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0n);
     // iopt_alloc_area_pages()
     if (length & (this.#alignment - 1n)) throw new Refusal("EINVAL");
     const [first] = pieces as [Piece, ...Piece[]];
-    const start = iova ?? this.#place(first.pages.base + first.startByte, length);
+    const start = iova ?? this.#place(first.address, length);
     if (iova !== undefined) this.#checkIova(iova, length);
     // iopt_insert_area()
+    const allowed = (permission.readable ? AREA_READABLE : 0) | (permission.writeable ? AREA_WRITEABLE : 0);
     let next = start;
-    const areas = pieces.map(({ pages, startByte, length: bytes }): Area => {
-      if (writeable && !pages.writeable) throw new Refusal("EPERM");
-      if ((startByte % this.#pageSize) & (this.#alignment - 1n)) throw new Refusal("EINVAL");
-      const area = { start: next, last: next + bytes - 1n, writeable, pages, startByte };
+    const areas = pieces.map(({ memory, address, flags, length: bytes }): Area => {
+      if (permission.writeable && !(flags & AREA_PAGES_WRITEABLE)) throw new Refusal("EPERM");
+      if ((address % this.#pageSize) & (this.#alignment - 1n)) throw new Refusal("EINVAL");
+      const area = { start: next, last: next + bytes - 1n, memory, address, flags: flags | allowed };
       next += bytes;
       return area;
     });
     // iopt_fill_domains_pages()
     for (const area of areas) for (const domain of this.#domains) checkProtection(domain, area);
+    if (this.#domains.length > 0) this.#limit.charge(length);
     for (const area of areas) this.#areas.insert(area);
     return start;
+  }
+
+  /** What is mapped at an address. */
+  find(iova: bigint): Area | undefined {
+    return this.#areas.firstOverlapping(iova, iova);
+  }
+
+  /** How many mappings there are. */
+  get size(): number {
+    return this.#areas.size;
   }
 
   /** iopt_set_allow_iova(): replaces the ranges that must stay available. */
@@ -153,12 +186,12 @@ export class AddressSpace {
 
   /** Whether nothing is mapped. */
   get empty(): boolean {
-    return this.#areas.firstOverlapping(0n, U64_MAX) === undefined;
+    return this.#areas.size === 0;
   }
 
   /** Whether everything that is mapped is of files, and so not of one process. */
   get filesOnly(): boolean {
-    for (const { pages } of this.#areas) if (!pages.file) return false;
+    for (const { flags } of this.#areas) if (!(flags & AREA_FILE)) return false;
     return true;
   }
 
@@ -186,7 +219,10 @@ export class AddressSpace {
       // Areas before this one stay unmapped: the kernel does not roll back either.
       if (area.start < start || area.last > last) throw new Refusal("ENOENT");
       this.#areas.remove(area);
-      unmapped += area.last - area.start + 1n;
+      const length = area.last - area.start + 1n;
+      if (this.#domains.length > 0) this.#limit.release(length);
+      for (const domain of this.#domains) domain.unmapped(area);
+      unmapped += length;
     }
     return unmapped;
   }
@@ -203,6 +239,7 @@ export class AddressSpace {
       if (last !== U64_MAX) this.#reserve(last + 1n, U64_MAX, domain);
       // iopt_fill_domain()
       for (const area of this.#areas) checkProtection(domain, area);
+      if (this.#domains.length === 0) this.#limit.charge(this.#mappedBytes());
     } catch (error) {
       this.unreserve(domain);
       throw error;
@@ -214,6 +251,7 @@ export class AddressSpace {
   /** iopt_table_remove_domain() */
   removeDomain(domain: Domain): void {
     this.#domains.splice(this.#domains.indexOf(domain), 1);
+    if (this.#domains.length === 0) this.#limit.release(this.#mappedBytes());
     this.unreserve(domain);
     this.#updateAlignment();
   }
@@ -284,6 +322,12 @@ export class AddressSpace {
     if (next <= to) yield { start: next, last: to };
   }
 
+  #mappedBytes(): bigint {
+    let bytes = 0n;
+    for (const { start, last } of this.#areas) bytes += last - start + 1n;
+    return bytes;
+  }
+
   #isReserved(start: bigint, last: bigint): boolean {
     return this.#reservations.some((reserved) => reserved.start <= last && reserved.last >= start);
   }
@@ -297,16 +341,15 @@ export class AddressSpace {
   /** iopt_check_iova_alignment() */
   #checkAlignment(alignment: bigint): void {
     const mask = alignment - 1n;
-    for (const { start, last, startByte } of this.#areas) {
-      if ((start | (last - start + 1n) | (startByte % this.#pageSize)) & mask)
-        throw new Refusal("EADDRINUSE");
+    for (const { start, last, address } of this.#areas) {
+      if ((start | (last - start + 1n) | (address % this.#pageSize)) & mask) throw new Refusal("EADDRINUSE");
     }
   }
 }
 
 /** PT_FEAT_VTDSS_FORCE_WRITEABLE: the page table of a nest parent refuses an entry without write permission. */
 function checkProtection(domain: Domain, area: Area): void {
-  if (domain.forceWriteable && !area.writeable) throw new Refusal("EINVAL");
+  if (domain.forceWriteable && !(area.flags & AREA_WRITEABLE)) throw new Refusal("EINVAL");
 }
 
 function domainAlignment({ profile }: Domain, least: bigint): bigint {

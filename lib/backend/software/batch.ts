@@ -50,3 +50,13 @@ function batch(
   }
   return { done: count };
 }
+
+/** How a call ended that is refused as a whole, or handles many things. */
+export function outcomeOf(call: () => BatchOutcome): BatchOutcome {
+  try {
+    return call();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return { done: 0, error };
+  }
+}

@@ -2,11 +2,16 @@
  * A device bound to an iommufd, and its attachment (drivers/iommu/iommufd/device.c).
  */
 
+import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../uapi.ts";
+import type { Fault } from "./fault-queue.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { KernelObject } from "./object-table.ts";
 import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
+
+/** Page Request Group Indexes have 9 bits. */
+const PAGE_REQUEST_GROUPS = 512;
 
 /** IOMMU_NO_PASID: DMA without one. */
 export const NO_PASID = 0;
@@ -16,6 +21,7 @@ export class BoundDevice extends KernelObject {
   readonly profile: DeviceProfile;
   readonly iommu: IommuProfile;
   readonly #objects: ObjectTable;
+  #nextGroup = 0;
   readonly #attached = new Map<number, HwptObject>();
 
   constructor(profile: DeviceProfile, iommu: IommuProfile, objects: ObjectTable) {
@@ -38,6 +44,24 @@ export class BoundDevice extends KernelObject {
     if (target instanceof PagingHwptObject || target instanceof NestedHwptObject)
       return this.#attachTo(target, pasid);
     throw new Refusal("EINVAL");
+  }
+
+  /** What the device, or one PASID of it, is attached to. */
+  attachedTo(pasid: number): HwptObject | undefined {
+    return this.#attached.get(pasid);
+  }
+
+  /** A page request of the device. */
+  fault(address: bigint, pasid: number, permissions: number): Fault {
+    return {
+      flags: pasid === NO_PASID ? 0 : IOMMU_PGFAULT_FLAGS_PASID_VALID,
+      deviceId: this.id as DeviceId,
+      pasid,
+      groupId: this.#nextGroup++ % PAGE_REQUEST_GROUPS,
+      permissions,
+      address,
+      length: 0,
+    };
   }
 
   /** iommufd_device_detach(); harmless where nothing is attached. */
@@ -88,8 +112,8 @@ export class BoundDevice extends KernelObject {
     try {
       this.#checkPasid(hwpt, pasid);
       hwpt.checkCompatible(this.iommu);
-      // intel_iommu_enable_iopf(): no modelled device sends page requests.
-      if (hwpt.faultQueue !== undefined) throw new Refusal("ENODEV");
+      // intel_iommu_enable_iopf()
+      if (hwpt.faultQueue !== undefined && !this.profile.pri) throw new Refusal("ENODEV");
     } catch (error) {
       if (moves) space.unreserve(this);
       throw error;

@@ -3,7 +3,7 @@
  * a count of users each, which keeps an object from being destroyed under those that refer to it.
  */
 
-import { systemError } from "../../errors.ts";
+import { Refusal } from "./refusal.ts";
 
 /** What every object has. */
 export abstract class KernelObject {
@@ -51,8 +51,8 @@ export class ObjectTable {
   /** IOMMU_DESTROY: ENOENT where there is none, EBUSY where others refer to it. */
   destroy(id: number): void {
     const object = this.#objects.get(id);
-    if (object === undefined) throw systemError("ENOENT", "IOMMU_DESTROY", { id });
-    if (object.users > 0) throw systemError("EBUSY", "IOMMU_DESTROY", { id });
+    if (object === undefined) throw new Refusal("ENOENT");
+    if (object.users > 0) throw new Refusal("EBUSY");
     this.remove(object);
   }
 }

@@ -14,10 +14,14 @@ import {
   IOMMU_HWPT_DATA_NONE,
   IOMMU_HWPT_DATA_VTD_S1,
   IOMMU_HWPT_FAULT_ID_VALID,
+  IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
   IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
   IOMMU_VTD_INV_FLAGS_LEAF,
+  type IovaRange,
 } from "../uapi.ts";
 import { AddressSpace, type Domain } from "./address-space.ts";
+import { DirtyPages } from "./dirty-pages.ts";
+import type { LockedMemory } from "./locked-memory.ts";
 import { KernelObject } from "./object-table.ts";
 import type { DeviceProfile, DomainProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
@@ -28,8 +32,8 @@ const HWPT_FLAGS =
   IOMMU_HWPT_FAULT_ID_VALID |
   IOMMU_HWPT_ALLOC_PASID;
 
-/** ERRATA_772415_SPR17 as this IOMMU reports it. */
-function hasErratum(iommu: IommuProfile): boolean {
+/** ERRATA_772415_SPR17 as the kernel reports it of this IOMMU. */
+function reportsErratum(iommu: IommuProfile): boolean {
   return iommu.hwInfo.type === "intel-vtd" && iommu.hwInfo.flags.includes("ERRATA_772415_SPR17");
 }
 
@@ -39,9 +43,9 @@ export class IoasObject extends KernelObject {
   /** The page tables made for it, in order. */
   readonly hwpts: PagingHwptObject[] = [];
 
-  constructor(pageSize: number) {
+  constructor(pageSize: number, limit: LockedMemory) {
     super();
-    this.space = new AddressSpace(pageSize);
+    this.space = new AddressSpace(pageSize, limit);
   }
 
   override destroy(): void {}
@@ -74,6 +78,8 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
   readonly options: PagingHwptOptions;
   readonly profile: DomainProfile;
   readonly forceWriteable: boolean;
+  readonly #dirty = new DirtyPages();
+  #tracking = false;
 
   /** iommufd_hwpt_paging_alloc(): EOPNOTSUPP, or whatever adding the domain to the address space answers. */
   constructor(ioas: IoasObject, iommu: IommuProfile, options: PagingHwptOptions) {
@@ -82,7 +88,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
     this.iommu = iommu;
     this.options = options;
     this.profile = domainFor(iommu, options);
-    this.forceWriteable = options.nestParent && hasErratum(iommu);
+    this.forceWriteable = options.nestParent && reportsErratum(iommu);
     ioas.space.addDomain(this);
     ioas.users++;
     ioas.hwpts.push(this);
@@ -105,8 +111,29 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
     if (!this.profile.pageSizes.every((size) => theirs.pageSizes.includes(size))) throw new Refusal("EINVAL");
   }
 
-  /** iommufd_hwpt_get_dirty_bitmap(). No DMA is modelled yet, so no page is dirty. */
-  dirtyBitmap({ iova, length, pageSize }: DirtyBitmapRequest): Uint8Array {
+  /** Whether the hardware has ERRATA_772415_SPR17, whatever the kernel knows of it. */
+  get hasErratum(): boolean {
+    return this.iommu.erratum772415 ?? reportsErratum(this.iommu);
+  }
+
+  /** DMA has written to an address. */
+  wrote(iova: bigint): void {
+    if (this.#tracking) this.#dirty.add(iova);
+  }
+
+  unmapped(area: IovaRange): void {
+    if (this.#tracking) this.#dirty.delete(area);
+  }
+
+  /** iommufd_hwpt_set_dirty_tracking(): starting forgets what was noted. */
+  setDirtyTracking(enabled: boolean): void {
+    if (!this.options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
+    if (enabled) this.#dirty.clear();
+    this.#tracking = enabled;
+  }
+
+  /** iommufd_hwpt_get_dirty_bitmap() */
+  dirtyBitmap({ iova, length, pageSize, flags }: DirtyBitmapRequest): Uint8Array {
     // iommufd_check_iova_range()
     const end = iova + BigInt.asUintN(64, length - 1n) + 1n;
     if (end > 1n << 64n) throw new Refusal("EOVERFLOW");
@@ -115,7 +142,9 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
       throw new Refusal("EINVAL");
     }
     if (!this.options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
-    return new Uint8Array(Number((length / pageSize + 7n) / 8n));
+    const bitmap = this.#dirty.bitmap(iova, length, pageSize);
+    if (!(flags & IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR)) this.#dirty.delete({ start: iova, last: end - 1n });
+    return bitmap;
   }
 
   override destroy(): void {

@@ -40,6 +40,11 @@ const none = z.strictObject({ type: z.literal("none") });
 
 const iommu = z.strictObject({
   hwInfo: z.discriminatedUnion("type", [intelVtd, none]),
+  /**
+   * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
+   * whose kernel does not know of it.
+   */
+  erratum772415: z.boolean().optional(),
   domains: z.strictObject({
     /** What IOMMU_HWPT_ALLOC makes without flags. */
     plain: domain,
@@ -58,6 +63,8 @@ const device = z.strictObject({
   maxPasidLog2: z.int().min(0).max(20),
   /** IOVAs that attaching the device takes away. */
   reservedRegions: z.array(range),
+  /** Whether it sends page requests (PCI Express PRI), so that its faults can go to a queue; absent: no. */
+  pri: z.boolean().optional(),
   /** Whether it can be reset. */
   reset: z.boolean(),
   numRegions: z.int().min(0).max(255),
@@ -72,6 +79,8 @@ const profile = z
     pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
       error: "must be a power of two of at least 4096",
     }),
+    /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes; absent: no limit, as for root. */
+    memlock: u64.optional(),
     iommus: z.record(z.string(), iommu),
     devices: z.array(device),
   })

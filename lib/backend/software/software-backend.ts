@@ -5,7 +5,8 @@
  * kernel.
  */
 
-import { IommufdError, systemError } from "../../errors.ts";
+import { checkU32, checkU64 } from "../../arguments.ts";
+import { IommufdError, invalidType, type LinuxErrorCode, systemError } from "../../errors.ts";
 import type {
   Backend,
   BackendMemory,
@@ -15,7 +16,11 @@ import type {
   VfioDeviceEntry,
   VfioDeviceFile,
 } from "../backend.ts";
+import type { BoundDevice } from "./bound-device.ts";
+import { transfer } from "./dma.ts";
 import { SoftwareEventFd } from "./event-source.ts";
+import { Failures } from "./failures.ts";
+import { LockedMemory } from "./locked-memory.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
 import { noDescriptors } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
@@ -25,24 +30,33 @@ import { type SoftwareDevice, SoftwareVfioDeviceFile } from "./software-vfio-dev
 /** HPAGE_SIZE: memory of this size and more starts at a multiple of it. */
 const HUGE_PAGE = 1n << 21n;
 
+/** Which DMA. */
+export interface DmaOptions {
+  /** With that Process Address Space ID. Default: without one. */
+  pasid?: number | undefined;
+}
+
 /** A backend that answers as the kernel would on the machine of a profile. */
 export class SoftwareBackend implements Backend {
   readonly name = "software";
   readonly pageSize: number;
   readonly #profile: Profile;
   readonly #devices: ReadonlyMap<string, SoftwareDevice>;
+  readonly #limit: LockedMemory;
+  readonly #failures = new Failures();
   #nextAddress = 0x7f00_0000_0000n;
 
   constructor(profile: Profile) {
     this.#profile = profile;
     this.pageSize = profile.pageSize;
+    this.#limit = new LockedMemory(profile.memlock);
     this.#devices = new Map(
       profile.devices.map((device, index) => [`/dev/vfio/devices/vfio${index}`, this.#deviceOf(device)]),
     );
   }
 
   openIommufd(): IommufdFile {
-    return new SoftwareIommufdFile(this.pageSize);
+    return new SoftwareIommufdFile(this.pageSize, this.#limit, this.#failures);
   }
 
   openIommufdFd(): IommufdFile {
@@ -67,7 +81,7 @@ export class SoftwareBackend implements Backend {
   openVfioDevice(cdev: string): VfioDeviceFile {
     const device = this.#devices.get(cdev);
     if (device === undefined) throw systemError("ENOENT", "open", { path: cdev });
-    return new SoftwareVfioDeviceFile(device);
+    return new SoftwareVfioDeviceFile(device, this.#failures);
   }
 
   openVfioDeviceFd(): VfioDeviceFile {
@@ -84,6 +98,59 @@ export class SoftwareBackend implements Backend {
     const address = (this.#nextAddress + alignment - 1n) & -alignment;
     this.#nextAddress = address + length;
     return new SoftwareMemory(address, length, anonymous);
+  }
+
+  /**
+   * Lets a device read from memory.
+   *
+   * @param bdf its PCI address in full
+   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has read until then is lost
+   */
+  async dmaRead(bdf: string, iova: bigint, length: number, options: DmaOptions = {}): Promise<Uint8Array> {
+    const bytes = new Uint8Array(checkU32(length, "length"));
+    await transfer(this.#boundDevice(bdf), "read", checkU64(iova, "iova"), bytes, options.pasid);
+    return bytes;
+  }
+
+  /**
+   * Lets a device write to memory.
+   *
+   * @param bdf its PCI address in full
+   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has written until then stays
+   */
+  async dmaWrite(bdf: string, iova: bigint, bytes: Uint8Array, options: DmaOptions = {}): Promise<void> {
+    if (!(bytes instanceof Uint8Array)) throw invalidType("bytes", "a Uint8Array", bytes);
+    await transfer(this.#boundDevice(bdf), "write", checkU64(iova, "iova"), bytes, options.pasid);
+  }
+
+  /**
+   * Makes the next call of an ioctl fail, to see what a program makes of it: `failNext("IOMMU_IOAS_MAP", "ENOMEM")`. It
+   * does nothing else.
+   */
+  failNext(syscall: string, code: LinuxErrorCode): void {
+    this.#failures.failNext(syscall, code);
+  }
+
+  /** Makes each n-th call of an ioctl fail, from now on. */
+  failEvery(syscall: string, every: number, code: LinuxErrorCode): void {
+    this.#failures.failEvery(syscall, every, code);
+  }
+
+  /** Takes back what was to fail. */
+  clearFailures(): void {
+    this.#failures.clear();
+  }
+
+  /** How much memory is pinned, in bytes. */
+  get pinned(): bigint {
+    return this.#limit.pinned;
+  }
+
+  #boundDevice(bdf: string): BoundDevice {
+    const { cdev } = this.findVfioDevice(bdf);
+    const bound = this.#devices.get(cdev)?.boundTo?.bound;
+    if (bound !== undefined) return bound;
+    throw new IommufdError("ERR_IOMMUFD_NO_DEVICE", `${bdf}: no program has opened it`);
   }
 
   #deviceOf(profile: DeviceProfile): SoftwareDevice {

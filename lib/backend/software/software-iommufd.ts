@@ -2,7 +2,7 @@
  * An iommufd as the model keeps it, one method per ioctl (drivers/iommu/iommufd/).
  */
 
-import { IommufdError, invalidType, isSystemError } from "../../errors.ts";
+import { IommufdError, invalidType } from "../../errors.ts";
 import type {
   BatchOutcome,
   DirtyBitmapRequest,
@@ -26,8 +26,6 @@ import {
   IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
   IOMMU_IOAS_MAP_FIXED_IOVA,
-  IOMMU_IOAS_MAP_READABLE,
-  IOMMU_IOAS_MAP_WRITEABLE,
   IOMMU_OPTION_HUGE_PAGES,
   IOMMU_OPTION_OP_GET,
   IOMMU_OPTION_OP_SET,
@@ -41,17 +39,20 @@ import {
   type ObjectId,
   type ViommuId,
 } from "../uapi.ts";
-import { mapMany, unmapMany } from "./batch.ts";
+import type { MapRequest } from "./address-space.ts";
+import { mapMany, outcomeOf, unmapMany } from "./batch.ts";
 import { BoundDevice } from "./bound-device.ts";
+import type { Failures } from "./failures.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
+import type { LockedMemory } from "./locked-memory.ts";
+import { checkMapFlags, checkUnmapRange } from "./map-arguments.ts";
 import { ObjectTable } from "./object-table.ts";
 import { driverData, IoasObject, makeHwpt, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
-import { answer, noDescriptors, Refusal } from "./refusal.ts";
+import { noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
-const MAP_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
 /** IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX */
 const MOST_INVALIDATIONS = 1 << 19;
 /** VEVENTQ_MAX_DEPTH */
@@ -60,13 +61,17 @@ const MOST_VEVENTS = 1 << 19;
 /** An open iommufd of the model. */
 export class SoftwareIommufdFile implements IommufdFile {
   readonly #pageSize: number;
+  readonly #limit: LockedMemory;
+  readonly #failures: Failures;
   readonly objects = new ObjectTable();
   #compatible: IoasObject | undefined;
   #chargesProcess = false;
   #closed = false;
 
-  constructor(pageSize: number) {
+  constructor(pageSize: number, limit: LockedMemory, failures: Failures) {
     this.#pageSize = pageSize;
+    this.#limit = limit;
+    this.#failures = failures;
   }
 
   fd(): number {
@@ -81,28 +86,32 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   destroy(id: ObjectId): void {
     this.assertOpen();
-    this.objects.destroy(id);
+    this.#failures.answer("IOMMU_DESTROY", { id }, () => this.objects.destroy(id));
   }
 
   ioasAlloc(): IoasId {
     this.assertOpen();
-    return this.objects.add(new IoasObject(this.#pageSize)).id as IoasId;
+    return this.#failures.answer("IOMMU_IOAS_ALLOC", {}, () => {
+      return this.objects.add(new IoasObject(this.#pageSize, this.#limit)).id as IoasId;
+    });
   }
 
   ioasIovaRanges(ioasId: IoasId): IovaRanges {
     this.assertOpen();
-    return answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).space.iovaRanges());
+    return this.#failures.answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () =>
+      this.#ioas(ioasId).space.iovaRanges(),
+    );
   }
 
   ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
     this.assertOpen();
-    answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).space.allow(ranges));
+    this.#failures.answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).space.allow(ranges));
   }
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
   ioasChangeProcess(): void {
     this.assertOpen();
-    answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
+    this.#failures.answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
       for (const object of this.objects) {
         if (object instanceof IoasObject && !object.space.filesOnly) throw new Refusal("EINVAL");
       }
@@ -116,14 +125,11 @@ export class SoftwareIommufdFile implements IommufdFile {
   ioasCopySync(request: IoasCopyRequest): bigint {
     this.assertOpen();
     const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
-    return answer("IOMMU_IOAS_COPY", { ...request }, () => {
-      if (flags & ~MAP_FLAGS) throw new Refusal("EOPNOTSUPP");
-      if (length >= U64_MAX || sourceIova >= U64_MAX || destinationIova >= U64_MAX)
-        throw new Refusal("EOVERFLOW");
-      checkPermission(flags);
+    return this.#failures.answer("IOMMU_IOAS_COPY", { ...request }, () => {
+      const permission = checkMapFlags(flags, length, sourceIova, destinationIova);
       const pieces = this.#ioas(sourceId).space.pieces(sourceIova, length);
       const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
-      return this.#ioas(destinationId).space.insert(pieces, (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0, iova);
+      return this.#ioas(destinationId).space.insert(pieces, permission, iova);
     });
   }
 
@@ -135,8 +141,12 @@ export class SoftwareIommufdFile implements IommufdFile {
     this.assertOpen();
     if (!(memory instanceof SoftwareMemory))
       throw invalidType("memory", "memory of the software backend", memory);
-    return answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () =>
-      this.#map({ ioasId, flags, length, iova }, () => ({ address: memory.address + offset, file: false })),
+    return this.#failures.answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () =>
+      this.#map({ ioasId, flags, length, iova }, () => ({
+        memory,
+        address: memory.address + offset,
+        file: false,
+      })),
     );
   }
 
@@ -163,13 +173,13 @@ export class SoftwareIommufdFile implements IommufdFile {
   ioasMapFileSync(request: IoasMapFileRequest): bigint {
     this.assertOpen();
     const { ioasId, flags, file, start, length, iova } = request;
-    return answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () =>
+    return this.#failures.answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () =>
       this.#map(request, () => {
         // iopt_map_file_pages(), before it looks at the file
         if (length === 0n) throw new Refusal("EINVAL");
         if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
         if (!(file instanceof SoftwareMemory) || file.anonymous) throw new Refusal("EBADF");
-        return { address: start, file: true };
+        return { memory: file, address: start, file: true };
       }),
     );
   }
@@ -177,7 +187,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   option(request: OptionRequest): bigint {
     this.assertOpen();
     const { optionId, op, objectId, value } = request;
-    return answer("IOMMU_OPTION", { ...request }, () => {
+    return this.#failures.answer("IOMMU_OPTION", { ...request }, () => {
       if (optionId === IOMMU_OPTION_RLIMIT_MODE) return this.#rlimitMode(op, objectId, value);
       if (optionId !== IOMMU_OPTION_HUGE_PAGES) throw new Refusal("EOPNOTSUPP");
       const { space } = this.#ioas(objectId);
@@ -191,7 +201,7 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
     this.assertOpen();
-    return answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => {
+    return this.#failures.answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => {
       if (op === IOMMU_VFIO_IOAS_GET) {
         if (this.#compatible === undefined || this.objects.find(this.#compatible.id) !== this.#compatible) {
           throw new Refusal("ENODEV");
@@ -211,14 +221,11 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
     this.assertOpen();
-    return answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
+    return this.#failures.answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
       const { space } = this.#ioas(ioasId);
       // The one request that may find nothing: everything.
       if (iova === 0n && length === U64_MAX) return space.unmap(0n, U64_MAX);
-      if (iova >= U64_MAX || length >= U64_MAX) throw new Refusal("EOVERFLOW");
-      if (length === 0n) throw new Refusal("EINVAL");
-      const last = iova + length - 1n;
-      if (last > U64_MAX) throw new Refusal("EOVERFLOW");
+      const last = checkUnmapRange(iova, length);
       const unmapped = space.unmap(iova, last);
       if (unmapped === 0n) throw new Refusal("ENOENT");
       return unmapped;
@@ -231,7 +238,7 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest): HwptId {
     this.assertOpen();
-    return answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
+    return this.#failures.answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
       const data = driverData(given);
       const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data);
       this.objects.add(hwpt);
@@ -251,25 +258,22 @@ export class SoftwareIommufdFile implements IommufdFile {
   hwptInvalidate(request: InvalidateRequest): BatchOutcome {
     this.assertOpen();
     const { id, dataType, entryLength, count } = request;
-    try {
-      return answer("IOMMU_HWPT_INVALIDATE", { id, dataType, index: 0 }, () => {
+    return outcomeOf(() =>
+      this.#failures.answer("IOMMU_HWPT_INVALIDATE", { id, dataType, index: 0 }, () => {
         if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
           throw new Refusal("EINVAL");
         const object = this.objects.find(id);
         if (object === undefined) throw new Refusal("ENOENT");
         if (!(object instanceof NestedHwptObject)) throw new Refusal("EINVAL");
         return object.invalidate(request);
-      });
-    } catch (error) {
-      if (!isSystemError(error)) throw error;
-      return { done: 0, error };
-    }
+      }),
+    );
   }
 
   hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
     this.assertOpen();
-    answer("IOMMU_HWPT_SET_DIRTY_TRACKING", { hwptId, enabled }, () => {
-      if (!this.#pagingHwpt(hwptId).options.dirtyTracking) throw new Refusal("EOPNOTSUPP");
+    this.#failures.answer("IOMMU_HWPT_SET_DIRTY_TRACKING", { hwptId, enabled }, () => {
+      this.#pagingHwpt(hwptId).setDirtyTracking(enabled);
     });
   }
 
@@ -279,7 +283,7 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
     this.assertOpen();
-    return answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
+    return this.#failures.answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
       if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
       return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
     });
@@ -287,7 +291,7 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   getHwInfo(deviceId: DeviceId, capacity: number, type = IOMMU_HW_INFO_TYPE_NONE): HwInfo {
     this.assertOpen();
-    return answer("IOMMU_GET_HW_INFO", { deviceId, type }, () => {
+    return this.#failures.answer("IOMMU_GET_HW_INFO", { deviceId, type }, () => {
       const { iommu, profile } = this.#device(deviceId);
       return hwInfo(iommu, profile, capacity, type);
     });
@@ -295,13 +299,15 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   faultQueueAlloc(): FaultQueueFile {
     this.assertOpen();
-    return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()));
+    return this.#failures.answer("IOMMU_FAULT_QUEUE_ALLOC", {}, () => {
+      return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()));
+    });
   }
 
   /** No modelled IOMMU has one: VT-d has none in the kernel either. */
   viommuAlloc({ deviceId, hwptId, data: { type } }: ViommuAllocRequest): never {
     this.assertOpen();
-    return answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type }, () => {
+    return this.#failures.answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type }, () => {
       if (type !== 0) this.#device(deviceId);
       throw new Refusal("EOPNOTSUPP");
     });
@@ -309,24 +315,23 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): never {
     this.assertOpen();
-    return answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
+    return this.#failures.answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
       throw new Refusal("ENOENT");
     });
   }
 
   veventqAlloc(viommuId: ViommuId, type: number, depth: number): never {
     this.assertOpen();
-    return answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
+    return this.#failures.answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
-      if (depth === 0 || depth > MOST_VEVENTS) throw new Refusal("EINVAL");
-      throw new Refusal("ENOENT");
+      throw new Refusal(depth === 0 || depth > MOST_VEVENTS ? "EINVAL" : "ENOENT");
     });
   }
 
   hwQueueAlloc(request: HwQueueAllocRequest): never {
     this.assertOpen();
     const { type, iova, length } = request;
-    return answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
+    return this.#failures.answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
@@ -337,13 +342,21 @@ export class SoftwareIommufdFile implements IommufdFile {
   /** Only vIOMMUs have something to map. */
   mapRegion(position: bigint, length: bigint): never {
     this.assertOpen();
-    return answer("mmap", { position, length }, () => {
+    return this.#failures.answer("mmap", { position, length }, () => {
       throw new Refusal("ENXIO");
     });
   }
 
   close(): void {
     this.#closed = true;
+    this.settle();
+  }
+
+  /** A device keeps the iommufd that it is bound to: what is mapped goes with the last of them. */
+  settle(): void {
+    const objects = [...this.objects];
+    if (!this.#closed || objects.some((object) => object instanceof BoundDevice)) return;
+    for (const object of objects) if (object instanceof IoasObject) object.space.unmap(0n, U64_MAX);
   }
 
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */
@@ -354,15 +367,13 @@ export class SoftwareIommufdFile implements IommufdFile {
   /** What mapping memory and mapping a file have in common; what is mapped is looked at where the kernel does. */
   #map(
     { ioasId, flags, length, iova }: Pick<IoasMapRequest, "ioasId" | "flags" | "length" | "iova">,
-    look: () => { address: bigint; file: boolean },
+    look: () => Pick<MapRequest, "memory" | "address" | "file">,
   ): bigint {
-    if (flags & ~MAP_FLAGS) throw new Refusal("EOPNOTSUPP");
-    if (iova >= U64_MAX || length >= U64_MAX) throw new Refusal("EOVERFLOW");
-    checkPermission(flags);
+    const permission = checkMapFlags(flags, iova, length);
     return this.#ioas(ioasId).space.map({
       ...look(),
       length,
-      writeable: (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
+      permission,
       iova: flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined,
     });
   }
@@ -395,8 +406,4 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (!(object instanceof BoundDevice)) throw new Refusal("ENOENT");
     return object;
   }
-}
-
-function checkPermission(flags: number): void {
-  if (!(flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE))) throw new Refusal("EINVAL");
 }

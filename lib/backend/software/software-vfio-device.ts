@@ -22,8 +22,9 @@ import {
   type VfioRegionInfo,
 } from "../uapi.ts";
 import { BoundDevice, NO_PASID } from "./bound-device.ts";
+import type { Failures } from "./failures.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
-import { answer, noDescriptors, Refusal } from "./refusal.ts";
+import { noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 
 /** Where vfio-pci puts region N in a device's file: at N << 40 (include/linux/vfio_pci_core.h). */
@@ -40,12 +41,19 @@ export interface SoftwareDevice {
 /** An open VFIO device of the model. */
 export class SoftwareVfioDeviceFile implements VfioDeviceFile {
   readonly #device: SoftwareDevice;
+  readonly #failures: Failures;
   #iommufd: SoftwareIommufdFile | undefined;
   #bound: BoundDevice | undefined;
   #closed = false;
 
-  constructor(device: SoftwareDevice) {
+  constructor(device: SoftwareDevice, failures: Failures) {
     this.#device = device;
+    this.#failures = failures;
+  }
+
+  /** The device as its iommufd has it; undefined where it is not bound. */
+  get bound(): BoundDevice | undefined {
+    return this.#bound;
   }
 
   fd(): number {
@@ -58,7 +66,7 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
       throw invalidType("iommufd", "an iommufd of the software backend", iommufd);
     }
     iommufd.assertOpen();
-    return answer("VFIO_DEVICE_BIND_IOMMUFD", {}, () => {
+    return this.#failures.answer("VFIO_DEVICE_BIND_IOMMUFD", {}, () => {
       // vfio_df_ioctl_bind_iommufd(), vfio_df_open(): bound once per file, open once per device.
       if (this.#bound !== undefined || this.#device.boundTo !== undefined) throw new Refusal("EINVAL");
       this.#bound = iommufd.objects.add(
@@ -75,7 +83,7 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
   }
 
   attachIommufdPtSync(ptId: PageTableId, pasid = NO_PASID): HwptId {
-    return answer(
+    return this.#failures.answer(
       "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
       { ptId, pasid: pasid === NO_PASID ? undefined : pasid },
       () => this.#use().attach(ptId, pasid).id as HwptId,
@@ -83,12 +91,12 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
   }
 
   detachIommufdPt(pasid = NO_PASID): void {
-    answer("VFIO_DEVICE_DETACH_IOMMUFD_PT", {}, () => this.#use().detach(pasid));
+    this.#failures.answer("VFIO_DEVICE_DETACH_IOMMUFD_PT", {}, () => this.#use().detach(pasid));
   }
 
   /** vfio_pci_ioctl_get_irq_info(); modelled devices have no interrupts: of each kind there are none. */
   getIrqInfo(index: number): VfioIrqInfo {
-    return answer("VFIO_DEVICE_GET_IRQ_INFO", { index }, () => {
+    return this.#failures.answer("VFIO_DEVICE_GET_IRQ_INFO", { index }, () => {
       this.#use();
       if (index === VFIO_PCI_ERR_IRQ_INDEX || index > VFIO_PCI_REQ_IRQ_INDEX) throw new Refusal("EINVAL");
       const rest =
@@ -101,14 +109,14 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
 
   /** vfio_set_irqs_validate_and_prepare() */
   setIrqs({ index, action, start, count }: SetIrqsRequest): void {
-    answer("VFIO_DEVICE_SET_IRQS", { index, action, start, count }, () => {
+    this.#failures.answer("VFIO_DEVICE_SET_IRQS", { index, action, start, count }, () => {
       this.#use();
       throw new Refusal("EINVAL");
     });
   }
 
   getInfo(): VfioDeviceInfo {
-    return answer("VFIO_DEVICE_GET_INFO", {}, () => {
+    return this.#failures.answer("VFIO_DEVICE_GET_INFO", {}, () => {
       const { reset, numRegions, numIrqs } = this.#use().profile;
       return { flags: VFIO_DEVICE_FLAGS_PCI | (reset ? VFIO_DEVICE_FLAGS_RESET : 0), numRegions, numIrqs };
     });
@@ -116,35 +124,35 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
 
   /** Modelled devices have no regions: each is there, and empty. */
   getRegionInfo(index: number): VfioRegionInfo {
-    return answer("VFIO_DEVICE_GET_REGION_INFO", { index }, () => {
+    return this.#failures.answer("VFIO_DEVICE_GET_REGION_INFO", { index }, () => {
       if (index >= this.#use().profile.numRegions) throw new Refusal("EINVAL");
       return { flags: 0, size: 0n, offset: BigInt(index) << VFIO_PCI_OFFSET_SHIFT };
     });
   }
 
   reset(): void {
-    answer("VFIO_DEVICE_RESET", {}, () => {
+    this.#failures.answer("VFIO_DEVICE_RESET", {}, () => {
       if (!this.#use().profile.reset) throw new Refusal("EINVAL");
     });
   }
 
   feature(flags: number): Uint8Array {
-    return answer("VFIO_DEVICE_FEATURE", { flags }, () => {
+    return this.#failures.answer("VFIO_DEVICE_FEATURE", { flags }, () => {
       this.#use();
       throw new Refusal("ENOTTY");
     });
   }
 
   read(position: bigint, target: Uint8Array): number {
-    return answer("pread", { position, length: target.length }, () => this.#refuseAccess());
+    return this.#failures.answer("pread", { position, length: target.length }, () => this.#refuseAccess());
   }
 
   write(position: bigint, source: Uint8Array): number {
-    return answer("pwrite", { position, length: source.length }, () => this.#refuseAccess());
+    return this.#failures.answer("pwrite", { position, length: source.length }, () => this.#refuseAccess());
   }
 
   mapRegion(position: bigint, length: bigint): BackendRegion {
-    return answer("mmap", { position, length }, () => this.#refuseAccess());
+    return this.#failures.answer("mmap", { position, length }, () => this.#refuseAccess());
   }
 
   #refuseAccess(): never {
@@ -156,6 +164,7 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     this.#closed = true;
     if (this.#bound === undefined) return;
     this.#iommufd?.objects.remove(this.#bound);
+    this.#iommufd?.settle();
     this.#bound = undefined;
     this.#device.boundTo = undefined;
   }
