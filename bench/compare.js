@@ -42,15 +42,15 @@ export async function timeWarm(count, work) {
   return time(count, work);
 }
 
-/** Compares one thing: `ours` and `c` each give nanoseconds per operation. Prints a line. */
-export async function compare(name, ours, c) {
-  const samples = { ours: [], c: [] };
+/** Compares one thing: `ours` and `theirs` each give nanoseconds per operation. Prints a line. */
+export async function compare(name, ours, theirs, rival = "C") {
+  const samples = { ours: [], theirs: [] };
   for (let run = 0; run < RUNS; run++) {
-    samples.c.push(c());
+    samples.theirs.push(await theirs());
     samples.ours.push(await ours());
   }
-  const [mine, theirs] = [median(samples.ours), median(samples.c)];
-  console.log(`${name.padEnd(40)} ${format(mine)}  C ${format(theirs)}  ratio ${(mine / theirs).toFixed(2)}`);
+  const [a, b] = [median(samples.ours), median(samples.theirs)];
+  console.log(`${name.padEnd(40)} ${format(a)}  ${rival} ${format(b)}  ratio ${(a / b).toFixed(2)}`);
 }
 
 function median(values) {

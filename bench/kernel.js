@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, writeFileSync } from "node:fs";
 import { KernelBackend } from "../dist/backend/kernel/kernel-backend.js";
-import { Iommufd } from "../dist/index.js";
+import { Iommufd, softwareMachine } from "../dist/index.js";
 import { cLoop, cLoopOn, compare, time, timeWarm } from "./compare.js";
 
 const [BDF] = readdirSync("/sys/bus/pci/drivers/vfio-pci").filter((name) => name.startsWith("0000:"));
@@ -117,6 +117,35 @@ await compare(
   memory.close();
   writeFileSync(HUGE_PAGES, "0");
 }
+
+/** The same sequence on the model and on the kernel, below the objects: map in order, unmap at random. */
+async function sequence(backend) {
+  const [COUNT, PAGE, START] = [10_000, 4n * KIB, 1n << 32n];
+  const file = backend.openIommufd();
+  const device = backend.openVfioDevice(backend.findVfioDevice(BDF).cdev);
+  device.bindIommufd(file);
+  const ioasId = file.ioasAlloc();
+  device.attachIommufdPtSync(ioasId);
+  const memory = backend.allocMemory({ length: PAGE, pageSize: PAGE, anonymous: false });
+  const iova = (index) => START + BigInt(index) * 2n * PAGE;
+  const once = () => {
+    for (let i = 0; i < COUNT; i++)
+      file.ioasMapSync({ ioasId, flags: 7, memory, offset: 0n, length: PAGE, iova: iova(i) });
+    for (let i = 0; i < COUNT; i++) file.ioasUnmapSync(ioasId, iova((i * 7919) % COUNT), PAGE);
+  };
+  const result = await timeWarm(COUNT * 2, once);
+  device.close();
+  file.close();
+  memory.close();
+  return result;
+}
+
+await compare(
+  "the model: map 10,000, unmap at random",
+  () => sequence(softwareMachine("qemu-vtd").machine),
+  () => sequence(new KernelBackend()),
+  "kernel",
+);
 
 /** The longest that a 5 ms timer was late while memory was being mapped that has yet to be populated. */
 async function worstDelay(map) {

@@ -64,15 +64,10 @@ export interface MapRequest {
   address: bigint;
   file: boolean;
   length: bigint;
-  permission: Permission;
+  /** AREA_READABLE and AREA_WRITEABLE, added. */
+  permission: number;
   /** Undefined: the address space chooses. */
   iova: bigint | undefined;
-}
-
-/** What DMA may do. */
-export interface Permission {
-  readable: boolean;
-  writeable: boolean;
 }
 
 interface Reservation extends IovaRange {
@@ -112,7 +107,7 @@ export class AddressSpace {
   map({ memory, address, file, length, permission, iova }: MapRequest): bigint {
     // iopt_alloc_pages() refuses nothing, and lengths whose rounding up would overflow.
     if (length === 0n || length > U64_MAX - this.#pageSize) throw new Refusal("EINVAL");
-    const flags = (permission.writeable ? AREA_PAGES_WRITEABLE : 0) | (file ? AREA_FILE : 0);
+    const flags = (permission & AREA_WRITEABLE ? AREA_PAGES_WRITEABLE : 0) | (file ? AREA_FILE : 0);
     return this.insert([{ memory, address, flags, length }], permission, iova);
   }
 
@@ -139,23 +134,24 @@ export class AddressSpace {
   }
 
   /** iopt_map_pages(): maps pieces one after the other; returns the IOVA of the first. */
-  insert(pieces: readonly Piece[], permission: Permission, iova: bigint | undefined): bigint {
-    const length = pieces.reduce((sum, piece) => sum + piece.length, 0n);
+  insert(pieces: readonly Piece[], permission: number, iova: bigint | undefined): bigint {
+    let length = 0n;
+    for (const piece of pieces) length += piece.length;
     // iopt_alloc_area_pages()
-    if (length & (this.#alignment - 1n)) throw new Refusal("EINVAL");
-    const [first] = pieces as [Piece, ...Piece[]];
-    const start = iova ?? this.#place(first.address, length);
+    const mask = this.#alignment - 1n;
+    if (length & mask) throw new Refusal("EINVAL");
+    const start = iova ?? this.#place((pieces[0] as Piece).address, length);
     if (iova !== undefined) this.#checkIova(iova, length);
     // iopt_insert_area()
-    const allowed = (permission.readable ? AREA_READABLE : 0) | (permission.writeable ? AREA_WRITEABLE : 0);
+    const areas: Area[] = [];
     let next = start;
-    const areas = pieces.map(({ memory, address, flags, length: bytes }): Area => {
-      if (permission.writeable && !(flags & AREA_PAGES_WRITEABLE)) throw new Refusal("EPERM");
-      if ((address % this.#pageSize) & (this.#alignment - 1n)) throw new Refusal("EINVAL");
-      const area = { start: next, last: next + bytes - 1n, memory, address, flags: flags | allowed };
+    for (const { memory, address, flags, length: bytes } of pieces) {
+      if (permission & AREA_WRITEABLE && !(flags & AREA_PAGES_WRITEABLE)) throw new Refusal("EPERM");
+      // A page is a power of two, and the alignment is at most one: the offset in the page has the same low bits.
+      if (address & mask) throw new Refusal("EINVAL");
+      areas.push({ start: next, last: next + bytes - 1n, memory, address, flags: flags | permission });
       next += bytes;
-      return area;
-    });
+    }
     // iopt_fill_domains_pages()
     for (const area of areas) for (const domain of this.#domains) checkProtection(domain, area);
     if (this.#domains.length > 0) this.#limit.charge(length);
@@ -329,7 +325,9 @@ export class AddressSpace {
   }
 
   #isReserved(start: bigint, last: bigint): boolean {
-    return this.#reservations.some((reserved) => reserved.start <= last && reserved.last >= start);
+    for (const reserved of this.#reservations)
+      if (reserved.start <= last && reserved.last >= start) return true;
+    return false;
   }
 
   /** iopt_calculate_iova_alignment() */
@@ -342,7 +340,7 @@ export class AddressSpace {
   #checkAlignment(alignment: bigint): void {
     const mask = alignment - 1n;
     for (const { start, last, address } of this.#areas) {
-      if ((start | (last - start + 1n) | (address % this.#pageSize)) & mask) throw new Refusal("EADDRINUSE");
+      if ((start | (last + 1n) | address) & mask) throw new Refusal("EADDRINUSE");
     }
   }
 }

@@ -39,7 +39,6 @@ import {
   type ObjectId,
   type ViommuId,
 } from "../uapi.ts";
-import type { MapRequest } from "./address-space.ts";
 import { mapMany, outcomeOf, unmapMany } from "./batch.ts";
 import { BoundDevice } from "./bound-device.ts";
 import type { Failures } from "./failures.ts";
@@ -126,7 +125,7 @@ export class SoftwareIommufdFile implements IommufdFile {
     this.assertOpen();
     const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
     return this.#failures.answer("IOMMU_IOAS_COPY", { ...request }, () => {
-      const permission = checkMapFlags(flags, length, sourceIova, destinationIova);
+      const permission = checkMapFlags(flags, length, destinationIova, sourceIova);
       const pieces = this.#ioas(sourceId).space.pieces(sourceIova, length);
       const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
       return this.#ioas(destinationId).space.insert(pieces, permission, iova);
@@ -141,13 +140,12 @@ export class SoftwareIommufdFile implements IommufdFile {
     this.assertOpen();
     if (!(memory instanceof SoftwareMemory))
       throw invalidType("memory", "memory of the software backend", memory);
-    return this.#failures.answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () =>
-      this.#map({ ioasId, flags, length, iova }, () => ({
-        memory,
-        address: memory.address + offset,
-        file: false,
-      })),
-    );
+    return this.#failures.answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () => {
+      const permission = checkMapFlags(flags, length, iova);
+      const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
+      const address = memory.address + offset;
+      return this.#ioas(ioasId).space.map({ memory, address, file: false, length, permission, iova: fixed });
+    });
   }
 
   async ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome> {
@@ -173,15 +171,16 @@ export class SoftwareIommufdFile implements IommufdFile {
   ioasMapFileSync(request: IoasMapFileRequest): bigint {
     this.assertOpen();
     const { ioasId, flags, file, start, length, iova } = request;
-    return this.#failures.answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () =>
-      this.#map(request, () => {
-        // iopt_map_file_pages(), before it looks at the file
-        if (length === 0n) throw new Refusal("EINVAL");
-        if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
-        if (!(file instanceof SoftwareMemory) || file.anonymous) throw new Refusal("EBADF");
-        return { memory: file, address: start, file: true };
-      }),
-    );
+    return this.#failures.answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () => {
+      const permission = checkMapFlags(flags, length, iova);
+      const { space } = this.#ioas(ioasId);
+      // iopt_map_file_pages(), before it looks at the file
+      if (length === 0n) throw new Refusal("EINVAL");
+      if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
+      if (!(file instanceof SoftwareMemory) || file.anonymous) throw new Refusal("EBADF");
+      const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
+      return space.map({ memory: file, address: start, file: true, length, permission, iova: fixed });
+    });
   }
 
   option(request: OptionRequest): bigint {
@@ -362,20 +361,6 @@ export class SoftwareIommufdFile implements IommufdFile {
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */
   assertOpen(): void {
     if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the iommufd is closed");
-  }
-
-  /** What mapping memory and mapping a file have in common; what is mapped is looked at where the kernel does. */
-  #map(
-    { ioasId, flags, length, iova }: Pick<IoasMapRequest, "ioasId" | "flags" | "length" | "iova">,
-    look: () => Pick<MapRequest, "memory" | "address" | "file">,
-  ): bigint {
-    const permission = checkMapFlags(flags, iova, length);
-    return this.#ioas(ioasId).space.map({
-      ...look(),
-      length,
-      permission,
-      iova: flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined,
-    });
   }
 
   /** iommufd_option_rlimit_mode(); the model's process has CAP_SYS_RESOURCE. */
