@@ -6,7 +6,13 @@ import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../uapi.ts";
 import type { Fault } from "./fault-queue.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { KernelObject } from "./object-table.ts";
-import { type HwptObject, IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
+import {
+  type HwptObject,
+  IoasObject,
+  NestedHwptObject,
+  PagingHwptObject,
+  type PagingHwptOptions,
+} from "./page-tables.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -69,7 +75,7 @@ export class BoundDevice extends KernelObject {
     const hwpt = this.#attached.get(pasid);
     if (hwpt === undefined) return;
     this.#attached.delete(pasid);
-    if (pasid === NO_PASID) hwpt.paging.ioas.space.unreserve(this);
+    this.#unreserve(hwpt.paging.ioas, pasid);
     this.#release(hwpt);
   }
 
@@ -87,12 +93,17 @@ export class BoundDevice extends KernelObject {
         if (!(error instanceof Refusal && error.code === "EINVAL")) throw error;
       }
     }
-    const hwpt = new PagingHwptObject(ioas, this.iommu, {
-      nestParent: false,
-      dirtyTracking: false,
-      pasid: false,
-      automatic: true,
-    });
+    const options = { nestParent: false, dirtyTracking: false, pasid: false, automatic: true };
+    // The first attachment is made before the page table is filled, a replacement after.
+    if (!this.#attached.has(pasid)) {
+      this.#reserve(ioas, pasid);
+      try {
+        this.#checkPasid({ options }, pasid);
+      } finally {
+        this.#unreserve(ioas, pasid);
+      }
+    }
+    const hwpt = new PagingHwptObject(ioas, this.iommu, options);
     this.#objects.add(hwpt);
     try {
       return this.#attachTo(hwpt, pasid);
@@ -102,33 +113,42 @@ export class BoundDevice extends KernelObject {
     }
   }
 
-  /** iommufd_hw_pagetable_attach(), iommufd_device_do_replace(); only DMA without a PASID has reserved regions. */
+  /** Only DMA without a PASID has reserved regions. */
+  #reserve(ioas: IoasObject, pasid: number): void {
+    if (pasid === NO_PASID) ioas.space.reserveAll(this.profile.reservedRegions, this);
+  }
+
+  #unreserve(ioas: IoasObject, pasid: number): void {
+    if (pasid === NO_PASID) ioas.space.unreserve(this);
+  }
+
+  /** iommufd_hw_pagetable_attach(), iommufd_device_do_replace() */
   #attachTo(hwpt: HwptObject, pasid: number): HwptObject {
     const old = this.#attached.get(pasid);
     if (hwpt === old) return hwpt;
-    const space = hwpt.paging.ioas.space;
-    const moves = pasid === NO_PASID && old?.paging.ioas.space !== space;
-    if (moves) space.reserveAll(this.profile.reservedRegions, this);
+    const { ioas } = hwpt.paging;
+    const moves = old?.paging.ioas !== ioas;
+    if (moves) this.#reserve(ioas, pasid);
     try {
       this.#checkPasid(hwpt, pasid);
       hwpt.checkCompatible(this.iommu);
       // intel_iommu_enable_iopf()
       if (hwpt.faultQueue !== undefined && !this.profile.pri) throw new Refusal("ENODEV");
     } catch (error) {
-      if (moves) space.unreserve(this);
+      if (moves) this.#unreserve(ioas, pasid);
       throw error;
     }
     hwpt.users++;
     this.#attached.set(pasid, hwpt);
     if (old !== undefined) {
-      if (moves) old.paging.ioas.space.unreserve(this);
+      if (moves) this.#unreserve(old.paging.ioas, pasid);
       this.#release(old);
     }
     return hwpt;
   }
 
   /** iommufd_hwpt_pasid_compat(), iommu_attach_device_pasid() */
-  #checkPasid(hwpt: HwptObject, pasid: number): void {
+  #checkPasid(hwpt: { options: Pick<PagingHwptOptions, "pasid"> }, pasid: number): void {
     if (pasid === NO_PASID) {
       const others = [...this.#attached.keys()].some((attached) => attached !== NO_PASID);
       if (others && !hwpt.options.pasid) throw new Refusal("EINVAL");
