@@ -63,6 +63,7 @@ export {
   type BypassRoSetting,
   decideBypassRo,
 } from "./container/bypass-ro.ts";
+export { type CapturedProfile, captureProfile } from "./container/capture.ts";
 export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
 export {
   type Decision,

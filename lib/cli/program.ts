@@ -3,7 +3,9 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { IommufdError } from "../errors.ts";
+import { captureCommand } from "./commands/capture.ts";
 import { decodeCommand } from "./commands/decode.ts";
+import { demoCommand } from "./commands/demo.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { EXIT } from "./exit.ts";
@@ -33,7 +35,7 @@ function program(): Command {
     .version(version())
     .exitOverride()
     .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
-  for (const each of [probeCommand(), planCommand(), decodeCommand()]) {
+  for (const each of [probeCommand(), planCommand(), decodeCommand(), captureCommand(), demoCommand()]) {
     command.addCommand(each.copyInheritedSettings(command));
   }
   return command;

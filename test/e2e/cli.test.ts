@@ -323,6 +323,45 @@ describe("iommufd decode", () => {
   });
 });
 
+describe("iommufd demo", () => {
+  it("shows in JSON what it shows people", () => {
+    const { status, stdout, stderr } = iommufd(["demo", "--json"]);
+    expect([status, stderr]).toEqual([0, ""]);
+    const { schema, cases } = JSON.parse(stdout);
+    expect(schema).toBe("iommufd.demo/1");
+    expect(
+      cases.map((each: { rom: string; refused: string; arrived: boolean; changed: unknown[] }) => [
+        each.rom,
+        each.refused,
+        each.arrived,
+        each.changed.length,
+      ]),
+    ).toEqual([
+      ["read-only", null, true, 4],
+      ["read-only", "EINVAL", false, 0],
+      ["not mapped", null, false, 0],
+      ["read-only", null, false, 0],
+    ]);
+    expect(cases[0].changed[3]).toEqual({ address: "0xf3008", before: "0x5003", after: "0x5063" });
+  });
+});
+
+describe("iommufd capture", () => {
+  it("writes a profile that can be given back", () => {
+    const captured = iommufd(["capture", "--profile", "sapphire-rapids", "--name", "mine"]);
+    expect(captured.status).toBe(0);
+    const path = file("captured.json", captured.stdout);
+    const probe = (profile: string) =>
+      JSON.parse(iommufd(["probe", "--profile", profile, "--json"]).stdout).devices;
+    expect(probe(path)).toEqual(probe("sapphire-rapids"));
+  });
+
+  it("fails where there is nothing to capture, or nothing that a profile has words for", () => {
+    expect(iommufd(["capture", "--profile", "qemu-vtd", "1f.0"])).toMatchObject({ status: 2, stdout: "" });
+    expect(iommufd(["capture", "--profile", "qemu-vtd", "0:1f.0"])).toMatchObject({ status: 2, stdout: "" });
+  });
+});
+
 describe("iommufd", () => {
   it("tells its version and its commands, on standard output", () => {
     const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
@@ -331,10 +370,10 @@ describe("iommufd", () => {
       status: 0,
       stdout: expect.stringMatching(/probe[\s\S]*plan[\s\S]*decode/),
     });
-    for (const command of ["probe", "plan", "decode"]) {
+    for (const command of ["probe", "plan", "decode", "capture", "demo"]) {
       expect(iommufd([command, "--help"])).toMatchObject({
         status: 0,
-        stdout: expect.stringContaining("Examples:"),
+        stdout: expect.stringMatching(/Examples?:/),
       });
     }
   });

@@ -1,13 +1,39 @@
 /** The command on a real kernel. */
 
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Iommufd } from "../../lib/index.ts";
 import { laterThan } from "../conformance/backend.ts";
-import { iommufd } from "../e2e/command.ts";
+import { iommufd, PROJECT } from "../e2e/command.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
 const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
+
+describe("iommufd capture", () => {
+  it.skipIf(!laterThan(6, 12))(
+    "gives the profile that ships, whose model the suites hold against this kernel",
+    () => {
+      const { name, description, ...shipped } = JSON.parse(
+        readFileSync(`${PROJECT}profiles/qemu-vtd.json`, "utf8"),
+      );
+      const { status, stdout } = iommufd(["capture", "--name", name, "--description", description]);
+      expect(status).toBe(0);
+      expect(JSON.parse(stdout)).toEqual({ name, description, ...shipped });
+      writeFileSync("/run/tmp/host.json", stdout);
+      const replayed = iommufd(["probe", "--profile", "/run/tmp/host.json", "--json"]);
+      const real = iommufd(["probe", "--json"]);
+      expect(JSON.parse(replayed.stdout).devices).toEqual(JSON.parse(real.stdout).devices);
+    },
+  );
+
+  it("of what is not there: a clear error", () => {
+    expect(iommufd(["capture", "0000:7f:00.0"])).toMatchObject({
+      status: 1,
+      stdout: "",
+      stderr: expect.stringContaining("0000:7f:00.0: no such PCI device"),
+    });
+  });
+});
 
 describe("iommufd probe", () => {
   it("finds all devices of vfio-pci, and leaves them as they were", () => {

@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadProfile } from "../../lib/backend/software/profile.ts";
-import { decodeHwInfo, Iommufd, parseProfile, shippedProfiles } from "../../lib/index.ts";
+import { loadProfile, profileJsonSchema } from "../../lib/backend/software/profile.ts";
+import { captureProfile, decodeHwInfo, Iommufd, parseProfile, shippedProfiles } from "../../lib/index.ts";
 import { profileJson } from "../fixtures/profiles.ts";
 
 /** A profile with one field changed: `change("devices.0.bdf", 5)`. */
@@ -16,6 +16,39 @@ function changed(path: string, value: unknown): unknown {
   else target[last] = value;
   return json;
 }
+
+describe("the published schema", () => {
+  it("is what profiles are checked against", () => {
+    const file = new URL("../../profiles/profile.schema.json", import.meta.url);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(profileJsonSchema());
+  });
+});
+
+describe("capturing", () => {
+  it.each(shippedProfiles())("the model of %s gives a profile that is modelled alike", (name) => {
+    using iommufd = Iommufd.open({ profile: name });
+    const { description } = loadProfile(name);
+    const captured = captureProfile(iommufd, iommufd.devices(), { name, description });
+    const [again, first] = [parseProfile(captured), loadProfile(name)];
+    const ofDevice = (profile: typeof first) =>
+      profile.devices.map(({ iommu, ...device }) => ({ ...device, iommu: profile.iommus[iommu] }));
+    const smallest = (profile: ReturnType<typeof ofDevice>) =>
+      JSON.stringify(profile, (key, value) =>
+        key === "pageSizes" ? String(value[0]) : typeof value === "bigint" ? String(value) : value,
+      );
+    expect(smallest(ofDevice(again))).toBe(smallest(ofDevice(first)));
+  });
+
+  it("asks whether a device sends page requests", () => {
+    const profile = loadProfile("sapphire-rapids");
+    for (const device of profile.devices) device.pri = true;
+    using iommufd = Iommufd.open({ profile });
+    const { devices } = parseProfile(
+      captureProfile(iommufd, iommufd.devices().slice(0, 1), { name: "x", description: "" }),
+    );
+    expect(devices).toEqual([expect.objectContaining({ pri: true })]);
+  });
+});
 
 describe("shipped profiles", () => {
   it("are there, valid, and called what their file is", () => {
@@ -41,7 +74,7 @@ describe("shipped profiles", () => {
       for (const bdf of iommufd.devices()) {
         using device = iommufd.openDevice(bdf);
         const { vtd, outCapabilities } = decodeHwInfo(device.hwInfo());
-        const domains = loadProfile(name).iommus["dmar0"]?.domains;
+        const domains = Object.values(loadProfile(name).iommus)[0]?.domains;
         const width = (last: bigint) => last.toString(2).length;
         expect(vtd?.derived.nestedTranslation).toBe(domains?.nestParent !== undefined);
         expect(vtd?.derived.dirtyTracking).toBe(domains?.dirtyTracking !== undefined);
@@ -89,6 +122,17 @@ describe("a profile that does not fit", () => {
     ["iommus.dmar0.hwInfo.capReg", "0x", "profile: iommus.dmar0.hwInfo.capReg: must be a hexadecimal string"],
     ["iommus.dmar0.hwInfo.type", "smmu", "profile: iommus.dmar0.hwInfo.type: "],
     ["iommus.dmar0.hwInfo.flags", ["SPR17"], "profile: iommus.dmar0.hwInfo.flags[0]: "],
+    [
+      "iommus.dmar0.hwInfo.ecapReg",
+      "0x1",
+      "domains.nestParent: the hardware information says that it cannot nest",
+    ],
+    [
+      "iommus.dmar0.domains.dirtyTracking",
+      undefined,
+      "devices[0].outCapabilities: its IOMMU has no domain that",
+    ],
+    ["memlock", "much", "profile: memlock: must be a hexadecimal string"],
     ["iommus.dmar0.domains.plain", undefined, "profile: iommus.dmar0.domains.plain: "],
     ["iommus.dmar0.domains.plain.pageSizes", ["0x1001"], "pageSizes[0]: must be a power of two"],
     [

@@ -14,6 +14,9 @@ import { checkJson, readJson, u64 } from "../../json.ts";
 import { BDF_PATTERN } from "../bdf.ts";
 import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../uapi.ts";
 
+/** ECAP_REG, bit 26: nested translation. */
+const ECAP_NEST = 26n;
+
 const range = z
   .strictObject({ start: u64, last: u64 })
   .refine(({ start, last }) => start <= last, { error: "start must not be after last" });
@@ -85,24 +88,43 @@ const profile = z
     devices: z.array(device),
   })
   .superRefine(({ iommus, devices }, context) => {
+    const refuse = (path: (string | number)[], message: string) =>
+      context.addIssue({ code: "custom", path, message });
+    for (const [name, { hwInfo, domains, erratum772415 }] of Object.entries(iommus)) {
+      const nests = hwInfo.type === "intel-vtd" && ((hwInfo.ecapReg >> ECAP_NEST) & 1n) === 1n;
+      if (domains.nestParent !== undefined && !nests)
+        refuse(
+          ["iommus", name, "domains", "nestParent"],
+          "the hardware information says that it cannot nest",
+        );
+      if (hwInfo.type === "none" && domains.dirtyTracking !== undefined)
+        refuse(["iommus", name, "domains", "dirtyTracking"], "an IOMMU that tells nothing has none");
+      if (hwInfo.type === "none" && erratum772415 === true)
+        refuse(["iommus", name, "erratum772415"], "the erratum is of Intel VT-d");
+    }
     const seen = new Set<string>();
-    for (const [index, { bdf, iommu: name }] of devices.entries()) {
+    for (const [index, { bdf, iommu: name, outCapabilities }] of devices.entries()) {
+      if (
+        outCapabilities.includes("DIRTY_TRACKING") &&
+        Object.hasOwn(iommus, name) &&
+        iommus[name]?.domains.dirtyTracking === undefined
+      )
+        refuse(["devices", index, "outCapabilities"], "its IOMMU has no domain that tracks dirty pages");
       if (!Object.hasOwn(iommus, name)) {
-        context.addIssue({
-          code: "custom",
-          path: ["devices", index, "iommu"],
-          message: `no IOMMU of that name: ${JSON.stringify(name)}`,
-        });
+        refuse(["devices", index, "iommu"], `no IOMMU of that name: ${JSON.stringify(name)}`);
       }
-      if (seen.has(bdf))
-        context.addIssue({
-          code: "custom",
-          path: ["devices", index, "bdf"],
-          message: `${bdf} is there twice`,
-        });
+      if (seen.has(bdf)) refuse(["devices", index, "bdf"], `${bdf} is there twice`);
       seen.add(bdf);
     }
   });
+
+/** What a profile document must be, as a JSON Schema (draft 2020-12): `profiles/profile.schema.json`. */
+export function profileJsonSchema(): object {
+  return {
+    title: "A machine for the software backend of iommufd",
+    ...z.toJSONSchema(profile, { io: "input" }),
+  };
+}
 
 /** A machine for the software backend to model. */
 export type Profile = z.output<typeof profile>;
@@ -118,7 +140,7 @@ const SHIPPED = new URL("../../../profiles/", import.meta.url);
 /** The names of the profiles that ship with the package. */
 export function shippedProfiles(): string[] {
   return readdirSync(SHIPPED)
-    .filter((file) => file.endsWith(".json"))
+    .filter((file) => file.endsWith(".json") && !file.endsWith(".schema.json"))
     .map((file) => basename(file, ".json"))
     .sort();
 }

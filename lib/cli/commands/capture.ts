@@ -1,0 +1,45 @@
+/** `iommufd capture`: this machine as a profile for the software backend. */
+
+import { release, type as system } from "node:os";
+import { Command, Option } from "commander";
+import { captureProfile } from "../../container/capture.ts";
+import { IommufdError } from "../../errors.ts";
+import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
+import { printJson } from "../output.ts";
+
+interface CaptureFlags extends BackendFlags {
+  name: string;
+  description?: string;
+}
+
+/** The command. */
+export function captureCommand(): Command {
+  const command = new Command("capture")
+    .summary("write this machine as a profile")
+    .description(
+      "Writes the devices that vfio-pci has, and the IOMMUs that they are behind, as a profile: a JSON document that " +
+        "the software backend replays anywhere (--profile FILE). Each device is bound and closed again, which resets it " +
+        "where it can be reset; nothing is mapped.",
+    )
+    .argument("[bdf...]", "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)")
+    .addOption(new Option("--name <name>", "what the profile is called").default("captured"))
+    .option("--description <text>", "what it says of itself (default: which kernel it is from)");
+  return addCommonOptions(addBackendOptions(command))
+    .addHelpText("after", "\nExamples:\n  iommufd capture > host.json\n  iommufd probe --profile ./host.json")
+    .action(capture);
+}
+
+async function capture(bdfs: string[], { name, description, ...flags }: CaptureFlags): Promise<void> {
+  const profile = await withIommufd(flags, (iommufd) => {
+    const which = bdfs.length > 0 ? bdfs : iommufd.devices();
+    if (which.length === 0) {
+      throw new IommufdError(
+        "ERR_IOMMUFD_NO_DEVICE",
+        "no devices are bound to vfio-pci: there is nothing to capture",
+      );
+    }
+    const source = iommufd.backend === "kernel" ? `${system()} ${release()}` : "a model";
+    return captureProfile(iommufd, which, { name, description: description ?? `Captured from ${source}.` });
+  });
+  printJson(profile);
+}

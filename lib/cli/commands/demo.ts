@@ -1,0 +1,25 @@
+/** `iommufd demo`: what ERRATA_772415_SPR17 does, on modelled hardware. */
+
+import { Command } from "commander";
+import { demonstrateErratum } from "../../container/erratum-demo.ts";
+import { demoDocument, formatDemo } from "../../report/demo-report.ts";
+import { addCommonOptions } from "../options.ts";
+import { printJson, printText } from "../output.ts";
+
+/** The command. */
+export function demoCommand(): Command {
+  const command = new Command("demo")
+    .summary("show what the erratum does, on modelled hardware")
+    .description(
+      "Runs a guest with its I/O page table in ROM, and a device that writes once, on four modelled hosts: with " +
+        "ERRATA_772415_SPR17 the IOMMU changes the ROM; with bypassRo, or without the erratum, it does not. It never " +
+        "touches the machine that it runs on.",
+    );
+  return addCommonOptions(command).addHelpText("after", "\nExample:\n  iommufd demo").action(demo);
+}
+
+async function demo({ json = false }: { json?: boolean }): Promise<void> {
+  const result = await demonstrateErratum();
+  if (json) printJson(demoDocument(result));
+  else printText(formatDemo(result));
+}

@@ -1,0 +1,158 @@
+/**
+ * Captures the machine that a program runs on as a profile, for the software backend to replay anywhere.
+ */
+
+import {
+  bitNames,
+  HW_CAPABILITY_BITS,
+  IOMMU_HW_INFO_TYPE_INTEL_VTD,
+  IOMMU_HW_INFO_TYPE_NONE,
+  VFIO_DEVICE_FLAGS_RESET,
+} from "../backend/uapi.ts";
+import { IommufdError, isSystemError } from "../errors.ts";
+import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
+import type { Device } from "../iommufd/device.ts";
+import type { HwptOptions } from "../iommufd/hwpt.ts";
+import type { Iommufd } from "../iommufd/iommufd.ts";
+import { hex } from "../json.ts";
+
+interface Range {
+  start: string;
+  last: string;
+}
+
+interface CapturedDomain {
+  aperture: Range;
+  pageSizes: string[];
+}
+
+/** The document `iommufd.profile/1`, as `parseProfile()` reads it. */
+export interface CapturedProfile {
+  readonly schema: "iommufd.profile/1";
+  readonly name: string;
+  readonly description: string;
+  readonly pageSize: number;
+  readonly iommus: Readonly<Record<string, object>>;
+  readonly devices: readonly object[];
+}
+
+/**
+ * Captures devices and the IOMMUs that they are behind. Each device is bound and closed again, which resets it where it
+ * can be reset; page tables are made and destroyed, nothing is mapped.
+ *
+ * IOMMUs that answer alike are one in the profile.
+ *
+ * @param bdfs which devices; PCI addresses
+ * @param words what the profile is called, and what it says of itself
+ * @throws SystemError a device cannot be opened or asked
+ * @throws IommufdError ERR_IOMMUFD_INPUT: a device is behind an IOMMU that profiles have no words for
+ */
+export function captureProfile(
+  iommufd: Iommufd,
+  bdfs: readonly string[],
+  words: Pick<CapturedProfile, "name" | "description">,
+): CapturedProfile {
+  const iommus = new Map<string, { name: string; iommu: object }>();
+  const devices = bdfs.map((bdf) => {
+    using device = iommufd.openDevice(bdf);
+    const iommu = captureIommu(iommufd, device);
+    const key = JSON.stringify(iommu);
+    const { name } = iommus.get(key) ?? { name: `iommu${iommus.size}` };
+    iommus.set(key, { name, iommu });
+    return captureDevice(iommufd, device, name);
+  });
+  return {
+    schema: "iommufd.profile/1",
+    ...words,
+    pageSize: iommufd.pageSize,
+    iommus: Object.fromEntries([...iommus.values()].map(({ name, iommu }) => [name, iommu])),
+    devices,
+  };
+}
+
+function captureIommu(iommufd: Iommufd, device: Device): object {
+  const info = decodeHwInfo(device.hwInfo());
+  const [nestParent, dirtyTracking] = [{ nestParent: true }, { dirtyTracking: true }].map((options) =>
+    captureDomain(iommufd, device, info, options),
+  );
+  return {
+    hwInfo: captureHwInfo(device, info),
+    domains: {
+      plain: captureDomain(iommufd, device, info, {}),
+      ...(nestParent && { nestParent }),
+      ...(dirtyTracking && { dirtyTracking }),
+    },
+  };
+}
+
+function captureHwInfo(device: Device, { type, typeId, flags, vtd }: DecodedHwInfo): object {
+  if (typeId === IOMMU_HW_INFO_TYPE_NONE) return { type: "none" };
+  if (typeId === IOMMU_HW_INFO_TYPE_INTEL_VTD && vtd !== undefined)
+    return { type: "intel-vtd", flags, capReg: hex(vtd.capReg), ecapReg: hex(vtd.ecapReg) };
+  throw new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    `${device.name} is behind an IOMMU of type ${type}, which the software backend does not model yet`,
+  );
+}
+
+/** A page table of a kind narrows an empty address space to what it can translate; undefined: there is none of that kind. */
+function captureDomain(
+  iommufd: Iommufd,
+  device: Device,
+  { vtd }: DecodedHwInfo,
+  options: HwptOptions,
+): CapturedDomain | undefined {
+  using ioas = iommufd.allocIoas();
+  try {
+    ioas.allocHwptSync(device, options);
+  } catch (error) {
+    if (isSystemError(error, "EOPNOTSUPP")) return undefined;
+    throw error;
+  }
+  const { ranges, alignment } = ioas.iovaRanges();
+  const larger = (vtd?.derived.secondStagePageSizes ?? []).map(BigInt).filter((size) => size > alignment);
+  return {
+    aperture: { start: hex(ranges[0]?.start ?? 0n), last: hex(ranges.at(-1)?.last ?? 0n) },
+    pageSizes: [alignment, ...larger].map(hex),
+  };
+}
+
+function captureDevice(iommufd: Iommufd, device: Device, iommu: string): object {
+  const { flags, numRegions, numIrqs } = device.info();
+  const { maxPasidLog2, capabilities } = device.hwInfo();
+  return {
+    bdf: device.name,
+    iommu,
+    outCapabilities: bitNames(capabilities, HW_CAPABILITY_BITS),
+    maxPasidLog2,
+    reservedRegions: reservedRegions(iommufd, device),
+    ...(sendsPageRequests(iommufd, device) && { pri: true }),
+    reset: (flags & VFIO_DEVICE_FLAGS_RESET) !== 0,
+    numRegions,
+    numIrqs,
+  };
+}
+
+/** What attaching the device takes out of the middle. */
+function reservedRegions(iommufd: Iommufd, device: Device): Range[] {
+  using ioas = iommufd.allocIoas();
+  device.attachSync(ioas);
+  const { ranges } = ioas.iovaRanges();
+  return ranges.slice(1).map(({ start }, index) => ({
+    start: hex((ranges[index]?.last ?? 0n) + 1n),
+    last: hex(start - 1n),
+  }));
+}
+
+/** A page table with a fault queue is refused to a device that has no faults to send. */
+function sendsPageRequests(iommufd: Iommufd, device: Device): boolean {
+  using ioas = iommufd.allocIoas();
+  try {
+    using faultQueue = iommufd.allocFaultQueue();
+    device.attachSync(ioas.allocHwptSync(device, { faultQueue }));
+    return true;
+  } catch (error) {
+    if (isSystemError(error)) return false;
+    throw error;
+  }
+}

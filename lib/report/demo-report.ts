@@ -1,0 +1,68 @@
+/** What the demonstration of the erratum showed, for people and as JSON. */
+
+import type { DmaFaultReason } from "../backend/software/dma.ts";
+import type { ChangedEntry, ErratumCase, ErratumDemo } from "../container/erratum-demo.ts";
+import { hex } from "../json.ts";
+import { formatAddress, labelled } from "./text.ts";
+
+/** Flags that an IOMMU sets in an entry of a first-stage page table, by bit. */
+const MARKS = [
+  [5n, "Accessed"],
+  [6n, "Dirty"],
+] as const;
+
+/** Why an access was stopped, in words. */
+const STOPPED: Readonly<Record<DmaFaultReason, string>> = {
+  "not-attached": "the device is attached to nothing",
+  "not-mapped": "nothing is mapped there",
+  "no-permission": "what is mapped there may not be written",
+  "not-present": "the guest's page table leads nowhere",
+  "first-stage-read-only": "the guest's page table forbids it",
+  "not-canonical": "it is no address of the guest's page table",
+  "first-stage-out-of-reach": "it may not mark the guest's page table",
+};
+
+/** The document `iommufd.demo/1`. */
+export function demoDocument({ iova, target, cases }: ErratumDemo): object {
+  return {
+    schema: "iommufd.demo/1",
+    iova: hex(iova),
+    target: hex(target),
+    cases: cases.map(({ changed, ...rest }) => ({
+      ...rest,
+      changed: changed.map(({ address, before, after }) => ({
+        address: hex(address),
+        before: hex(before),
+        after: hex(after),
+      })),
+    })),
+  };
+}
+
+/** The story for people. */
+export function formatDemo({ iova, target, cases }: ErratumDemo): string {
+  return [
+    `A guest keeps its I/O page table in its ROM. A device writes once, to IOVA ${formatAddress(iova)}, which that table leads`,
+    `to guest address ${formatAddress(target)}. All on modelled hardware.`,
+    ...cases.flatMap((each, index) => ["", `${index + 1}. ${each.host}`, formatCase(each)]),
+  ].join("\n");
+}
+
+function formatCase({ rom, refused, arrived, stopped, changed }: ErratumCase): string {
+  const lines = [
+    labelled("  ROM", [refused === null ? rom : `${rom}: the kernel refuses that (${refused})`]),
+  ];
+  if (refused === null) {
+    const why = stopped === null ? "" : `: ${STOPPED[stopped]}`;
+    lines.push(labelled("  DMA", [arrived ? "the write arrived" : `the IOMMU stopped the write${why}`]));
+  }
+  const intact =
+    changed.length === 0 ? ["the ROM is intact"] : ["the ROM was changed:", ...changed.map(formatChange)];
+  lines.push(labelled("  result", intact));
+  return lines.join("\n");
+}
+
+function formatChange({ address, before, after }: ChangedEntry): string {
+  const marks = MARKS.filter(([bit]) => ((before ^ after) >> bit) & 1n).map(([, name]) => name);
+  return `${formatAddress(address)}: ${formatAddress(before)} became ${formatAddress(after)} (${marks.join(", ")})`;
+}
