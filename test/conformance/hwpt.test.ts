@@ -1,8 +1,8 @@
 /** Page tables, devices and hardware information (drivers/iommu/iommufd/hw_pagetable.c, device.c; drivers/vfio). */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Device, decodeHwInfo, type Ioas, type Iommufd } from "../../lib/index.ts";
-import { backendName, FIRST, laterThan, open, PAGE, SECOND } from "./backend.ts";
+import { type Device, decodeHwInfo, type Ioas, Iommufd } from "../../lib/index.ts";
+import { backendName, FIRST, laterThan, machine, open, PAGE, SECOND } from "./backend.ts";
 
 const READ_ONLY = { iova: 0xc_0000n, writeable: false } as const;
 
@@ -45,6 +45,21 @@ describe(`a device (${backendName})`, () => {
       outCapabilities: laterThan(6, 12) ? ["PCI_ATS_NOT_SUPPORTED"] : [],
       vtd: { capReg: 0xd2008c22260286n, ecapReg: 0x480084f00f4an },
     });
+  });
+
+  it("tells it in as many bytes as there is room for, and how many there are", () => {
+    using raw = new Iommufd(machine, machine.backend.openIommufd());
+    const file = machine.backend.openIommufd();
+    const other = machine.backend.openVfioDevice(raw.cdevOf(SECOND));
+    const id = other.bindIommufd(file);
+    const whole = file.getHwInfo(id, 24).data;
+    for (let capacity = 0; capacity <= 40; capacity++) {
+      const { data, dataLength } = file.getHwInfo(id, capacity);
+      expect([...data]).toEqual([...whole.slice(0, capacity)]);
+      expect(dataLength).toBe(24);
+    }
+    other.close();
+    file.close();
   });
 
   it("can be bound once: EINVAL", () => {

@@ -86,6 +86,30 @@ describe(`copying (${backendName})`, () => {
     expect(other.unmapSync(65n * PAGE, PAGE)).toBe(PAGE);
   });
 
+  it("takes every part of neighbouring mappings, and none that reaches beyond them", () => {
+    // Three mappings that touch, of one, two and one pages.
+    const memory = iommufd.allocMemory(4n * PAGE);
+    const source = iommufd.allocIoas();
+    for (const [at, pages] of [
+      [0n, 1n],
+      [1n, 2n],
+      [3n, 1n],
+    ] as const)
+      source.mapSync(memory, { iova: (at + 1n) * PAGE, offset: at * PAGE, length: pages * PAGE });
+    const half = PAGE / 2n;
+    for (let start = 0n; start <= 5n * PAGE; start += half) {
+      for (let length = half; length <= 5n * PAGE; length += half) {
+        const copy = () => ioas.copyFromSync(source, { sourceIova: start, length, iova: 0x100_0000n });
+        if (start >= PAGE && start + length <= 5n * PAGE) {
+          expect(copy()).toBe(0x100_0000n);
+          expect(ioas.unmapSync(0x100_0000n, length)).toBe(length);
+        } else {
+          expect(copy).toThrow(expect.objectContaining({ code: "ENOENT" }));
+        }
+      }
+    }
+  });
+
   it("is placed by the kernel where no IOVA is given", async () => {
     await expect(other.copyFrom(ioas, { sourceIova: PAGE, length: PAGE })).resolves.toBe(PAGE);
     await expect(other.copyFrom(ioas, { sourceIova: PAGE, length: PAGE })).resolves.toBe(2n * PAGE);

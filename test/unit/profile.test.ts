@@ -25,19 +25,22 @@ describe("the published schema", () => {
 });
 
 describe("capturing", () => {
-  it.each(shippedProfiles())("the model of %s gives a profile that is modelled alike", (name) => {
-    using iommufd = Iommufd.open({ profile: name });
-    const { description } = loadProfile(name);
-    const captured = captureProfile(iommufd, iommufd.devices(), { name, description });
-    const [again, first] = [parseProfile(captured), loadProfile(name)];
-    const ofDevice = (profile: typeof first) =>
-      profile.devices.map(({ iommu, ...device }) => ({ ...device, iommu: profile.iommus[iommu] }));
-    const smallest = (profile: ReturnType<typeof ofDevice>) =>
-      JSON.stringify(profile, (key, value) =>
-        key === "pageSizes" ? String(value[0]) : typeof value === "bigint" ? String(value) : value,
-      );
-    expect(smallest(ofDevice(again))).toBe(smallest(ofDevice(first)));
-  });
+  it.each(shippedProfiles().filter((name) => name !== "selftest"))(
+    "the model of %s gives a profile that is modelled alike",
+    (name) => {
+      using iommufd = Iommufd.open({ profile: name });
+      const { description } = loadProfile(name);
+      const captured = captureProfile(iommufd, iommufd.devices(), { name, description });
+      const [again, first] = [parseProfile(captured), loadProfile(name)];
+      const ofDevice = (profile: typeof first) =>
+        profile.devices.map(({ iommu, ...device }) => ({ ...device, iommu: profile.iommus[iommu] }));
+      const smallest = (profile: ReturnType<typeof ofDevice>) =>
+        JSON.stringify(profile, (key, value) =>
+          key === "pageSizes" ? String(value[0]) : typeof value === "bigint" ? String(value) : value,
+        );
+      expect(smallest(ofDevice(again))).toBe(smallest(ofDevice(first)));
+    },
+  );
 
   it("asks whether a device sends page requests", () => {
     const profile = loadProfile("sapphire-rapids");
@@ -52,7 +55,7 @@ describe("capturing", () => {
 
 describe("shipped profiles", () => {
   it("are there, valid, and called what their file is", () => {
-    expect(shippedProfiles()).toEqual(["none", "qemu-vtd", "sapphire-rapids", "vtd-no-erratum"]);
+    expect(shippedProfiles()).toEqual(["none", "qemu-vtd", "sapphire-rapids", "selftest", "vtd-no-erratum"]);
     for (const name of shippedProfiles()) expect(loadProfile(name).name).toBe(name);
   });
 
@@ -154,7 +157,7 @@ describe("a profile that does not fit", () => {
 
   it("of an unknown name: the message names those that exist", () => {
     expect(() => Iommufd.open({ profile: "icelake" })).toThrow(
-      'no profile "icelake"; there are none, qemu-vtd, sapphire-rapids, vtd-no-erratum, or give the path of a JSON file',
+      'no profile "icelake"; there are none, qemu-vtd, sapphire-rapids, selftest, vtd-no-erratum, or give the path of a JSON file',
     );
   });
 

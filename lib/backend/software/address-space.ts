@@ -9,6 +9,7 @@ import type { IovaRange, IovaRanges } from "../uapi.ts";
 import { AreaList } from "./area-list.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import type { DomainProfile } from "./profile.ts";
+import { alignUp, lowestSetBit, max, mergeByStart, min, roundUpToPowerOfTwo } from "./ranges.ts";
 import { Refusal } from "./refusal.ts";
 import type { SoftwareMemory } from "./software-memory.ts";
 
@@ -81,6 +82,7 @@ export class AddressSpace {
   readonly #areas = new AreaList<Area>();
   readonly #domains: Domain[] = [];
   #reservations: Reservation[] = [];
+  readonly #pins = new Map<object, IovaRange>();
   /** Empty: everything. */
   #allowed: readonly IovaRange[] = [];
   #hugePages = true;
@@ -214,6 +216,8 @@ export class AddressSpace {
     for (const area of this.#areas.overlapping(start, last)) {
       // Areas before this one stay unmapped: the kernel does not roll back either.
       if (area.start < start || area.last > last) throw new Refusal("ENOENT");
+      for (const pin of this.#pins.values())
+        if (pin.start <= area.last && pin.last >= area.start) throw new Refusal("EBUSY");
       this.#areas.remove(area);
       const length = area.last - area.start + 1n;
       if (this.#domains.length > 0) this.#limit.release(length);
@@ -221,6 +225,17 @@ export class AddressSpace {
       unmapped += length;
     }
     return unmapped;
+  }
+
+  /** iommufd_access_pin_pages(): from now on what is mapped there cannot be unmapped; ENOENT where there is a gap. */
+  pin(iova: bigint, length: bigint, owner: object): void {
+    this.pieces(iova, length);
+    this.#pins.set(owner, { start: iova, last: iova + length - 1n });
+  }
+
+  /** iommufd_access_unpin_pages() */
+  unpin(owner: object): void {
+    this.#pins.delete(owner);
   }
 
   /** iopt_table_add_domain() */
@@ -353,40 +368,4 @@ function checkProtection(domain: Domain, area: Area): void {
 function domainAlignment({ profile }: Domain, least: bigint): bigint {
   const smallest = profile.pageSizes.reduce(min);
   return smallest > least ? smallest : least;
-}
-
-function* mergeByStart(left: Iterable<IovaRange>, right: Iterable<IovaRange>): Generator<IovaRange> {
-  const lefts = left[Symbol.iterator]();
-  const rights = right[Symbol.iterator]();
-  let a = lefts.next();
-  let b = rights.next();
-  while (!a.done || !b.done) {
-    if (b.done || (!a.done && a.value.start <= b.value.start)) {
-      yield (a as IteratorYieldResult<IovaRange>).value;
-      a = lefts.next();
-    } else {
-      yield b.value;
-      b = rights.next();
-    }
-  }
-}
-
-function min(a: bigint, b: bigint): bigint {
-  return a < b ? a : b;
-}
-
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
-}
-
-function alignUp(value: bigint, alignment: bigint): bigint {
-  return (value + alignment - 1n) & -alignment;
-}
-
-function lowestSetBit(value: bigint): bigint {
-  return value & -value;
-}
-
-function roundUpToPowerOfTwo(value: bigint): bigint {
-  return value <= 1n ? 1n : 1n << BigInt((value - 1n).toString(2).length);
 }

@@ -1,6 +1,6 @@
 /** Many requests in one call. */
 
-import { isSystemError, outOfRange, systemError } from "../../errors.ts";
+import { isSystemError, type LinuxErrorCode, outOfRange, systemError } from "../../errors.ts";
 import type { BatchOutcome, IoasMapManyRequest, IommufdFile } from "../backend.ts";
 import type { IoasId } from "../uapi.ts";
 
@@ -49,6 +49,11 @@ function batch(
     }
   }
   return { done: count };
+}
+
+/** That IOMMU_HWPT_INVALIDATE stopped at an entry. */
+export function batchRefusal(done: number, code: LinuxErrorCode): BatchOutcome {
+  return { done, error: systemError(code, "IOMMU_HWPT_INVALIDATE", { index: done }) };
 }
 
 /** How a call ended that is refused as a whole, or handles many things. */

@@ -3,7 +3,7 @@
  */
 
 import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../uapi.ts";
-import type { Fault } from "./fault-queue.ts";
+import { type Fault, FaultQueueObject } from "./fault-queue.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { KernelObject } from "./object-table.ts";
 import {
@@ -15,6 +15,8 @@ import {
 } from "./page-tables.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
+import { CACHE_ENTRIES, CACHED } from "./selftest.ts";
+import type { VdeviceObject } from "./viommu.ts";
 
 /** Page Request Group Indexes have 9 bits. */
 const PAGE_REQUEST_GROUPS = 512;
@@ -27,6 +29,10 @@ export class BoundDevice extends KernelObject {
   readonly profile: DeviceProfile;
   readonly iommu: IommuProfile;
   readonly #objects: ObjectTable;
+  /** What it is to a vIOMMU. */
+  vdevice: VdeviceObject | undefined;
+  /** The cache of a mock device. */
+  readonly cache = new Uint32Array(CACHE_ENTRIES).fill(CACHED);
   #nextGroup = 0;
   readonly #attached = new Map<number, HwptObject>();
 
@@ -76,10 +82,12 @@ export class BoundDevice extends KernelObject {
     if (hwpt === undefined) return;
     this.#attached.delete(pasid);
     this.#unreserve(hwpt.paging.ioas, pasid);
-    this.#release(hwpt);
+    this.#release(hwpt, pasid);
   }
 
+  /** iommufd_device_pre_destroy(): what it is to a vIOMMU goes before it. */
   override destroy(): void {
+    if (this.vdevice !== undefined) this.#objects.remove(this.vdevice);
     for (const pasid of [...this.#attached.keys()]) this.detach(pasid);
   }
 
@@ -142,7 +150,7 @@ export class BoundDevice extends KernelObject {
     this.#attached.set(pasid, hwpt);
     if (old !== undefined) {
       if (moves) this.#unreserve(old.paging.ioas, pasid);
-      this.#release(old);
+      this.#release(old, pasid);
     }
     return hwpt;
   }
@@ -161,8 +169,9 @@ export class BoundDevice extends KernelObject {
   }
 
   /** Drops an attachment; an automatic HWPT goes with its last one. */
-  #release(hwpt: HwptObject): void {
+  #release(hwpt: HwptObject, pasid: number): void {
     hwpt.users--;
+    if (hwpt.faultQueue instanceof FaultQueueObject) hwpt.faultQueue.detached(this.id, pasid);
     if (hwpt instanceof PagingHwptObject && hwpt.options.automatic && hwpt.users === 0)
       this.#objects.remove(hwpt);
   }

@@ -127,6 +127,8 @@ function secondStage(hwpt: PagingHwptObject, access: Access, iova: bigint): Reac
 
 /** Walks a guest's page table: returns the guest-physical address. */
 function firstStage(hwpt: NestedHwptObject, access: Access, iova: bigint): bigint | Blocked {
+  // The mock driver of the kernel has no first stage: the addresses are the second's.
+  if (hwpt.data === undefined) return iova;
   const { pgtblAddr, addrWidth } = hwpt.data;
   const width = BigInt(addrWidth);
   if (BigInt.asUintN(64, BigInt.asIntN(addrWidth, iova)) !== iova) return { reason: "not-canonical" };

@@ -51,6 +51,20 @@ export class FaultQueueObject extends KernelObject {
     });
   }
 
+  /** iommufd_auto_response_faults(): the device, or that PASID of it, is attached here no more. */
+  detached(deviceId: number, pasid: number): void {
+    const isIts = ({ faults }: Group) => faults[0]?.deviceId === deviceId && faults[0].pasid === pasid;
+    for (const group of this.waiting.filter(isIts)) {
+      this.waiting.splice(this.waiting.indexOf(group), 1);
+      group.answer(IOMMUFD_PAGE_RESP_INVALID);
+    }
+    for (const [cookie, group] of this.unanswered) {
+      if (!isIts(group)) continue;
+      this.unanswered.delete(cookie);
+      group.answer(IOMMUFD_PAGE_RESP_INVALID);
+    }
+  }
+
   /** iommufd_fault_destroy(): who still waits is told that it failed. */
   override destroy(): void {
     for (const { answer } of [...this.waiting, ...this.unanswered.values()])

@@ -9,19 +9,23 @@ import {
 } from "../uapi.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
+import { SELFTEST } from "./selftest.ts";
+
+const TYPES: Readonly<Record<IommuProfile["hwInfo"]["type"], number>> = {
+  "intel-vtd": IOMMU_HW_INFO_TYPE_INTEL_VTD,
+  none: IOMMU_HW_INFO_TYPE_NONE,
+  selftest: SELFTEST.hwInfoType,
+};
 
 /** The hardware information of a device, cut to the room that was offered; `type` is what was asked for. */
 export function hwInfo(iommu: IommuProfile, device: DeviceProfile, capacity: number, type: number): HwInfo {
-  // intel_iommu_hw_info(); a driver that tells nothing is not asked.
-  if (
-    iommu.hwInfo.type === "intel-vtd" &&
-    type !== IOMMU_HW_INFO_TYPE_NONE &&
-    type !== IOMMU_HW_INFO_TYPE_INTEL_VTD
-  )
+  const own = TYPES[iommu.hwInfo.type];
+  // intel_iommu_hw_info(), mock_domain_hw_info(); a driver that tells nothing is not asked.
+  if (own !== IOMMU_HW_INFO_TYPE_NONE && type !== IOMMU_HW_INFO_TYPE_NONE && type !== own)
     throw new Refusal("EOPNOTSUPP");
   const data = hwInfoData(iommu);
   return {
-    type: iommu.hwInfo.type === "intel-vtd" ? IOMMU_HW_INFO_TYPE_INTEL_VTD : IOMMU_HW_INFO_TYPE_NONE,
+    type: own,
     data: data.slice(0, capacity),
     dataLength: data.length,
     maxPasidLog2: device.maxPasidLog2,
@@ -32,9 +36,10 @@ export function hwInfo(iommu: IommuProfile, device: DeviceProfile, capacity: num
   };
 }
 
-/** struct iommu_hw_info_vtd: flags, reserved, CAP_REG, ECAP_REG, little-endian as on x86. */
+/** struct iommu_test_hw_info: u32 flags, u32 test_reg. Or struct iommu_hw_info_vtd: flags, reserved, CAP_REG, ECAP_REG, little-endian as on x86. */
 function hwInfoData({ hwInfo }: IommuProfile): Uint8Array {
   if (hwInfo.type === "none") return new Uint8Array(0);
+  if (hwInfo.type === "selftest") return new Uint8Array(Uint32Array.of(0, SELFTEST.register).buffer);
   const view = new DataView(new ArrayBuffer(24));
   view.setUint32(
     0,

@@ -3,34 +3,25 @@
  * (drivers/iommu/iommufd/hw_pagetable.c, drivers/iommu/intel/).
  */
 
-import { type LinuxErrorCode, systemError } from "../../errors.ts";
-import type { BatchOutcome, DirtyBitmapRequest, HwptAllocRequest, InvalidateRequest } from "../backend.ts";
+import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../backend.ts";
 import {
   type DriverData,
   type HwptVtdS1,
-  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-  IOMMU_HWPT_ALLOC_NEST_PARENT,
-  IOMMU_HWPT_ALLOC_PASID,
-  IOMMU_HWPT_DATA_NONE,
   IOMMU_HWPT_DATA_VTD_S1,
-  IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
   IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
   IOMMU_VTD_INV_FLAGS_LEAF,
   type IovaRange,
 } from "../uapi.ts";
 import { AddressSpace, type Domain } from "./address-space.ts";
+import { batchRefusal } from "./batch.ts";
 import { DirtyPages } from "./dirty-pages.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import { KernelObject } from "./object-table.ts";
-import type { DeviceProfile, DomainProfile, IommuProfile } from "./profile.ts";
+import type { DomainProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
-
-const HWPT_FLAGS =
-  IOMMU_HWPT_ALLOC_NEST_PARENT |
-  IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
-  IOMMU_HWPT_FAULT_ID_VALID |
-  IOMMU_HWPT_ALLOC_PASID;
+import { IOTLB_ENTRIES, SELFTEST } from "./selftest.ts";
+import type { ViommuObject } from "./viommu.ts";
 
 /** ERRATA_772415_SPR17 as the kernel reports it of this IOMMU. */
 function reportsErratum(iommu: IommuProfile): boolean {
@@ -167,31 +158,79 @@ function readVtdS1({ type, bytes }: DriverData): HwptVtdS1 {
   };
 }
 
+/** struct iommu_hwpt_selftest: u32 iotlb, u32 pagetable_type, of which the last may be missing. */
+function readSelftest({ type, bytes }: DriverData): Uint32Array {
+  if (type !== SELFTEST.hwptDataType) throw new Refusal("EOPNOTSUPP");
+  if (bytes.length < 4 || bytes.length > 8) throw new Refusal("EINVAL");
+  const iotlb = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
+  return new Uint32Array(IOTLB_ENTRIES).fill(iotlb);
+}
+
+/** What a nested HWPT is made on: a nest parent, or a vIOMMU on top of one. */
+export interface NestParent {
+  readonly hwpt: PagingHwptObject;
+  readonly viommu?: ViommuObject | undefined;
+}
+
 /** IOMMUFD_OBJ_HWPT_NESTED */
 export class NestedHwptObject extends AnyHwptObject {
   readonly parent: PagingHwptObject;
+  readonly viommu: ViommuObject | undefined;
   readonly options: Pick<PagingHwptOptions, "pasid">;
-  readonly data: HwptVtdS1;
+  readonly #data: HwptVtdS1 | Uint32Array;
 
-  /** iommufd_hwpt_nested_alloc(), intel_iommu_domain_alloc_nested() */
+  /** iommufd_hwpt_nested_alloc(), and the driver's domain_alloc_nested() */
   constructor(
-    parent: PagingHwptObject,
+    { hwpt, viommu }: NestParent,
     iommu: IommuProfile,
     data: DriverData,
     options: Pick<PagingHwptOptions, "pasid">,
   ) {
     super();
-    if (iommu.hwInfo.type !== "intel-vtd") throw new Refusal("EOPNOTSUPP");
-    if (parent.options.automatic || !parent.options.nestParent) throw new Refusal("EINVAL");
+    if (iommu.hwInfo.type === "none") throw new Refusal("EOPNOTSUPP");
+    if (hwpt.options.automatic || !hwpt.options.nestParent) throw new Refusal("EINVAL");
     if (iommu.domains.nestParent === undefined) throw new Refusal("EOPNOTSUPP");
-    this.parent = parent;
+    this.parent = hwpt;
+    this.viommu = viommu;
     this.options = options;
-    this.data = readVtdS1(data);
-    parent.users++;
+    this.#data = iommu.hwInfo.type === "selftest" ? readSelftest(data) : readVtdS1(data);
+    (viommu ?? hwpt).users++;
   }
 
-  /** intel_nested_cache_invalidate_user(); what was handled stays handled. */
-  invalidate({ dataType, entryLength, count, entries }: InvalidateRequest): BatchOutcome {
+  /** A guest's first-stage page table; undefined where the mock driver has none. */
+  get data(): HwptVtdS1 | undefined {
+    return this.#data instanceof Uint32Array ? undefined : this.#data;
+  }
+
+  /** The entries of the IOTLB that a mock device has; undefined with VT-d. */
+  get iotlb(): Uint32Array | undefined {
+    return this.#data instanceof Uint32Array ? this.#data : undefined;
+  }
+
+  /** The driver's cache_invalidate_user(); what was handled stays handled. */
+  invalidate(request: InvalidateRequest): BatchOutcome {
+    return this.#data instanceof Uint32Array
+      ? this.#invalidateSelftest(this.#data, request)
+      : this.#invalidateVtd(request);
+  }
+
+  /** mock_domain_cache_invalidate_user(): entries of u32 flags, u32 iotlb_id. */
+  #invalidateSelftest(iotlb: Uint32Array, request: InvalidateRequest): BatchOutcome {
+    const { dataType, entryLength, count, entries } = request;
+    if (dataType !== SELFTEST.invalidateType || (count > 0 && entryLength !== 8)) throw new Refusal("EINVAL");
+    const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
+    for (let done = 0; done < count; done++) {
+      const [flags, index] = [view.getUint32(done * 8, true), view.getUint32(done * 8 + 4, true)];
+      if (flags & ~1) return batchRefusal(done, "EOPNOTSUPP");
+      if (index >= IOTLB_ENTRIES) return batchRefusal(done, "EINVAL");
+      if (flags & 1) iotlb.fill(0);
+      else iotlb[index] = 0;
+    }
+    return { done: count };
+  }
+
+  /** intel_nested_cache_invalidate_user() */
+  #invalidateVtd({ dataType, entryLength, count, entries }: InvalidateRequest): BatchOutcome {
     const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
     if (dataType !== IOMMU_HWPT_INVALIDATE_DATA_VTD_S1) throw new Refusal("EINVAL");
     // struct iommu_hwpt_vtd_s1_invalidate: u64 addr, u64 npages, u32 flags, u32 reserved
@@ -202,9 +241,9 @@ export class NestedHwptObject extends AnyHwptObject {
       const pages = view.getBigUint64(at + 8, true);
       const flags = view.getUint32(at + 16, true);
       const reserved = view.getUint32(at + 20, true);
-      if (flags & ~IOMMU_VTD_INV_FLAGS_LEAF || reserved !== 0) return refuse(done, "EOPNOTSUPP");
+      if (flags & ~IOMMU_VTD_INV_FLAGS_LEAF || reserved !== 0) return batchRefusal(done, "EOPNOTSUPP");
       const everything = pages === (1n << 64n) - 1n;
-      if (address & 4095n || (everything && address !== 0n)) return refuse(done, "EINVAL");
+      if (address & 4095n || (everything && address !== 0n)) return batchRefusal(done, "EINVAL");
     }
     return { done: count };
   }
@@ -217,6 +256,7 @@ export class NestedHwptObject extends AnyHwptObject {
   /** intel_nested_attach_dev(), intel_pasid_setup_nested() */
   checkCompatible(iommu: IommuProfile): void {
     this.parent.checkCompatible(iommu);
+    if (this.data === undefined) return;
     if (iommu.hwInfo.type !== "intel-vtd") throw new Refusal("EINVAL");
     const { capReg, ecapReg } = iommu.hwInfo;
     const has = (register: bigint, bit: bigint) => ((register >> bit) & 1n) === 1n;
@@ -228,51 +268,12 @@ export class NestedHwptObject extends AnyHwptObject {
 
   override destroy(): void {
     super.destroy();
-    this.parent.users--;
+    (this.viommu ?? this.parent).users--;
   }
-}
-
-function refuse(done: number, code: LinuxErrorCode): BatchOutcome {
-  return { done, error: systemError(code, "IOMMU_HWPT_INVALIDATE", { index: done }) };
 }
 
 /** Either kind. */
 export type HwptObject = PagingHwptObject | NestedHwptObject;
-
-/** iommufd_hwpt_paging_alloc() on an IOAS, iommufd_hwpt_nested_alloc() on a HWPT. */
-export function makeHwpt(
-  parent: KernelObject | undefined,
-  { iommu, profile }: { iommu: IommuProfile; profile: DeviceProfile },
-  flags: number,
-  data: HwptAllocRequest["data"],
-): HwptObject {
-  if (parent instanceof IoasObject) {
-    if (flags & ~HWPT_FLAGS) throw new Refusal("EOPNOTSUPP");
-    // A driver that tells nothing has no domain_alloc_paging_flags either.
-    if (iommu.hwInfo.type === "none" && flags !== 0) throw new Refusal("EOPNOTSUPP");
-    const nestParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
-    const dirtyTracking = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
-    if (dirtyTracking && !profile.outCapabilities.includes("DIRTY_TRACKING")) throw new Refusal("EOPNOTSUPP");
-    if (flags & IOMMU_HWPT_FAULT_ID_VALID && nestParent) throw new Refusal("EOPNOTSUPP");
-    if (data !== undefined) throw new Refusal("EOPNOTSUPP");
-    const pasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
-    return new PagingHwptObject(parent, iommu, { nestParent, dirtyTracking, pasid, automatic: false });
-  }
-  if (parent instanceof PagingHwptObject) {
-    if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID)) throw new Refusal("EOPNOTSUPP");
-    if (data === undefined) throw new Refusal("EOPNOTSUPP");
-    const pasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
-    return new NestedHwptObject(parent, iommu, data, { pasid });
-  }
-  throw new Refusal("EINVAL");
-}
-
-/** Data of a driver, or that there is none: the type and the length have to agree. */
-export function driverData(data: HwptAllocRequest["data"]): DriverData | undefined {
-  if (data === undefined) return undefined;
-  if ((data.type === IOMMU_HWPT_DATA_NONE) !== (data.bytes.length === 0)) throw new Refusal("EINVAL");
-  return data.type === IOMMU_HWPT_DATA_NONE ? undefined : data;
-}
 
 function domainFor(
   { domains }: IommuProfile,

@@ -41,8 +41,11 @@ const intelVtd = z.strictObject({
 
 const none = z.strictObject({ type: z.literal("none") });
 
+/** The kernel's mock devices (CONFIG_IOMMUFD_TEST), which have vIOMMUs. */
+const selftest = z.strictObject({ type: z.literal("selftest") });
+
 const iommu = z.strictObject({
-  hwInfo: z.discriminatedUnion("type", [intelVtd, none]),
+  hwInfo: z.discriminatedUnion("type", [intelVtd, none, selftest]),
   /**
    * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
    * whose kernel does not know of it.
@@ -91,7 +94,9 @@ const profile = z
     const refuse = (path: (string | number)[], message: string) =>
       context.addIssue({ code: "custom", path, message });
     for (const [name, { hwInfo, domains, erratum772415 }] of Object.entries(iommus)) {
-      const nests = hwInfo.type === "intel-vtd" && ((hwInfo.ecapReg >> ECAP_NEST) & 1n) === 1n;
+      const nests =
+        hwInfo.type === "selftest" ||
+        (hwInfo.type === "intel-vtd" && ((hwInfo.ecapReg >> ECAP_NEST) & 1n) === 1n);
       if (domains.nestParent !== undefined && !nests)
         refuse(
           ["iommus", name, "domains", "nestParent"],
@@ -99,7 +104,7 @@ const profile = z
         );
       if (hwInfo.type === "none" && domains.dirtyTracking !== undefined)
         refuse(["iommus", name, "domains", "dirtyTracking"], "an IOMMU that tells nothing has none");
-      if (hwInfo.type === "none" && erratum772415 === true)
+      if (hwInfo.type !== "intel-vtd" && erratum772415 === true)
         refuse(["iommus", name, "erratum772415"], "the erratum is of Intel VT-d");
     }
     const seen = new Set<string>();

@@ -4,6 +4,7 @@
 
 import { IommufdError, invalidType } from "../../errors.ts";
 import type {
+  BackendRegion,
   BatchOutcome,
   DirtyBitmapRequest,
   FaultQueueFile,
@@ -16,27 +17,23 @@ import type {
   IoasMapRequest,
   IommufdFile,
   OptionRequest,
+  VeventQueueFile,
   ViommuAllocRequest,
 } from "../backend.ts";
 import {
   type DeviceId,
   type HwInfo,
   type HwptId,
+  type HwQueueId,
   IOMMU_HW_INFO_TYPE_NONE,
   IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
   IOMMU_IOAS_MAP_FIXED_IOVA,
-  IOMMU_OPTION_HUGE_PAGES,
-  IOMMU_OPTION_OP_GET,
-  IOMMU_OPTION_OP_SET,
-  IOMMU_OPTION_RLIMIT_MODE,
-  IOMMU_VFIO_IOAS_CLEAR,
-  IOMMU_VFIO_IOAS_GET,
-  IOMMU_VFIO_IOAS_SET,
   type IoasId,
   type IovaRange,
   type IovaRanges,
   type ObjectId,
+  type VdeviceId,
   type ViommuId,
 } from "../uapi.ts";
 import { mapMany, outcomeOf, unmapMany } from "./batch.ts";
@@ -45,17 +42,24 @@ import type { Failures } from "./failures.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
 import type { LockedMemory } from "./locked-memory.ts";
+import { driverData, makeHwpt } from "./make-hwpt.ts";
 import { checkMapFlags, checkUnmapRange } from "./map-arguments.ts";
 import { ObjectTable } from "./object-table.ts";
-import { driverData, IoasObject, makeHwpt, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
+import { IommufdOptions } from "./options.ts";
+import { IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import { noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
+import { checkVeventq, SoftwareVeventQueueFile, VeventqObject } from "./vevent-queue.ts";
+import { HwQueueObject, VdeviceObject, ViommuObject } from "./viommu.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
 /** IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX */
 const MOST_INVALIDATIONS = 1 << 19;
-/** VEVENTQ_MAX_DEPTH */
-const MOST_VEVENTS = 1 << 19;
+
+/** Where what a vIOMMU offers can be mapped. */
+function regionOffset(id: number): bigint {
+  return BigInt(id) << 20n;
+}
 
 /** An open iommufd of the model. */
 export class SoftwareIommufdFile implements IommufdFile {
@@ -63,8 +67,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   readonly #limit: LockedMemory;
   readonly #failures: Failures;
   readonly objects = new ObjectTable();
-  #compatible: IoasObject | undefined;
-  #chargesProcess = false;
+  readonly #options = new IommufdOptions(this.objects);
   #closed = false;
 
   constructor(pageSize: number, limit: LockedMemory, failures: Failures) {
@@ -185,33 +188,12 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   option(request: OptionRequest): bigint {
     this.assertOpen();
-    const { optionId, op, objectId, value } = request;
-    return this.#failures.answer("IOMMU_OPTION", { ...request }, () => {
-      if (optionId === IOMMU_OPTION_RLIMIT_MODE) return this.#rlimitMode(op, objectId, value);
-      if (optionId !== IOMMU_OPTION_HUGE_PAGES) throw new Refusal("EOPNOTSUPP");
-      const { space } = this.#ioas(objectId);
-      if (op === IOMMU_OPTION_OP_GET) return space.hugePages ? 1n : 0n;
-      if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
-      if (value > 1n) throw new Refusal("EINVAL");
-      space.hugePages = value === 1n;
-      return value;
-    });
+    return this.#failures.answer("IOMMU_OPTION", { ...request }, () => this.#options.option(request));
   }
 
   vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
     this.assertOpen();
-    return this.#failures.answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => {
-      if (op === IOMMU_VFIO_IOAS_GET) {
-        if (this.#compatible === undefined || this.objects.find(this.#compatible.id) !== this.#compatible) {
-          throw new Refusal("ENODEV");
-        }
-        return this.#compatible.id as IoasId;
-      }
-      if (op === IOMMU_VFIO_IOAS_SET) this.#compatible = this.#ioas(ioasId);
-      else if (op === IOMMU_VFIO_IOAS_CLEAR) this.#compatible = undefined;
-      else throw new Refusal("EOPNOTSUPP");
-      return ioasId as IoasId;
-    });
+    return this.#failures.answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => this.#options.vfioIoas(op, ioasId));
   }
 
   async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
@@ -263,8 +245,9 @@ export class SoftwareIommufdFile implements IommufdFile {
           throw new Refusal("EINVAL");
         const object = this.objects.find(id);
         if (object === undefined) throw new Refusal("ENOENT");
-        if (!(object instanceof NestedHwptObject)) throw new Refusal("EINVAL");
-        return object.invalidate(request);
+        if (object instanceof NestedHwptObject || object instanceof ViommuObject)
+          return object.invalidate(request);
+        throw new Refusal("EINVAL");
       }),
     );
   }
@@ -303,46 +286,59 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  /** No modelled IOMMU has one: VT-d has none in the kernel either. */
-  viommuAlloc({ deviceId, hwptId, data: { type } }: ViommuAllocRequest): never {
+  viommuAlloc({ deviceId, hwptId, data }: ViommuAllocRequest): { id: ViommuId; data: Uint8Array } {
     this.assertOpen();
-    return this.#failures.answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type }, () => {
-      if (type !== 0) this.#device(deviceId);
-      throw new Refusal("EOPNOTSUPP");
+    return this.#failures.answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type: data.type }, () => {
+      if (data.type === 0) throw new Refusal("EOPNOTSUPP");
+      const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), data);
+      this.objects.add(viommu);
+      try {
+        viommu.answer(regionOffset(viommu.id));
+      } catch (error) {
+        this.objects.remove(viommu);
+        throw error;
+      }
+      return { id: viommu.id as ViommuId, data: viommu.data };
     });
   }
 
-  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): never {
+  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): VdeviceId {
     this.assertOpen();
     return this.#failures.answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
-      throw new Refusal("ENOENT");
+      const viommu = this.#viommu(viommuId);
+      return this.objects.add(new VdeviceObject(viommu, this.#device(deviceId), virtId)).id as VdeviceId;
     });
   }
 
-  veventqAlloc(viommuId: ViommuId, type: number, depth: number): never {
+  veventqAlloc(viommuId: ViommuId, type: number, depth: number): VeventQueueFile {
     this.assertOpen();
     return this.#failures.answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
-      if (type === 0) throw new Refusal("EOPNOTSUPP");
-      throw new Refusal(depth === 0 || depth > MOST_VEVENTS ? "EINVAL" : "ENOENT");
+      checkVeventq(type, depth);
+      const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
+      return new SoftwareVeventQueueFile(queue);
     });
   }
 
-  hwQueueAlloc(request: HwQueueAllocRequest): never {
+  hwQueueAlloc(request: HwQueueAllocRequest): HwQueueId {
     this.assertOpen();
-    const { type, iova, length } = request;
+    const { viommuId, type, iova, length } = request;
     return this.#failures.answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
-      throw new Refusal("ENOENT");
+      return this.objects.add(new HwQueueObject(this.#viommu(viommuId), request)).id as HwQueueId;
     });
   }
 
   /** Only vIOMMUs have something to map. */
-  mapRegion(position: bigint, length: bigint): never {
+  mapRegion(position: bigint, length: bigint): BackendRegion {
     this.assertOpen();
     return this.#failures.answer("mmap", { position, length }, () => {
-      throw new Refusal("ENXIO");
+      const viommu = [...this.objects].find(
+        (object) => object instanceof ViommuObject && regionOffset(object.id) === position,
+      ) as ViommuObject | undefined;
+      if (viommu === undefined || length !== BigInt(viommu.page.byteLength)) throw new Refusal("ENXIO");
+      return { buffer: () => viommu.page, close: () => {} };
     });
   }
 
@@ -363,17 +359,6 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the iommufd is closed");
   }
 
-  /** iommufd_option_rlimit_mode(); the model's process has CAP_SYS_RESOURCE. */
-  #rlimitMode(op: number, objectId: number, value: bigint): bigint {
-    if (objectId !== 0) throw new Refusal("EOPNOTSUPP");
-    if (op === IOMMU_OPTION_OP_GET) return this.#chargesProcess ? 1n : 0n;
-    if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
-    if (!this.objects.empty) throw new Refusal("EBUSY");
-    if (value > 1n) throw new Refusal("EINVAL");
-    this.#chargesProcess = value === 1n;
-    return value;
-  }
-
   #ioas(id: number): IoasObject {
     const object = this.objects.find(id);
     if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
@@ -383,6 +368,12 @@ export class SoftwareIommufdFile implements IommufdFile {
   #pagingHwpt(id: number): PagingHwptObject {
     const object = this.objects.find(id);
     if (!(object instanceof PagingHwptObject)) throw new Refusal("ENOENT");
+    return object;
+  }
+
+  #viommu(id: number): ViommuObject {
+    const object = this.objects.find(id);
+    if (!(object instanceof ViommuObject)) throw new Refusal("ENOENT");
     return object;
   }
 

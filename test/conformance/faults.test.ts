@@ -1,10 +1,10 @@
-/** Page requests, on a mock device of the kernel. */
+/** Page requests, on a mock device. */
 
 import { readSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Device, FaultQueue, Hwpt, PageFaultGroup } from "../../lib/index.ts";
-import { laterThan, PAGE } from "../conformance/backend.ts";
-import { APERTURE, MockMachine, WITH_PASID } from "./mock-machine.ts";
+import { backendName, laterThan, PAGE } from "./backend.ts";
+import { APERTURE, type MockMachine, openMockMachine } from "./mock-machine.ts";
 
 const [READ, WRITE, EXECUTE, PRIVILEGED] = [1, 2, 4, 8] as const;
 
@@ -20,10 +20,10 @@ async function take(count: number): Promise<PageFaultGroup[]> {
   return groups;
 }
 
-describe.skipIf(!laterThan(6, 12))("a fault queue", () => {
+describe.skipIf(!laterThan(6, 12))(`a fault queue (${backendName})`, () => {
   beforeEach(() => {
-    machine = new MockMachine();
-    device = machine.openDevice(WITH_PASID);
+    machine = openMockMachine();
+    device = machine.openDevice({ pasid: true });
     queue = machine.iommufd.allocFaultQueue();
     hwpt = machine.iommufd.allocIoas().allocHwptSync(device, { faultQueue: queue, pasid: true });
     device.attachSync(hwpt);
@@ -32,7 +32,7 @@ describe.skipIf(!laterThan(6, 12))("a fault queue", () => {
   afterEach(() => machine.iommufd.close());
 
   it("tells what a device asks for, and takes the answer once", async () => {
-    machine.request("fault", device.id, 0, 3, READ | WRITE, APERTURE + PAGE, 1);
+    machine.fault(device, { groupId: 3, permissions: READ | WRITE, address: APERTURE + PAGE });
     const [group] = await take(1);
     expect(group).toMatchObject({
       deviceId: device.id,
@@ -57,8 +57,8 @@ describe.skipIf(!laterThan(6, 12))("a fault queue", () => {
     device.attachSync(hwpt, { pasid: 77 });
     const groups = take(2);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    machine.request("fault", device.id, 77, 0x1ff, EXECUTE | PRIVILEGED, 0, 1);
-    machine.request("fault", device.id, 77, 1, READ, PAGE, 1);
+    machine.fault(device, { pasid: 77, groupId: 0x1ff, permissions: EXECUTE | PRIVILEGED, address: 0n });
+    machine.fault(device, { pasid: 77, groupId: 1, permissions: READ, address: PAGE });
     const [first, second] = await groups;
     expect(first).toMatchObject({
       pasid: 77,
@@ -70,31 +70,33 @@ describe.skipIf(!laterThan(6, 12))("a fault queue", () => {
   });
 
   it("holds up what nobody asks for, in the kernel, and keeps the order", async () => {
-    machine.request("fault", device.id, 0, 1, READ, 0, 200);
+    machine.fault(device, { groupId: 1, permissions: READ, address: 0n, count: 200 });
     const [first] = await take(1);
     expect(first?.faults[0]?.address).toBe(0n);
     // What was not asked for is in the kernel still: the 65th group can be read there.
-    const record = Buffer.alloc(40);
-    expect(readSync(queue.fd, record, 0, 40, null)).toBe(40);
-    expect(record.readBigUInt64LE(24)).toBe(64n * PAGE);
-    const rest = await take(198);
+    const stolen = backendName === "kernel" ? 64 : undefined;
+    if (stolen !== undefined) {
+      const record = Buffer.alloc(40);
+      expect(readSync(queue.fd, record, 0, 40, null)).toBe(40);
+      expect(record.readBigUInt64LE(24)).toBe(BigInt(stolen) * PAGE);
+    }
+    const expected = Array.from({ length: 199 }, (_, index) => index + 1).filter((index) => index !== stolen);
+    const rest = await take(expected.length);
     expect(rest.map(({ faults }) => faults[0]?.address)).toEqual(
-      Array.from({ length: 200 }, (_, index) => BigInt(index) * PAGE).filter(
-        (_, index) => index % 64 !== 0 || index > 64,
-      ),
+      expected.map((index) => BigInt(index) * PAGE),
     );
     for (const group of [...rest, first].reverse()) group?.respond("success");
   });
 
   it("answers what is open when the device is detached: responding is EINVAL then", async () => {
-    machine.request("fault", device.id, 0, 1, READ, 0, 2);
+    machine.fault(device, { groupId: 1, permissions: READ, address: 0n, count: 2 });
     const [group] = await take(1);
     device.detach();
     expect(() => group?.respond("success")).toThrow(expect.objectContaining({ code: "EINVAL" }));
   });
 
   it("ends its loops when it is closed, with faults open, and closes what refers to it", async () => {
-    machine.request("fault", device.id, 0, 1, READ, 0, 3);
+    machine.fault(device, { groupId: 1, permissions: READ, address: 0n, count: 3 });
     const groups: PageFaultGroup[] = [];
     const loop = (async () => {
       for await (const group of queue) groups.push(group);

@@ -1,10 +1,10 @@
-/** Dirty tracking, on a mock device of the kernel: QEMU's emulated VT-d has none. */
+/** Dirty tracking, on a mock device: QEMU's emulated VT-d has none. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { HwptId } from "../../lib/backend/uapi.ts";
 import type { Hwpt, Ioas } from "../../lib/index.ts";
-import { laterThan, PAGE } from "../conformance/backend.ts";
-import { APERTURE, MockMachine } from "./mock-machine.ts";
+import { backendName, laterThan, PAGE } from "./backend.ts";
+import { APERTURE, type MockMachine, openMockMachine } from "./mock-machine.ts";
 
 let machine: MockMachine;
 let ioas: Ioas;
@@ -19,12 +19,12 @@ async function dirty({ keep = false, pageSize = PAGE } = {}): Promise<bigint> {
 
 /** DMA writes to pages. */
 function write(bits: bigint): void {
-  machine.request("dirty", hwpt.id, APERTURE, 64n * PAGE, PAGE, bits.toString(16));
+  machine.write(hwpt, APERTURE, bits);
 }
 
-describe.skipIf(!laterThan(6, 12))("dirty tracking", () => {
+describe.skipIf(!laterThan(6, 12))(`dirty tracking (${backendName})`, () => {
   beforeEach(() => {
-    machine = new MockMachine();
+    machine = openMockMachine();
     ioas = machine.iommufd.allocIoas();
     // A bit is of a page table entry: where memory happens to be contiguous, that could be more than a page.
     ioas.hugePages = false;

@@ -1,10 +1,10 @@
-/** Nesting with a driver's own data, invalidation, vIOMMUs and what belongs to them, on mock devices of the kernel. */
+/** Nesting with a driver's own data, invalidation, vIOMMUs and what belongs to them, on mock devices. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ObjectId } from "../../lib/backend/uapi.ts";
 import type { Device, Hwpt, Ioas, Vevent, Viommu } from "../../lib/index.ts";
-import { laterThan, PAGE } from "../conformance/backend.ts";
-import { APERTURE, MockMachine, nestedSelftest, WITH_PASID, words } from "./mock-machine.ts";
+import { backendName, laterThan, PAGE } from "./backend.ts";
+import { APERTURE, type MockMachine, nestedSelftest, openMockMachine, words } from "./mock-machine.ts";
 
 const SELFTEST = 0xdeadbeef;
 const VEVENTS = { type: 0xbeefbeef, dataLength: 4 } as const;
@@ -26,19 +26,19 @@ const entries = (...pairs: (readonly [flags: number, index: number])[]) => ({
 
 beforeEach((context) => {
   if (!laterThan(6, 12)) return context.skip();
-  machine = new MockMachine();
-  device = machine.openDevice(WITH_PASID);
+  machine = openMockMachine();
+  device = machine.openDevice({ pasid: true });
   ioas = machine.iommufd.allocIoas();
   parent = ioas.allocHwptSync(device, { nestParent: true });
 });
 
 afterEach(() => machine?.iommufd.close());
 
-describe("a nested page table", () => {
+describe(`a nested page table (${backendName})`, () => {
   it("is allocated with the driver's data, attached, and invalidated entry by entry", async () => {
     const nested = await parent.allocNested(device, nestedSelftest(0xabc));
     expect(device.attachSync(nested)).toBe(nested.id);
-    const iotlb = () => [0, 1, 2, 3].map((index) => machine.check("iotlb", nested.id, index, 0xabc));
+    const iotlb = () => [0, 1, 2, 3].map((index) => machine.iotlbHas(nested, index, 0xabc));
     expect(iotlb()).toEqual([true, true, true, true]);
     expect(nested.invalidate(entries([0, 1]))).toBe(1);
     expect(iotlb()).toEqual([true, false, true, true]);
@@ -56,7 +56,7 @@ describe("a nested page table", () => {
     const faultQueue = machine.iommufd.allocFaultQueue();
     const nested = parent.allocNestedSync(device, nestedSelftest(0), { faultQueue });
     device.attachSync(nested);
-    machine.request("fault", device.id, 0, 1, 1, APERTURE, 1);
+    machine.fault(device, { groupId: 1, permissions: 1, address: APERTURE });
     for await (const group of faultQueue) {
       expect(group.faults[0]?.address).toBe(APERTURE);
       group.respond("success");
@@ -77,7 +77,7 @@ describe("a nested page table", () => {
   });
 });
 
-describe("hardware information", () => {
+describe(`hardware information (${backendName})`, () => {
   it("of a mock device is of a type that is not known here", () => {
     expect(device.hwInfo()).toMatchObject({ type: 0xfeedbeef, dataLength: 8, maxPasidLog2: 20 });
     expect(device.hwInfo(0xfeedbeef)).toEqual(device.hwInfo());
@@ -85,7 +85,7 @@ describe("hardware information", () => {
   });
 });
 
-describe("a vIOMMU", () => {
+describe(`a vIOMMU (${backendName})`, () => {
   let viommu: Viommu;
 
   beforeEach(() => {
@@ -143,7 +143,7 @@ describe("a vIOMMU", () => {
 
   it("invalidates caches of its devices, and tells how many entries it handled", () => {
     viommu.allocVdevice(device, 0x99n);
-    const cache = () => [0, 1, 2, 3].map((index) => machine.check("cache", device.id, index, CACHED));
+    const cache = () => [0, 1, 2, 3].map((index) => machine.cacheHas(device, index, CACHED));
     const commands = (...triples: number[]) => ({ ...words(SELFTEST, ...triples), entryLength: 12 });
     expect(cache()).toEqual([true, true, true, true]);
     expect(viommu.invalidate(commands(0, 0x99, 2))).toBe(1);
@@ -170,14 +170,14 @@ describe("a vIOMMU", () => {
     const data = new Uint8Array([0x99, 0, 0, 0]);
     const event = (sequence: number, lost = 0) => ({ type: VEVENTS.type, sequence, lost, data });
     const waiting = take(1);
-    machine.request("event", device.id, 2);
+    machine.event(device, 2);
     expect(await waiting).toEqual([event(0)]);
     expect(await take(1)).toEqual([event(1)]);
-    machine.request("event", device.id, 5);
+    machine.event(device, 5);
     expect(await take(4)).toEqual([event(2), event(3), event(4), { type: "lost", sequence: 6, lost: 2 }]);
-    machine.request("event", device.id, 1);
+    machine.event(device, 1);
     expect(await take(1)).toEqual([event(7)]);
-    machine.request("event", device.id, 4);
+    machine.event(device, 4);
     expect(await take(4)).toEqual([event(8), event(9), event(10), { type: "lost", sequence: 11, lost: 1 }]);
     queue.close();
     expect(await take(1)).toEqual([]);
@@ -218,7 +218,7 @@ describe("a vIOMMU", () => {
   });
 });
 
-describe("a PASID", () => {
+describe(`a PASID (${backendName})`, () => {
   it("is attached, replaced and detached, of the device that has it", async () => {
     const one = ioas.allocHwptSync(device, { pasid: true });
     const two = machine.iommufd.allocIoas().allocHwptSync(device, { pasid: true });

@@ -1,0 +1,75 @@
+/** IOMMU_HWPT_ALLOC: which kind of page table is made, and the checks before that (drivers/iommu/iommufd/hw_pagetable.c). */
+
+import type { HwptAllocRequest } from "../backend.ts";
+import {
+  type DriverData,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC_NEST_PARENT,
+  IOMMU_HWPT_ALLOC_PASID,
+  IOMMU_HWPT_DATA_NONE,
+  IOMMU_HWPT_FAULT_ID_VALID,
+} from "../uapi.ts";
+import type { KernelObject } from "./object-table.ts";
+import {
+  type HwptObject,
+  IoasObject,
+  NestedHwptObject,
+  type NestParent,
+  PagingHwptObject,
+} from "./page-tables.ts";
+import type { DeviceProfile, IommuProfile } from "./profile.ts";
+import { Refusal } from "./refusal.ts";
+import { ViommuObject } from "./viommu.ts";
+
+const HWPT_FLAGS =
+  IOMMU_HWPT_ALLOC_NEST_PARENT |
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
+  IOMMU_HWPT_FAULT_ID_VALID |
+  IOMMU_HWPT_ALLOC_PASID;
+
+/** iommufd_hwpt_paging_alloc() on an IOAS, iommufd_hwpt_nested_alloc() on a HWPT. */
+export function makeHwpt(
+  parent: KernelObject | undefined,
+  { iommu, profile }: { iommu: IommuProfile; profile: DeviceProfile },
+  flags: number,
+  data: HwptAllocRequest["data"],
+): HwptObject {
+  if (parent instanceof IoasObject) {
+    if (flags & ~HWPT_FLAGS) throw new Refusal("EOPNOTSUPP");
+    // A driver that tells nothing has no domain_alloc_paging_flags either.
+    if (iommu.hwInfo.type === "none" && flags !== 0) throw new Refusal("EOPNOTSUPP");
+    const nestParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
+    const dirtyTracking = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
+    if (dirtyTracking && !profile.outCapabilities.includes("DIRTY_TRACKING")) throw new Refusal("EOPNOTSUPP");
+    if (flags & IOMMU_HWPT_FAULT_ID_VALID && nestParent) throw new Refusal("EOPNOTSUPP");
+    if (data !== undefined) throw new Refusal("EOPNOTSUPP");
+    const pasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
+    return new PagingHwptObject(parent, iommu, { nestParent, dirtyTracking, pasid, automatic: false });
+  }
+  if (parent instanceof ViommuObject) {
+    if (parent.parent.iommu !== iommu) throw new Refusal("EINVAL");
+    return makeNested({ hwpt: parent.parent, viommu: parent }, iommu, flags, data);
+  }
+  if (parent instanceof PagingHwptObject) {
+    return makeNested({ hwpt: parent }, iommu, flags, data);
+  }
+  throw new Refusal("EINVAL");
+}
+
+function makeNested(
+  parent: NestParent,
+  iommu: IommuProfile,
+  flags: number,
+  data: HwptAllocRequest["data"],
+): NestedHwptObject {
+  if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID)) throw new Refusal("EOPNOTSUPP");
+  if (data === undefined) throw new Refusal("EOPNOTSUPP");
+  return new NestedHwptObject(parent, iommu, data, { pasid: (flags & IOMMU_HWPT_ALLOC_PASID) !== 0 });
+}
+
+/** Data of a driver, or that there is none: the type and the length have to agree. */
+export function driverData(data: HwptAllocRequest["data"]): DriverData | undefined {
+  if (data === undefined) return undefined;
+  if ((data.type === IOMMU_HWPT_DATA_NONE) !== (data.bytes.length === 0)) throw new Refusal("EINVAL");
+  return data.type === IOMMU_HWPT_DATA_NONE ? undefined : data;
+}

@@ -1,0 +1,70 @@
+/** IOMMU_OPTION and IOMMU_VFIO_IOAS: what is set of an iommufd (drivers/iommu/iommufd/main.c, vfio_compat.c). */
+
+import type { OptionRequest } from "../backend.ts";
+import {
+  IOMMU_OPTION_HUGE_PAGES,
+  IOMMU_OPTION_OP_GET,
+  IOMMU_OPTION_OP_SET,
+  IOMMU_OPTION_RLIMIT_MODE,
+  IOMMU_VFIO_IOAS_CLEAR,
+  IOMMU_VFIO_IOAS_GET,
+  IOMMU_VFIO_IOAS_SET,
+  type IoasId,
+} from "../uapi.ts";
+import type { ObjectTable } from "./object-table.ts";
+import { IoasObject } from "./page-tables.ts";
+import { Refusal } from "./refusal.ts";
+
+/** The options of one iommufd. */
+export class IommufdOptions {
+  readonly #objects: ObjectTable;
+  #compatible: IoasObject | undefined;
+  #chargesProcess = false;
+
+  constructor(objects: ObjectTable) {
+    this.#objects = objects;
+  }
+
+  /** iommufd_option() */
+  option({ optionId, op, objectId, value }: OptionRequest): bigint {
+    if (optionId === IOMMU_OPTION_RLIMIT_MODE) return this.#rlimitMode(op, objectId, value);
+    if (optionId !== IOMMU_OPTION_HUGE_PAGES) throw new Refusal("EOPNOTSUPP");
+    const { space } = this.#ioas(objectId);
+    if (op === IOMMU_OPTION_OP_GET) return space.hugePages ? 1n : 0n;
+    if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
+    if (value > 1n) throw new Refusal("EINVAL");
+    space.hugePages = value === 1n;
+    return value;
+  }
+
+  /** iommufd_vfio_ioas() */
+  vfioIoas(op: number, ioasId: number): IoasId {
+    if (op === IOMMU_VFIO_IOAS_GET) {
+      if (this.#compatible === undefined || this.#objects.find(this.#compatible.id) !== this.#compatible) {
+        throw new Refusal("ENODEV");
+      }
+      return this.#compatible.id as IoasId;
+    }
+    if (op === IOMMU_VFIO_IOAS_SET) this.#compatible = this.#ioas(ioasId);
+    else if (op === IOMMU_VFIO_IOAS_CLEAR) this.#compatible = undefined;
+    else throw new Refusal("EOPNOTSUPP");
+    return ioasId as IoasId;
+  }
+
+  /** iommufd_option_rlimit_mode(); the model's process has CAP_SYS_RESOURCE. */
+  #rlimitMode(op: number, objectId: number, value: bigint): bigint {
+    if (objectId !== 0) throw new Refusal("EOPNOTSUPP");
+    if (op === IOMMU_OPTION_OP_GET) return this.#chargesProcess ? 1n : 0n;
+    if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
+    if (!this.#objects.empty) throw new Refusal("EBUSY");
+    if (value > 1n) throw new Refusal("EINVAL");
+    this.#chargesProcess = value === 1n;
+    return value;
+  }
+
+  #ioas(id: number): IoasObject {
+    const object = this.#objects.find(id);
+    if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
+    return object;
+  }
+}

@@ -1,0 +1,107 @@
+/** Event queues of modelled vIOMMUs (drivers/iommu/iommufd/eventq.c). */
+
+import type { VeventQueueFile } from "../backend.ts";
+import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../uapi.ts";
+import { SoftwareEventSource } from "./event-source.ts";
+import { KernelObject } from "./object-table.ts";
+import { answer, Refusal } from "./refusal.ts";
+import { SELFTEST } from "./selftest.ts";
+import type { ViommuObject } from "./viommu.ts";
+
+/** VEVENTQ_MAX_DEPTH */
+const MOST_EVENTS = 1 << 19;
+
+/** iommufd_veventq_alloc(), before it looks for the vIOMMU. */
+export function checkVeventq(type: number, depth: number): void {
+  if (type === 0) throw new Refusal("EOPNOTSUPP");
+  if (depth === 0 || depth > MOST_EVENTS) throw new Refusal("EINVAL");
+}
+
+/** IOMMUFD_OBJ_VEVENTQ */
+export class VeventqObject extends KernelObject {
+  readonly #viommu: ViommuObject;
+  readonly #type: number;
+  readonly #depth: number;
+  #sequence = 0;
+  /** Those that nobody has read; at the end the mark that some were lost. */
+  readonly waiting: VeventRecord[] = [];
+  /** Tells whoever waits. */
+  onEvent: () => void = () => {};
+
+  constructor(viommu: ViommuObject, type: number, depth: number) {
+    super();
+    if (viommu.veventqs.has(type)) throw new Refusal("EEXIST");
+    this.#viommu = viommu;
+    this.#type = type;
+    this.#depth = depth;
+    // Its descriptor refers to it.
+    this.users = 1;
+    viommu.users++;
+    viommu.veventqs.set(type, this);
+  }
+
+  /** iommufd_viommu_report_event(): a full queue ends with a mark, which has the number of the last that was lost. */
+  report(data: Uint8Array): void {
+    const marked = this.waiting.at(-1)?.flags === IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
+    const full = this.waiting.length - (marked ? 1 : 0) >= this.#depth;
+    if (marked) this.waiting.pop();
+    this.waiting.push({
+      flags: full ? IOMMU_VEVENTQ_FLAG_LOST_EVENTS : 0,
+      sequence: this.#sequence,
+      data: full ? new Uint8Array(0) : data,
+    });
+    this.#sequence = (this.#sequence + 1) % 2 ** 31;
+    this.onEvent();
+  }
+
+  override destroy(): void {
+    this.#viommu.users--;
+    this.#viommu.veventqs.delete(this.#type);
+  }
+}
+
+/** iommufd_test_trigger_vevent(): the device, by what the guest calls it. */
+export function selftestEvent(virtId: bigint): Uint8Array {
+  return new Uint8Array(Uint32Array.of(Number(BigInt.asUintN(32, virtId))).buffer);
+}
+
+/** The queue that events of mock devices go to. */
+export function selftestQueue(viommu: ViommuObject): VeventqObject {
+  const queue = viommu.veventqs.get(SELFTEST.veventqType);
+  if (queue === undefined) throw new Refusal("EOPNOTSUPP");
+  return queue;
+}
+
+/** The descriptor of one. */
+export class SoftwareVeventQueueFile extends SoftwareEventSource implements VeventQueueFile {
+  readonly id: VeventQueueId;
+  readonly #queue: VeventqObject;
+  #closed = false;
+
+  constructor(queue: VeventqObject) {
+    super();
+    this.id = queue.id as VeventQueueId;
+    this.#queue = queue;
+    queue.onEvent = () => this.signalled();
+  }
+
+  /** iommufd_veventq_fops_read() */
+  read(dataLength: number, count: number): VeventRecord[] {
+    this.assertOpen();
+    return answer("read", { dataLength, count }, () => {
+      if (this.#queue.waiting.some(({ flags, data }) => flags === 0 && data.length > dataLength))
+        throw new Refusal("EINVAL");
+      return this.#queue.waiting.splice(0, count);
+    });
+  }
+
+  override close(): void {
+    super.close();
+    if (!this.#closed) this.#queue.users--;
+    this.#closed = true;
+  }
+
+  protected override ready(): boolean {
+    return this.#queue.waiting.length > 0;
+  }
+}
