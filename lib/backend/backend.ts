@@ -67,6 +67,8 @@ export interface VfioDeviceEntry {
   bdf: string;
   /** Path of its character device ("/dev/vfio/devices/vfio0"). */
   cdev: string;
+  /** Number of its IOMMU group; undefined where nothing tells it. */
+  group?: number | undefined;
 }
 
 /** Which memory is wanted. */

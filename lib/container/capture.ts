@@ -53,13 +53,16 @@ export function captureProfile(
   words: Pick<CapturedProfile, "name" | "description">,
 ): CapturedProfile {
   const iommus = new Map<string, { name: string; iommu: object }>();
-  const devices = bdfs.map((bdf) => {
+  const groups = bdfs.map((bdf) => iommufd.groupOf(bdf));
+  const devices = bdfs.map((bdf, index) => {
     using device = iommufd.openDevice(bdf);
     const iommu = captureIommu(iommufd, device);
     const key = JSON.stringify(iommu);
     const { name } = iommus.get(key) ?? { name: `iommu${iommus.size}` };
     iommus.set(key, { name, iommu });
-    return captureDevice(iommufd, device, name);
+    const group = groups[index];
+    const shared = group !== undefined && groups.filter((each) => each === group).length > 1;
+    return { ...captureDevice(iommufd, device, name), ...(shared && { group }) };
   });
   return {
     schema: "iommufd.profile/1",

@@ -156,6 +156,14 @@ export class Iommufd extends Resource {
   }
 
   /**
+   * Number of the IOMMU group of a device; undefined where nothing tells it. Devices of one group have one attachment.
+   * Throws as {@link openDevice} does.
+   */
+  groupOf(bdf: string): number | undefined {
+    return this.#backend.findVfioDevice(normalizeBdf(bdf)).group;
+  }
+
+  /**
    * Opens a device and binds it (VFIO_DEVICE_BIND_IOMMUFD).
    *
    * @param bdf its PCI address; the domain may be left out: "6a:01.0"

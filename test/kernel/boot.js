@@ -4,6 +4,9 @@
 //   node test/kernel/boot.js                   the kernel lane: vitest with test/kernel/vitest.config.js
 //   node test/kernel/boot.js -- COMMAND…       any command
 //
+// IOMMUFD_TEST_MACHINE=shared-group puts both edu devices behind a PCI bridge, so that they share an IOMMU group, and
+// runs only the tests of that.
+//
 // The lane's helper program, mock-device.cc, is compiled before the machine boots: its root is read-only.
 //
 // IOMMUFD_TEST_KERNEL names the kernel (default: ../shared/kernel/bzImage); scripts/build-test-kernel.sh makes one.
@@ -18,12 +21,14 @@ const TIME_LIMIT_MS = 15 * 60_000;
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const kernel = process.env.IOMMUFD_TEST_KERNEL ?? join(project, "../shared/kernel/bzImage");
+const sharedGroup = process.env.IOMMUFD_TEST_MACHINE === "shared-group";
 const separator = process.argv.indexOf("--");
 const command =
   separator < 0
     ? [
         ...["node", "--expose-gc", "node_modules/vitest/vitest.mjs", "run"],
         ...["--configLoader=native", "--config=test/kernel/vitest.config.js"],
+        ...(sharedGroup ? ["test/conformance/groups.test.ts"] : []),
       ]
     : process.argv.slice(separator + 1);
 
@@ -43,8 +48,12 @@ if (!existsSync(kernel)) {
 
 const out = mkdtempSync(join(tmpdir(), "iommufd-kernel-lane-"));
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
+const machineVariable = `IOMMUFD_TEST_MACHINE=${sharedGroup ? "shared-group" : ""}`;
 const quote = (word) => `'${word.replaceAll("'", "'\\''")}'`;
-writeFileSync(join(out, "command"), `cd ${quote(project)} && exec ${command.map(quote).join(" ")}\n`);
+writeFileSync(
+  join(out, "command"),
+  `cd ${quote(project)} && exec env ${machineVariable} ${command.map(quote).join(" ")}\n`,
+);
 
 const share = (path, tag, options) => [
   "-virtfs",
@@ -67,7 +76,11 @@ const machine = spawn(
     ],
     ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
     ...["-kernel", kernel, "-append", kernelCommandLine()],
-    ...["-device", "intel-iommu,caching-mode=on,x-scalable-mode=on", "-device", "edu", "-device", "edu"],
+    ...["-device", "intel-iommu,caching-mode=on,x-scalable-mode=on"],
+    ...(sharedGroup
+      ? ["-device", "pci-bridge,id=bridge,chassis_nr=1,addr=5", "-device", "edu,bus=bridge,addr=1"]
+      : ["-device", "edu"]),
+    ...["-device", sharedGroup ? "edu,bus=bridge,addr=2" : "edu"],
     ...share("/", "host", "multidevs=remap,readonly=on"),
     ...share(out, "out", "multidevs=forbid"),
   ],

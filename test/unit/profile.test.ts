@@ -135,6 +135,7 @@ describe("a profile that does not fit", () => {
       undefined,
       "devices[0].outCapabilities: its IOMMU has no domain that",
     ],
+    ["devices.0.group", -1, "profile: devices[0].group: "],
     ["memlock", "much", "profile: memlock: must be a hexadecimal string"],
     ["iommus.dmar0.domains.plain", undefined, "profile: iommus.dmar0.domains.plain: "],
     ["iommus.dmar0.domains.plain.pageSizes", ["0x1001"], "pageSizes[0]: must be a power of two"],

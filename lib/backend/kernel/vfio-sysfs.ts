@@ -23,7 +23,8 @@ export function listVfioDevices(root: string): string[] {
  */
 export function findVfioDevice(root: string, bdf: string): VfioDeviceEntry {
   const name = cdevName(root, bdf);
-  if (name !== undefined) return { bdf, cdev: join(root, "dev/vfio/devices", name) };
+  if (name !== undefined)
+    return { bdf, cdev: join(root, "dev/vfio/devices", name), group: groupOf(root, bdf) };
   throw new IommufdError("ERR_IOMMUFD_NO_DEVICE", `${bdf}: ${whyNot(root, bdf)}`);
 }
 
@@ -43,6 +44,11 @@ function whyNot(root: string, bdf: string): string {
 
 function cdevName(root: string, bdf: string): string | undefined {
   return entries(join(root, "sys/bus/pci/devices", bdf, "vfio-dev")).find((name) => name.startsWith("vfio"));
+}
+
+function groupOf(root: string, bdf: string): number | undefined {
+  const link = absent(() => readlinkSync(join(root, "sys/bus/pci/devices", bdf, "iommu_group")));
+  return link === undefined ? undefined : Number(basename(link));
 }
 
 function driverOf(root: string, bdf: string): string | undefined {

@@ -3,6 +3,7 @@
  */
 
 import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../uapi.ts";
+import type { Attachment, DeviceGroup } from "./device-group.ts";
 import { type Fault, FaultQueueObject } from "./fault-queue.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { KernelObject } from "./object-table.ts";
@@ -34,12 +35,16 @@ export class BoundDevice extends KernelObject {
   /** The cache of a mock device. */
   readonly cache = new Uint32Array(CACHE_ENTRIES).fill(CACHED);
   #nextGroup = 0;
-  readonly #attached = new Map<number, HwptObject>();
+  readonly #group: DeviceGroup;
 
-  constructor(profile: DeviceProfile, iommu: IommuProfile, objects: ObjectTable) {
+  constructor(
+    { profile, iommu, group }: { profile: DeviceProfile; iommu: IommuProfile; group: DeviceGroup },
+    objects: ObjectTable,
+  ) {
     super();
     this.profile = profile;
     this.iommu = iommu;
+    this.#group = group;
     this.#objects = objects;
     // VFIO holds it for as long as the device is open, so that only closing the device can end it.
     this.users = 1;
@@ -58,9 +63,9 @@ export class BoundDevice extends KernelObject {
     throw new Refusal("EINVAL");
   }
 
-  /** What the device, or one PASID of it, is attached to. */
+  /** What DMA of the device, or of one PASID of it, goes through: the attachment of its group. */
   attachedTo(pasid: number): HwptObject | undefined {
-    return this.#attached.get(pasid);
+    return this.#group.attachments.get(pasid)?.hwpt;
   }
 
   /** A page request of the device. */
@@ -78,17 +83,17 @@ export class BoundDevice extends KernelObject {
 
   /** iommufd_device_detach(); harmless where nothing is attached. */
   detach(pasid: number): void {
-    const hwpt = this.#attached.get(pasid);
-    if (hwpt === undefined) return;
-    this.#attached.delete(pasid);
-    this.#unreserve(hwpt.paging.ioas, pasid);
-    this.#release(hwpt, pasid);
+    const attachment = this.#group.attachments.get(pasid);
+    if (!attachment?.devices.delete(this)) return;
+    if (attachment.devices.size === 0) this.#group.attachments.delete(pasid);
+    this.#unreserve(attachment.hwpt.paging.ioas, pasid);
+    this.#release(attachment.hwpt, pasid);
   }
 
   /** iommufd_device_pre_destroy(): what it is to a vIOMMU goes before it. */
   override destroy(): void {
     if (this.vdevice !== undefined) this.#objects.remove(this.vdevice);
-    for (const pasid of [...this.#attached.keys()]) this.detach(pasid);
+    for (const pasid of [...this.#group.attachments.keys()]) this.detach(pasid);
   }
 
   /** iommufd_device_auto_get_domain(): the first automatic HWPT that takes the device, or a new one. */
@@ -103,7 +108,9 @@ export class BoundDevice extends KernelObject {
     }
     const options = { nestParent: false, dirtyTracking: false, pasid: false, automatic: true };
     // The first attachment is made before the page table is filled, a replacement after.
-    if (!this.#attached.has(pasid)) {
+    const attachment = this.#group.attachments.get(pasid);
+    if (!attachment?.devices.has(this)) {
+      if (attachment !== undefined) throw new Refusal("EINVAL");
       this.#reserve(ioas, pasid);
       try {
         this.#checkPasid({ options }, pasid);
@@ -130,40 +137,66 @@ export class BoundDevice extends KernelObject {
     if (pasid === NO_PASID) ioas.space.unreserve(this);
   }
 
-  /** iommufd_hw_pagetable_attach(), iommufd_device_do_replace() */
+  /** iommufd_hw_pagetable_attach(), or where it is attached iommufd_device_do_replace() */
   #attachTo(hwpt: HwptObject, pasid: number): HwptObject {
-    const old = this.#attached.get(pasid);
-    if (hwpt === old) return hwpt;
+    const attachment = this.#group.attachments.get(pasid);
+    if (attachment?.devices.has(this)) return this.#replace(attachment, hwpt, pasid);
+    if (attachment !== undefined && attachment.hwpt !== hwpt) throw new Refusal("EINVAL");
     const { ioas } = hwpt.paging;
-    const moves = old?.paging.ioas !== ioas;
-    if (moves) this.#reserve(ioas, pasid);
+    this.#reserve(ioas, pasid);
     try {
-      this.#checkPasid(hwpt, pasid);
-      hwpt.checkCompatible(this.iommu);
-      // intel_iommu_enable_iopf()
-      if (hwpt.faultQueue !== undefined && !this.profile.pri) throw new Refusal("ENODEV");
+      if (attachment === undefined) this.#checkAttach(hwpt, pasid);
     } catch (error) {
-      if (moves) this.#unreserve(ioas, pasid);
+      this.#unreserve(ioas, pasid);
       throw error;
     }
     hwpt.users++;
-    this.#attached.set(pasid, hwpt);
-    if (old !== undefined) {
-      if (moves) this.#unreserve(old.paging.ioas, pasid);
-      this.#release(old, pasid);
+    if (attachment === undefined) this.#group.attachments.set(pasid, { hwpt, devices: new Set([this]) });
+    else attachment.devices.add(this);
+    return hwpt;
+  }
+
+  /** All devices of the group move together. */
+  #replace(attachment: Attachment, hwpt: HwptObject, pasid: number): HwptObject {
+    const { hwpt: old, devices } = attachment;
+    if (hwpt === old) return hwpt;
+    const [from, to] = [old.paging.ioas, hwpt.paging.ioas];
+    const unreserve = (ioas: IoasObject) => {
+      if (from !== to) for (const device of devices) device.#unreserve(ioas, pasid);
+    };
+    try {
+      if (from !== to) for (const device of devices) device.#reserve(to, pasid);
+      this.#checkAttach(hwpt, pasid);
+    } catch (error) {
+      unreserve(to);
+      throw error;
+    }
+    unreserve(from);
+    attachment.hwpt = hwpt;
+    for (const device of devices) {
+      hwpt.users++;
+      device.#release(old, pasid);
     }
     return hwpt;
+  }
+
+  /** What the driver asks. */
+  #checkAttach(hwpt: HwptObject, pasid: number): void {
+    this.#checkPasid(hwpt, pasid);
+    hwpt.checkCompatible(this.iommu);
+    // intel_iommu_enable_iopf()
+    if (hwpt.faultQueue !== undefined && !this.profile.pri) throw new Refusal("ENODEV");
   }
 
   /** iommufd_hwpt_pasid_compat(), iommu_attach_device_pasid() */
   #checkPasid(hwpt: { options: Pick<PagingHwptOptions, "pasid"> }, pasid: number): void {
     if (pasid === NO_PASID) {
-      const others = [...this.#attached.keys()].some((attached) => attached !== NO_PASID);
+      const others = [...this.#group.attachments.keys()].some((attached) => attached !== NO_PASID);
       if (others && !hwpt.options.pasid) throw new Refusal("EINVAL");
       return;
     }
     if (!hwpt.options.pasid) throw new Refusal("EINVAL");
-    if (this.#attached.get(NO_PASID)?.options.pasid === false) throw new Refusal("EINVAL");
+    if (this.attachedTo(NO_PASID)?.options.pasid === false) throw new Refusal("EINVAL");
     const { maxPasidLog2 } = this.profile;
     if (maxPasidLog2 > 0 && pasid >= 2 ** maxPasidLog2) throw new Refusal("EINVAL");
   }

@@ -69,6 +69,8 @@ const device = z.strictObject({
   maxPasidLog2: z.int().min(0).max(20),
   /** IOVAs that attaching the device takes away. */
   reservedRegions: z.array(range),
+  /** Its IOMMU group, where other devices are in it: the IOMMU cannot tell them apart. Absent: it has one for itself. */
+  group: z.int().min(0).optional(),
   /** Whether it sends page requests (PCI Express PRI), so that its faults can go to a queue; absent: no. */
   pri: z.boolean().optional(),
   /** Whether it can be reset. */
@@ -118,6 +120,14 @@ const profile = z
       if (!Object.hasOwn(iommus, name)) {
         refuse(["devices", index, "iommu"], `no IOMMU of that name: ${JSON.stringify(name)}`);
       }
+      const mate = devices.find(
+        (other) => other.group !== undefined && other.group === devices[index]?.group,
+      );
+      if (mate !== undefined && mate.iommu !== name)
+        refuse(
+          ["devices", index, "iommu"],
+          `group ${mate.group} is behind ${mate.iommu}, as ${mate.bdf} has it`,
+        );
       if (seen.has(bdf)) refuse(["devices", index, "bdf"], `${bdf} is there twice`);
       seen.add(bdf);
     }

@@ -17,6 +17,7 @@ import type {
   VfioDeviceFile,
 } from "../backend.ts";
 import type { BoundDevice } from "./bound-device.ts";
+import { DeviceGroup } from "./device-group.ts";
 import { transfer } from "./dma.ts";
 import { SoftwareEventFd } from "./event-source.ts";
 import { Failures } from "./failures.ts";
@@ -44,6 +45,8 @@ export class SoftwareBackend implements Backend {
   readonly #devices: ReadonlyMap<string, SoftwareDevice>;
   readonly #limit: LockedMemory;
   readonly #failures = new Failures();
+  /** The IOMMU groups that the profile names. */
+  readonly #groups = new Map<number, DeviceGroup>();
   #nextAddress = 0x7f00_0000_0000n;
 
   constructor(profile: Profile) {
@@ -69,7 +72,7 @@ export class SoftwareBackend implements Backend {
 
   findVfioDevice(bdf: string): VfioDeviceEntry {
     for (const [cdev, { profile }] of this.#devices) {
-      if (profile.bdf === bdf) return { bdf, cdev };
+      if (profile.bdf === bdf) return { bdf, cdev, group: profile.group };
     }
     const there = this.vfioDevices().join(", ") || "none";
     throw new IommufdError(
@@ -156,6 +159,9 @@ export class SoftwareBackend implements Backend {
   #deviceOf(profile: DeviceProfile): SoftwareDevice {
     const iommu = this.#profile.iommus[profile.iommu];
     if (iommu === undefined) throw new Error(`profile ${this.#profile.name} was not validated`);
-    return { profile, iommu, boundTo: undefined };
+    const groups = this.#groups;
+    const group = (profile.group === undefined ? undefined : groups.get(profile.group)) ?? new DeviceGroup();
+    if (profile.group !== undefined) groups.set(profile.group, group);
+    return { profile, iommu, group, boundTo: undefined };
   }
 }

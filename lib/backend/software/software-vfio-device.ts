@@ -22,6 +22,7 @@ import {
   type VfioRegionInfo,
 } from "../uapi.ts";
 import { BoundDevice, NO_PASID } from "./bound-device.ts";
+import type { DeviceGroup } from "./device-group.ts";
 import type { Failures } from "./failures.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { noDescriptors, Refusal } from "./refusal.ts";
@@ -34,6 +35,8 @@ const VFIO_PCI_OFFSET_SHIFT = 40n;
 export interface SoftwareDevice {
   readonly profile: DeviceProfile;
   readonly iommu: IommuProfile;
+  /** The IOMMU group; other devices may be in it. */
+  readonly group: DeviceGroup;
   /** The file through which it is bound; only one can be at a time. */
   boundTo: SoftwareVfioDeviceFile | undefined;
 }
@@ -69,9 +72,8 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     return this.#failures.answer("VFIO_DEVICE_BIND_IOMMUFD", {}, () => {
       // vfio_df_ioctl_bind_iommufd(), vfio_df_open(): bound once per file, open once per device.
       if (this.#bound !== undefined || this.#device.boundTo !== undefined) throw new Refusal("EINVAL");
-      this.#bound = iommufd.objects.add(
-        new BoundDevice(this.#device.profile, this.#device.iommu, iommufd.objects),
-      );
+      this.#device.group.claim(iommufd);
+      this.#bound = iommufd.objects.add(new BoundDevice(this.#device, iommufd.objects));
       this.#iommufd = iommufd;
       this.#device.boundTo = this;
       return this.#bound.id as DeviceId;
@@ -164,6 +166,7 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     this.#closed = true;
     if (this.#bound === undefined) return;
     this.#iommufd?.objects.remove(this.#bound);
+    this.#device.group.release();
     this.#iommufd?.settle();
     this.#bound = undefined;
     this.#device.boundTo = undefined;
