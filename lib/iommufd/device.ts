@@ -178,9 +178,10 @@ export class Device extends Resource {
    */
   enableInterrupts(index: number, count?: number): Interrupts {
     const info = this.interruptInfo(index);
-    if (checkU32(count ?? info.count, "count") === 0 || (count ?? 0) > info.count)
-      throw outOfRange("count", `from 1 to ${info.count}, the interrupts of index ${index}`, count ?? 0);
-    return new Interrupts(this.#file, this, this.#createEventFd, { index, count: count ?? info.count, info });
+    if (info.count === 0) throw outOfRange("index", "a kind of which the device has interrupts", index);
+    const taken = checkU32(count ?? info.count, "count");
+    if (taken === 0 || taken > info.count) throw outOfRange("count", `from 1 to ${info.count}`, count);
+    return new Interrupts(this.#file, this, this.#createEventFd, { index, count: taken, info });
   }
 
   /**

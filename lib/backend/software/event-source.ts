@@ -42,6 +42,40 @@ export abstract class SoftwareEventSource implements EventSource {
   }
 }
 
+/** A queue of events that an iommufd has. */
+export interface EventQueueObject {
+  readonly id: number;
+  users: number;
+  /** What nobody has read. */
+  readonly waiting: readonly unknown[];
+  /** Tells whoever waits. */
+  onEvent: () => void;
+}
+
+/** The descriptor of one, which refers to it for as long as it is open. */
+export abstract class SoftwareQueueFile<Id, Queue extends EventQueueObject> extends SoftwareEventSource {
+  readonly id: Id;
+  protected readonly queue: Queue;
+  #referring = true;
+
+  constructor(queue: Queue) {
+    super();
+    this.id = queue.id as Id;
+    this.queue = queue;
+    queue.onEvent = () => this.signalled();
+  }
+
+  override close(): void {
+    super.close();
+    if (this.#referring) this.queue.users--;
+    this.#referring = false;
+  }
+
+  protected override ready(): boolean {
+    return this.queue.waiting.length > 0;
+  }
+}
+
 /** An eventfd: a counter. */
 export class SoftwareEventFd extends SoftwareEventSource implements EventFd {
   #count = 0n;

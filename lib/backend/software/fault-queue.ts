@@ -8,7 +8,7 @@ import {
   IOMMUFD_PAGE_RESP_SUCCESS,
   type PageFaultRecord,
 } from "../uapi.ts";
-import { SoftwareEventSource } from "./event-source.ts";
+import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";
 
@@ -24,13 +24,13 @@ interface Group {
 }
 
 /** IOMMUFD_OBJ_FAULT */
-export class FaultQueueObject extends KernelObject {
+export class FaultQueueObject extends KernelObject implements EventQueueObject {
   /** Those that nobody has read. */
   readonly waiting: Group[] = [];
   /** Those that were read and not answered, by cookie. */
   readonly unanswered = new Map<number, Group>();
   /** Tells whoever waits. */
-  onFault: () => void = () => {};
+  onEvent: () => void = () => {};
 
   constructor() {
     super();
@@ -47,7 +47,7 @@ export class FaultQueueObject extends KernelObject {
           : fault,
       );
       this.waiting.push({ faults: marked, answer });
-      this.onFault();
+      this.onEvent();
     });
   }
 
@@ -73,31 +73,23 @@ export class FaultQueueObject extends KernelObject {
 }
 
 /** The descriptor of one. */
-export class SoftwareFaultQueueFile extends SoftwareEventSource implements FaultQueueFile {
-  readonly id: FaultQueueId;
-  readonly #queue: FaultQueueObject;
-  #closed = false;
-
-  constructor(queue: FaultQueueObject) {
-    super();
-    this.id = queue.id as FaultQueueId;
-    this.#queue = queue;
-    queue.onFault = () => this.signalled();
-  }
-
+export class SoftwareFaultQueueFile
+  extends SoftwareQueueFile<FaultQueueId, FaultQueueObject>
+  implements FaultQueueFile
+{
   /** iommufd_fault_fops_read(): whole groups, the first of which has to fit. */
   read(count: number): PageFaultRecord[] {
     this.assertOpen();
     return answer("read", { count }, () => {
       const records: PageFaultRecord[] = [];
-      for (let group = this.#queue.waiting[0]; group !== undefined; group = this.#queue.waiting[0]) {
+      for (let group = this.queue.waiting[0]; group !== undefined; group = this.queue.waiting[0]) {
         if (records.length + group.faults.length > count) {
           if (records.length === 0) throw new Refusal("EINVAL");
           break;
         }
-        this.#queue.waiting.shift();
+        this.queue.waiting.shift();
         const cookie = this.#cookie();
-        this.#queue.unanswered.set(cookie, group);
+        this.queue.unanswered.set(cookie, group);
         records.push(...group.faults.map((fault) => ({ ...fault, cookie })));
       }
       return records;
@@ -110,27 +102,17 @@ export class SoftwareFaultQueueFile extends SoftwareEventSource implements Fault
     answer("write", { cookie, code }, () => {
       if (code !== IOMMUFD_PAGE_RESP_SUCCESS && code !== IOMMUFD_PAGE_RESP_INVALID)
         throw new Refusal("EINVAL");
-      const group = this.#queue.unanswered.get(cookie);
+      const group = this.queue.unanswered.get(cookie);
       if (group === undefined) throw new Refusal("EINVAL");
-      this.#queue.unanswered.delete(cookie);
+      this.queue.unanswered.delete(cookie);
       group.answer(code);
     });
-  }
-
-  override close(): void {
-    super.close();
-    if (!this.#closed) this.#queue.users--;
-    this.#closed = true;
-  }
-
-  protected override ready(): boolean {
-    return this.#queue.waiting.length > 0;
   }
 
   /** XA_FLAGS_ALLOC1: the lowest free one, from 1. */
   #cookie(): number {
     let cookie = 1;
-    while (this.#queue.unanswered.has(cookie)) cookie++;
+    while (this.queue.unanswered.has(cookie)) cookie++;
     return cookie;
   }
 }

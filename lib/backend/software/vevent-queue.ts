@@ -2,7 +2,7 @@
 
 import type { VeventQueueFile } from "../backend.ts";
 import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../uapi.ts";
-import { SoftwareEventSource } from "./event-source.ts";
+import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";
 import { SELFTEST } from "./selftest.ts";
@@ -18,7 +18,7 @@ export function checkVeventq(type: number, depth: number): void {
 }
 
 /** IOMMUFD_OBJ_VEVENTQ */
-export class VeventqObject extends KernelObject {
+export class VeventqObject extends KernelObject implements EventQueueObject {
   readonly #viommu: ViommuObject;
   readonly #type: number;
   readonly #depth: number;
@@ -73,35 +73,17 @@ export function selftestQueue(viommu: ViommuObject): VeventqObject {
 }
 
 /** The descriptor of one. */
-export class SoftwareVeventQueueFile extends SoftwareEventSource implements VeventQueueFile {
-  readonly id: VeventQueueId;
-  readonly #queue: VeventqObject;
-  #closed = false;
-
-  constructor(queue: VeventqObject) {
-    super();
-    this.id = queue.id as VeventQueueId;
-    this.#queue = queue;
-    queue.onEvent = () => this.signalled();
-  }
-
+export class SoftwareVeventQueueFile
+  extends SoftwareQueueFile<VeventQueueId, VeventqObject>
+  implements VeventQueueFile
+{
   /** iommufd_veventq_fops_read() */
   read(dataLength: number, count: number): VeventRecord[] {
     this.assertOpen();
     return answer("read", { dataLength, count }, () => {
-      if (this.#queue.waiting.some(({ flags, data }) => flags === 0 && data.length > dataLength))
+      if (this.queue.waiting.some(({ flags, data }) => flags === 0 && data.length > dataLength))
         throw new Refusal("EINVAL");
-      return this.#queue.waiting.splice(0, count);
+      return this.queue.waiting.splice(0, count);
     });
-  }
-
-  override close(): void {
-    super.close();
-    if (!this.#closed) this.#queue.users--;
-    this.#closed = true;
-  }
-
-  protected override ready(): boolean {
-    return this.#queue.waiting.length > 0;
   }
 }
