@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { IommufdError } from "../errors.ts";
 import { captureCommand } from "./commands/capture.ts";
+import { checkCommand } from "./commands/check.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { planCommand } from "./commands/plan.ts";
@@ -35,7 +36,14 @@ function program(): Command {
     .version(version())
     .exitOverride()
     .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
-  for (const each of [probeCommand(), planCommand(), decodeCommand(), captureCommand(), demoCommand()]) {
+  for (const each of [
+    probeCommand(),
+    planCommand(),
+    checkCommand(),
+    decodeCommand(),
+    captureCommand(),
+    demoCommand(),
+  ]) {
     command.addCommand(each.copyInheritedSettings(command));
   }
   return command;

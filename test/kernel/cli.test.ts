@@ -1,13 +1,91 @@
 /** The command on a real kernel. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Iommufd } from "../../lib/index.ts";
 import { laterThan } from "../conformance/backend.ts";
-import { iommufd, PROJECT } from "../e2e/command.ts";
+import { iommufd, MAIN, PROJECT } from "../e2e/command.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
 const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
+
+describe("iommufd check", () => {
+  const pinned = () => Number(readFileSync("/proc/meminfo", "utf8").match(/^Unevictable:\s+(\d+)/m)?.[1]);
+  const sections = (path: string, ...ranges: [string, string][]) => {
+    const list = ranges.map(([start, last], index) => ({ start, last, type: "ram", region: `ram${index}` }));
+    writeFileSync(
+      path,
+      JSON.stringify({ schema: "iommufd.sections/1", addressSpace: "memory", sections: list }),
+    );
+    return path;
+  };
+
+  it("makes the mappings of a real guest, and undoes them", () => {
+    for (let round = 0; round < 2; round++) {
+      const { status, stdout } = iommufd(["check", GUEST, "--device", FIRST, "--json"]);
+      expect(status).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({
+        accepted: true,
+        bypassRo: true,
+        mappings: 2,
+        obstacles: [],
+        lockedMemory: { needed: "0xffc0000", exempt: true },
+      });
+    }
+    const { status, stdout } = iommufd(["check", GUEST, "--device", FIRST, "--bypass-ro", "off", "--json"]);
+    expect(status).toBe(3);
+    expect(
+      JSON.parse(stdout).obstacles.map(({ region, code, reason }: Record<string, string>) => [
+        region,
+        code,
+        reason,
+      ]),
+    ).toEqual([
+      ["pc.rom", "EINVAL", "read-only-on-nest-parent"],
+      ["pc.bios", "EINVAL", "read-only-on-nest-parent"],
+      ["pc.bios", "EINVAL", "read-only-on-nest-parent"],
+    ]);
+  });
+
+  it("of a guest larger than the machine, at its real addresses", () => {
+    const path = sections(
+      "/run/tmp/large.json",
+      ["0x0", "0x7fffffff"],
+      ["0x100000000", "0x8ffffffff"],
+      ["0x7f80000000", "0x807fffffff"],
+    );
+    const { status, stdout } = iommufd(["check", path, "--device", FIRST, SECOND, "--json"]);
+    expect(status).toBe(3);
+    expect(JSON.parse(stdout)).toMatchObject({
+      devices: [FIRST, SECOND],
+      mappings: 3,
+      lockedMemory: { needed: "0x980000000" },
+      obstacles: [{ region: "ram2", code: "EINVAL", reason: "outside-aperture" }],
+    });
+    expect(pinned()).toBeLessThan(100_000);
+  });
+
+  it("undoes everything when it is interrupted: exit 130", async () => {
+    const path = sections("/run/tmp/huge.json", ["0x100000000", "0x7fffffffff"]);
+    const child = spawn(process.execPath, [MAIN, "check", path, "--device", FIRST], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    // It says which backend it is on, and begins.
+    while (!stderr.includes("kernel backend")) await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    child.kill("SIGINT");
+    const [status] = await once(child, "exit");
+    expect([status, stderr]).toEqual([130, expect.stringContaining("interrupted; everything was undone")]);
+    using machine = Iommufd.open({ backend: "kernel" });
+    machine.openDevice(FIRST);
+  });
+});
 
 describe("iommufd capture", () => {
   it.skipIf(!laterThan(6, 12))(

@@ -1,27 +1,22 @@
 /** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
 
-import { Command, Option } from "commander";
-import { type BypassRoSetting, decideBypassRo } from "../../container/bypass-ro.ts";
+import { Command } from "commander";
+import { decideBypassRo } from "../../container/bypass-ro.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
-import { IommufdError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
-import { readMemoryMap } from "../../memory-map/memory-map.ts";
 import { formatIommu } from "../../report/iommu-report.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
 import { formatAddress } from "../../report/text.ts";
-import { parseSize, readInput, sourceName } from "../input.ts";
-import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
+import { parseSize, sourceName } from "../input.ts";
+import { withIommufd } from "../options.ts";
 import { printJson, printNote, printText } from "../output.ts";
+import { addPlanOptions, onlyDevice, type PlanFlags, readSections } from "../plan-input.ts";
 
-interface PlanFlags extends BackendFlags {
-  addressSpace: string;
-  nesting?: boolean;
+interface PlanFileFlags extends PlanFlags {
   device?: string;
-  bypassRo: BypassRoSetting;
   pageSize?: number;
-  json?: boolean;
 }
 
 /** What is known of the host. */
@@ -39,19 +34,10 @@ export function planCommand(): Command {
     .description(
       "Reads a VM's memory map, as QEMU's monitor prints it for \"info mtree -f\" or as a JSON section list, and " +
         "tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
-    )
-    .argument("<file>", 'the memory map; "-" is standard input')
-    .option("--address-space <name>", "the address space that the devices see", "memory")
-    .option("--nesting", "the VM wants nested translation (the default)")
-    .option("--no-nesting", "the VM wants none")
+    );
+  return addPlanOptions(command)
     .option("--device <bdf>", "the device whose IOMMU decides (default: the only one there is)")
-    .addOption(
-      new Option("--bypass-ro <when>", "leave out read-only sections: auto follows the IOMMU")
-        .choices(["auto", "on", "off"])
-        .default("auto"),
-    )
-    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize);
-  return addCommonOptions(addBackendOptions(command))
+    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
     .addHelpText(
       "after",
       "\nExamples:\n  iommufd plan guest.mtree --device 6a:01.0\n" +
@@ -61,10 +47,10 @@ export function planCommand(): Command {
     .action(planFile);
 }
 
-async function planFile(file: string, flags: PlanFlags): Promise<void> {
+async function planFile(file: string, flags: PlanFileFlags): Promise<void> {
   const { addressSpace, nesting = true, bypassRo: setting } = flags;
   const source = sourceName(file);
-  const sections = readMemoryMap(await readInput(file), addressSpace, source);
+  const sections = await readSections(file, flags);
   const host = needsHost(flags)
     ? await withIommufd(flags, (iommufd) => askHost(iommufd, flags.device))
     : undefined;
@@ -88,7 +74,7 @@ async function planFile(file: string, flags: PlanFlags): Promise<void> {
 }
 
 /** Whether the IOMMU has to be asked: the decision follows it, or it was named. */
-function needsHost({ nesting = true, bypassRo, device, profile, backend }: PlanFlags): boolean {
+function needsHost({ nesting = true, bypassRo, device, profile, backend }: PlanFileFlags): boolean {
   return (
     (nesting && bypassRo === "auto") || device !== undefined || profile !== undefined || backend !== undefined
   );
@@ -99,22 +85,4 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   const info = device.hwInfo();
   const quirks = hostIommuQuirks(info.type, info.data);
   return { quirks, pageSize: iommufd.pageSize, iommu: formatIommu(device.name, decodeHwInfo(info), quirks) };
-}
-
-/** The device to ask where none is named. A model's devices are alike, so there the first will do. */
-function onlyDevice(iommufd: Iommufd): string {
-  const [first, ...others] = iommufd.devices();
-  if (first === undefined) {
-    throw new IommufdError(
-      "ERR_IOMMUFD_NO_DEVICE",
-      "no device is bound to vfio-pci, so no IOMMU can be asked; bind one, or say --bypass-ro on or off, or --profile",
-    );
-  }
-  if (others.length > 0 && iommufd.backend === "kernel") {
-    throw new IommufdError(
-      "ERR_IOMMUFD_INPUT",
-      `several devices are bound to vfio-pci; say which one with --device: ${[first, ...others].join(", ")}`,
-    );
-  }
-  return first;
 }

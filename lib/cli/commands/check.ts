@@ -1,0 +1,66 @@
+/** `iommufd check`: whether a plan would be accepted, tried for real without a VM. */
+
+import { Command } from "commander";
+import { preflight } from "../../container/preflight.ts";
+import { memlockLimit } from "../../host/memlock.ts";
+import type { Iommufd } from "../../iommufd/iommufd.ts";
+import { type CheckReport, checkDocument, formatCheck, isAccepted } from "../../report/check-report.ts";
+import { EXIT } from "../exit.ts";
+import { Interruption } from "../interruption.ts";
+import { withIommufd } from "../options.ts";
+import { printJson, printNote, printText } from "../output.ts";
+import { addPlanOptions, onlyDevice, type PlanFlags, readSections } from "../plan-input.ts";
+import { Progress } from "../progress.ts";
+
+interface CheckFlags extends PlanFlags {
+  device?: string[];
+}
+
+/** The command. */
+export function checkCommand(): Command {
+  const command = new Command("check")
+    .summary("try a plan for real, without a VM")
+    .description(
+      "Plans as `iommufd plan` does, and makes of it what a VMM would: binds the devices, makes the domain, attaches " +
+        "them, and makes every mapping at its own IOVA and length, with a little memory in place of the guest's. Then all " +
+        "is undone. It tells whether the kernel accepts the plan, or which section it refuses, why, and what helps. Exit " +
+        "code 3: it refuses.",
+    );
+  return addPlanOptions(command)
+    .option("--device <bdf...>", "the devices that the VM gets (default: the only one there is)")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  iommufd check guest.mtree --device 6a:01.0\n" +
+        "  iommufd check guest.mtree --device 6a:01.0 6a:02.0 --no-nesting\n" +
+        "  iommufd check guest.mtree --profile sapphire-rapids --bypass-ro off",
+    )
+    .action(check);
+}
+
+async function check(file: string, flags: CheckFlags): Promise<void> {
+  const sections = await readSections(file, flags);
+  using interruption = new Interruption();
+  try {
+    const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
+      const devices = (flags.device ?? [onlyDevice(iommufd)]).map((bdf) => iommufd.openDevice(bdf));
+      const { nesting = true, bypassRo } = flags;
+      using progress = new Progress("checking");
+      const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
+      const { signal } = interruption;
+      const found = await preflight(iommufd, devices, sections, { nesting, bypassRo, onProgress, signal });
+      return { devices: devices.map(({ name }) => name), nesting, ...found, memlock: limitOf(iommufd) };
+    });
+    if (flags.json) printJson(checkDocument(report));
+    else printText(formatCheck(report));
+    if (!isAccepted(report)) process.exitCode = EXIT.no;
+  } catch (error) {
+    if (interruption.exitCode === undefined) throw error;
+    printNote("interrupted; everything was undone");
+    process.exitCode = interruption.exitCode;
+  }
+}
+
+/** A modelled machine has its own limit, which is answered with ENOMEM. */
+function limitOf(iommufd: Iommufd): CheckReport["memlock"] {
+  return iommufd.backend === "kernel" ? memlockLimit() : undefined;
+}

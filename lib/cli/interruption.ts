@@ -1,0 +1,30 @@
+/** Ctrl-C, and being told to end: what has been done is undone first. */
+
+import { constants } from "node:os";
+
+/** Turns the first SIGINT or SIGTERM into an abort; a second one ends the program at once. */
+export class Interruption implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #listener = (signal: NodeJS.Signals) => {
+    this.#exitCode = 128 + constants.signals[signal];
+    this.#controller.abort(new Error(`interrupted (${signal})`));
+  };
+  #exitCode: number | undefined;
+
+  constructor() {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, this.#listener);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** 128 and the number of the signal; undefined where there was none. */
+  get exitCode(): number | undefined {
+    return this.#exitCode;
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#listener);
+  }
+}

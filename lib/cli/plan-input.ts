@@ -1,0 +1,59 @@
+/** What the commands about plans have in common: their options, their input, the device that decides. */
+
+import { type Command, Option } from "commander";
+import type { BypassRoSetting } from "../container/bypass-ro.ts";
+import type { MemorySection } from "../container/section.ts";
+import { IommufdError } from "../errors.ts";
+import type { Iommufd } from "../iommufd/iommufd.ts";
+import { readMemoryMap } from "../memory-map/memory-map.ts";
+import { readInput, sourceName } from "./input.ts";
+import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
+
+/** Values of {@link addPlanOptions}. */
+export interface PlanFlags extends BackendFlags {
+  addressSpace: string;
+  nesting?: boolean;
+  bypassRo: BypassRoSetting;
+  json?: boolean;
+}
+
+/** Adds the memory map as an argument, and what a plan is made by. */
+export function addPlanOptions(command: Command): Command {
+  command
+    .argument("<file>", 'the memory map; "-" is standard input')
+    .option("--address-space <name>", "the address space that the devices see", "memory")
+    .option("--nesting", "the VM wants nested translation (the default)")
+    .option("--no-nesting", "the VM wants none")
+    .addOption(
+      new Option("--bypass-ro <when>", "leave out read-only sections: auto follows the IOMMU")
+        .choices(["auto", "on", "off"])
+        .default("auto"),
+    );
+  return addCommonOptions(addBackendOptions(command));
+}
+
+/** The sections of the address space that the options name. */
+export async function readSections(
+  file: string,
+  { addressSpace }: PlanFlags,
+): Promise<readonly MemorySection[]> {
+  return readMemoryMap(await readInput(file), addressSpace, sourceName(file));
+}
+
+/** The device to ask where none is named. A model's devices are alike, so there the first will do. */
+export function onlyDevice(iommufd: Iommufd): string {
+  const [first, ...others] = iommufd.devices();
+  if (first === undefined) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_NO_DEVICE",
+      "no device is bound to vfio-pci, so no IOMMU can be asked; bind one, or say --bypass-ro on or off, or --profile",
+    );
+  }
+  if (others.length > 0 && iommufd.backend === "kernel") {
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      `several devices are bound to vfio-pci; say which one with --device: ${[first, ...others].join(", ")}`,
+    );
+  }
+  return first;
+}

@@ -1,0 +1,177 @@
+/**
+ * A plan tried out for real, without a VM: domains, attachments and every mapping at its own IOVA and length, and then
+ * all undone.
+ *
+ * One piece of memory stands in for all of the guest's: it is mapped once, and copied (IOMMU_IOAS_COPY) to wherever the
+ * guest's would be. So a guest of a terabyte takes no terabyte, and what the kernel checks of a mapping it checks of a copy.
+ */
+
+import type { IovaRange } from "../backend/uapi.ts";
+import { isSystemError } from "../errors.ts";
+import type { Device } from "../iommufd/device.ts";
+import type { Ioas } from "../iommufd/ioas.ts";
+import type { Iommufd } from "../iommufd/iommufd.ts";
+import { Container, type ContainerOptions } from "./container.ts";
+import type { Plan, PlannedMapping } from "./plan.ts";
+import type { MemorySection } from "./section.ts";
+
+/** How much memory stands in for the guest's, in bytes. */
+const STAND_IN = 64n << 20n;
+
+/** What is to be tried. */
+export interface PreflightOptions extends Pick<ContainerOptions, "nesting" | "bypassRo"> {
+  /** Told how much of the guest's memory has been tried, in bytes. */
+  onProgress?: ((done: bigint, total: bigint) => void) | undefined;
+  /** Stops it; what was done until then is undone. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Why a mapping was refused, as far as it can be told. */
+export type ObstacleReason =
+  /** The IOMMU cannot translate such addresses. */
+  | "outside-aperture"
+  /** Part of it is reserved: for interrupts, or by firmware. */
+  | "reserved"
+  /** ERRATA_772415_SPR17: no read-only mapping on a nest parent. */
+  | "read-only-on-nest-parent"
+  /** Another section is mapped there. */
+  | "overlap"
+  /** Past RLIMIT_MEMLOCK, or out of memory. */
+  | "memory"
+  /** Something else: the code is all there is. */
+  | "other";
+
+/** A mapping that the kernel refused. */
+export interface Obstacle {
+  readonly mapping: PlannedMapping;
+  /** What the kernel answered: "EINVAL". */
+  readonly code: string;
+  readonly reason: ObstacleReason;
+  /** The addresses that are in the way, where that can be told. */
+  readonly conflict: IovaRange | null;
+}
+
+/** A device that could not be attached. */
+export interface DeviceObstacle {
+  readonly device: string;
+  /** The ioctl, and what the kernel answered. */
+  readonly syscall: string;
+  readonly code: string;
+}
+
+/** What came of it. */
+export interface Preflight {
+  /** What was tried; of the devices that could not be attached nothing is in it. */
+  readonly plan: Plan;
+  /** Where mappings may be, with all devices attached. */
+  readonly iovaRanges: readonly IovaRange[];
+  /** Devices that could not be attached. Where there are any, nothing was mapped. */
+  readonly deviceObstacles: readonly DeviceObstacle[];
+  /** Mappings that were refused. */
+  readonly obstacles: readonly Obstacle[];
+  /** How much memory the plan locks in one address space, in bytes. */
+  readonly lockedMemory: bigint;
+}
+
+/**
+ * Tries a plan.
+ *
+ * @param devices open, attached to nothing
+ * @throws SystemError ENOMEM: there is not even the memory that stands in
+ * @throws what the signal was aborted with
+ */
+export async function preflight(
+  iommufd: Iommufd,
+  devices: readonly Device[],
+  sections: Iterable<MemorySection>,
+  options: PreflightOptions = {},
+): Promise<Preflight> {
+  const { nesting, bypassRo, onProgress, signal } = options;
+  await using container = new Container(iommufd, { nesting, bypassRo, onWarning: () => {} });
+  const deviceObstacles: DeviceObstacle[] = [];
+  for (const device of devices) {
+    try {
+      await container.addDevice(device);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      deviceObstacles.push({ device: device.name, syscall: error.syscall, code: error.code });
+    }
+  }
+  const plan = container.plan(sections);
+  const { ranges } = container.iovaRanges();
+  const total = plan.map.reduce((sum, { length }) => sum + length, 0n);
+  const found = { plan, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
+  if (deviceObstacles.length > 0) return { ...found, obstacles: [] };
+
+  using source = iommufd.allocIoas();
+  const longest = plan.map.reduce(
+    (most, { length }) => (length > most ? length : most),
+    BigInt(iommufd.pageSize),
+  );
+  const size = longest < STAND_IN ? longest : STAND_IN;
+  using memory = iommufd.allocMemory(size);
+  await source.map(memory, { iova: 0n });
+  const obstacles: Obstacle[] = [];
+  const mapped: PlannedMapping[] = [];
+  let done = 0n;
+  for (const mapping of plan.map) {
+    try {
+      for (let offset = 0n; offset < mapping.length; offset += size) {
+        signal?.throwIfAborted();
+        const rest = mapping.length - offset;
+        const length = rest < size ? rest : size;
+        const iova = mapping.iova + offset;
+        await container.ioas.copyFrom(source, { sourceIova: 0n, length, iova, writeable: !mapping.readonly });
+        onProgress?.(done + offset + length, total);
+      }
+      mapped.push(mapping);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      obstacles.push(explain(mapping, error.code, ranges, mapped));
+      await unmapAll(container.ioas, mapping);
+    }
+    done += mapping.length;
+    onProgress?.(done, total);
+  }
+  await container.close();
+  source.close();
+  return { ...found, obstacles };
+}
+
+/** Takes away what of a mapping was made before the rest was refused. */
+async function unmapAll(ioas: Ioas, { iova, length }: PlannedMapping): Promise<void> {
+  try {
+    await ioas.unmap(iova, length);
+  } catch (error) {
+    if (!isSystemError(error, "ENOENT")) throw error;
+  }
+}
+
+function explain(
+  mapping: PlannedMapping,
+  code: string,
+  ranges: readonly IovaRange[],
+  mapped: readonly PlannedMapping[],
+): Obstacle {
+  const { iova, length, readonly } = mapping;
+  const last = iova + length - 1n;
+  const obstacle = (reason: ObstacleReason, conflict: IovaRange | null = null) => ({
+    mapping,
+    code,
+    reason,
+    conflict,
+  });
+  const [lowest, highest] = [ranges[0]?.start ?? 0n, ranges.at(-1)?.last ?? 0n];
+  if (iova < lowest || last > highest) return obstacle("outside-aperture", { start: lowest, last: highest });
+  const gap = ranges
+    .slice(1)
+    .map(({ start }, index) => ({ start: (ranges[index]?.last ?? 0n) + 1n, last: start - 1n }))
+    .find((each) => each.start <= last && each.last >= iova);
+  if (gap !== undefined) return obstacle("reserved", gap);
+  if (code === "EEXIST") {
+    const other = mapped.find((each) => each.iova <= last && each.iova + each.length > iova);
+    return obstacle("overlap", other ? { start: other.iova, last: other.iova + other.length - 1n } : null);
+  }
+  if (code === "EINVAL" && readonly) return obstacle("read-only-on-nest-parent");
+  return obstacle(code === "ENOMEM" ? "memory" : "other");
+}

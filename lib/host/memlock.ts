@@ -1,0 +1,34 @@
+/** How much memory a process may lock (RLIMIT_MEMLOCK), which is what memory mapped for DMA counts as. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The bit of CAP_IPC_LOCK in /proc/self/status, CapEff. */
+const CAP_IPC_LOCK = 14n;
+
+/** What is known of the limit. */
+export interface MemlockLimit {
+  /** In bytes; undefined: there is none. */
+  readonly limit: bigint | undefined;
+  /** Has CAP_IPC_LOCK, so that nothing is counted (drivers/iommu/iommufd/pages.c, iopt_alloc_pages()). */
+  readonly exempt: boolean;
+}
+
+/** The limit of this process; undefined where the machine does not tell. */
+export function memlockLimit(root = "/"): MemlockLimit | undefined {
+  const soft = field(root, "proc/self/limits", /^Max locked memory\s+(\d+|unlimited)\s/m);
+  const capabilities = field(root, "proc/self/status", /^CapEff:\s+([0-9a-f]+)$/m);
+  if (soft === undefined || capabilities === undefined) return undefined;
+  return {
+    limit: soft === "unlimited" ? undefined : BigInt(soft),
+    exempt: ((BigInt(`0x${capabilities}`) >> CAP_IPC_LOCK) & 1n) === 1n,
+  };
+}
+
+function field(root: string, path: string, pattern: RegExp): string | undefined {
+  try {
+    return readFileSync(join(root, path), "utf8").match(pattern)?.[1];
+  } catch {
+    return undefined;
+  }
+}

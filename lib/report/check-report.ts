@@ -1,0 +1,151 @@
+/** What came of trying a plan, for people and as JSON. */
+
+import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
+import type { MemlockLimit } from "../host/memlock.ts";
+import { hex } from "../json.ts";
+import { formatLength, formatRange, labelled, printable } from "./text.ts";
+
+/** A plan that was tried, and where. */
+export interface CheckReport extends Preflight {
+  readonly devices: readonly string[];
+  readonly nesting: boolean;
+  /** How much memory a process like this one may lock; undefined where that is not known. */
+  readonly memlock: MemlockLimit | undefined;
+}
+
+/** Why a mapping is refused, and what helps. */
+const REASONS: Readonly<Record<ObstacleReason, readonly [why: string, help: string]>> = {
+  "outside-aperture": [
+    "the IOMMU cannot translate such addresses",
+    "give the guest less memory, or fewer address bits (QEMU: -cpu …,host-phys-bits-limit=N)",
+  ],
+  reserved: [
+    "part of it is reserved, for interrupts or by firmware",
+    "move it: RAM must not lie there (QEMU keeps 0xfee00000 free by itself; a machine type that does not is the wrong one)",
+  ],
+  "read-only-on-nest-parent": [
+    "this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping",
+    "leave read-only sections out: --bypass-ro auto or on; QEMU does since commit 68d3a2a24d",
+  ],
+  overlap: [
+    "another section is mapped there",
+    "look for it in the plan: two sections must not share addresses",
+  ],
+  memory: [
+    "out of memory, or past the limit on locked memory",
+    "raise the limit (RLIMIT_MEMLOCK; libvirt: <memtune><hard_limit>), or give the guest less memory",
+  ],
+  other: ["the kernel does not say why", "look at the kernel log (dmesg); --trace shows the call"],
+};
+
+/** What a device is refused for. */
+const DEVICE_HELP: Readonly<Record<string, string>> = {
+  EOPNOTSUPP:
+    "its IOMMU cannot nest: without scalable mode there is no nested translation (intel_iommu=on,sm_on)",
+  EADDRINUSE: "memory is mapped where it needs the addresses for itself",
+  EINVAL:
+    "its IOMMU is not like that of the others, or it shares a group with a device that is attached elsewhere",
+  ENOMEM: "out of memory",
+};
+
+/** Whether a VMM would get its way. */
+export function isAccepted(report: CheckReport): boolean {
+  return report.deviceObstacles.length === 0 && report.obstacles.length === 0 && !isLimited(report);
+}
+
+/** Whether the plan locks more than the process may. */
+function isLimited({ memlock, lockedMemory }: CheckReport): boolean {
+  return memlock?.exempt === false && memlock.limit !== undefined && lockedMemory > memlock.limit;
+}
+
+/** The document `iommufd.check/1`. */
+export function checkDocument(report: CheckReport): object {
+  const { devices, nesting, plan, iovaRanges, deviceObstacles, obstacles, lockedMemory, memlock } = report;
+  const range = ({ start, last }: { start: bigint; last: bigint }) => ({
+    start: hex(start),
+    last: hex(last),
+  });
+  return {
+    schema: "iommufd.check/1",
+    accepted: isAccepted(report),
+    devices,
+    nesting,
+    bypassRo: plan.bypassRo,
+    mappings: plan.map.length,
+    iovaRanges: iovaRanges.map(range),
+    deviceObstacles,
+    obstacles: obstacles.map(({ mapping, code, reason, conflict }) => ({
+      region: mapping.section.region,
+      iova: hex(mapping.iova),
+      length: hex(mapping.length),
+      readonly: mapping.readonly,
+      code,
+      reason,
+      conflict: conflict === null ? null : range(conflict),
+      help: REASONS[reason][1],
+    })),
+    lockedMemory: {
+      needed: hex(lockedMemory),
+      limit: memlock?.limit === undefined ? null : hex(memlock.limit),
+      exempt: memlock?.exempt ?? null,
+    },
+  };
+}
+
+/** The outcome for people. */
+export function formatCheck(report: CheckReport): string {
+  const { devices, nesting, plan, iovaRanges, deviceObstacles, obstacles } = report;
+  const refused = deviceObstacles.length + obstacles.length;
+  const verdict = isAccepted(report)
+    ? `accepted: ${plan.map.length} mappings on ${devices.join(", ")}, all undone again`
+    : deviceObstacles.length > 0
+      ? `refused: ${refused} of ${devices.length} devices cannot be attached, nothing was mapped`
+      : obstacles.length > 0
+        ? `refused: ${refused} of ${plan.map.length} mappings; the others were made, and undone again`
+        : "refused: the limit on locked memory is too low";
+  return [
+    labelled("Plan", [verdict]),
+    labelled("Nesting", [nesting ? "wanted" : "not wanted"]),
+    labelled("bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]),
+    labelled("IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]),
+    labelled("Memory", formatMemory(report)),
+    ...[...deviceObstacles.map(formatDevice), ...obstacles.map(formatObstacle)].flatMap((text) => ["", text]),
+  ].join("\n");
+}
+
+/** Memory is locked once for each address space: a VMM that needs one for each device needs it as often. */
+function formatMemory(report: CheckReport): string[] {
+  const { devices, lockedMemory, memlock } = report;
+  const each =
+    devices.length > 1
+      ? `${formatLength(lockedMemory)} locked for all ${devices.length} devices in one address space, as here; ` +
+        `${formatLength(lockedMemory * BigInt(devices.length))} with one for each`
+      : `${formatLength(lockedMemory)} locked`;
+  if (memlock === undefined) return [each];
+  if (memlock.exempt)
+    return [each, "no limit for this process (CAP_IPC_LOCK); one without has RLIMIT_MEMLOCK"];
+  if (memlock.limit === undefined) return [each, "no limit (RLIMIT_MEMLOCK is unlimited)"];
+  const limit = `limit: ${formatLength(memlock.limit)} (RLIMIT_MEMLOCK)`;
+  return [each, isLimited(report) ? `${limit}, which is too low: ${REASONS.memory[1]}` : limit];
+}
+
+function formatDevice({ device, syscall, code }: DeviceObstacle): string {
+  return `${device}: ${code}, ${syscall}\n  ${DEVICE_HELP[code] ?? REASONS.other[1]}`;
+}
+
+function formatObstacle({ mapping, code, reason, conflict }: Obstacle): string {
+  const { section, iova, length, readonly } = mapping;
+  const [why, help] = REASONS[reason];
+  const range = formatRange(iova, iova + length - 1n);
+  const there =
+    conflict === null
+      ? ""
+      : reason === "outside-aperture"
+        ? ` (it can: ${formatRange(conflict.start, conflict.last)})`
+        : ` (${formatRange(conflict.start, conflict.last)})`;
+  return [
+    `${printable(section.region)} at ${range}${readonly ? ", read-only" : ""}: ${code}`,
+    `  ${why}${there}`,
+    `  ${help}`,
+  ].join("\n");
+}
