@@ -7,6 +7,7 @@ import { captureCommand } from "./commands/capture.ts";
 import { checkCommand } from "./commands/check.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { EXIT } from "./exit.ts";
@@ -39,6 +40,7 @@ function program(): Command {
   for (const each of [
     probeCommand(),
     planCommand(),
+    doctorCommand(),
     checkCommand(),
     decodeCommand(),
     captureCommand(),

@@ -1,8 +1,9 @@
 /** The command on a real kernel. */
 
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Iommufd } from "../../lib/index.ts";
 import { laterThan } from "../conformance/backend.ts";
@@ -84,6 +85,36 @@ describe("iommufd check", () => {
     expect([status, stderr]).toEqual([130, expect.stringContaining("interrupted; everything was undone")]);
     using machine = Iommufd.open({ backend: "kernel" });
     machine.openDevice(FIRST);
+  });
+});
+
+describe("iommufd doctor", () => {
+  it.skipIf(!laterThan(6, 12))("finds this machine ready, as the README shows", () => {
+    const { status, stdout, stderr } = iommufd(["doctor"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(readFileSync(`${PROJECT}README.md`, "utf8")).toContain(stdout.replace(release(), "7.2.13"));
+  });
+
+  it("as nobody: says what this user may not open", () => {
+    const { status, stdout } = spawnSync(process.execPath, [MAIN, "doctor", FIRST, "--json"], {
+      uid: 65534,
+      gid: 65534,
+      encoding: "utf8",
+    });
+    const { checks } = JSON.parse(stdout);
+    expect(status).toBe(3);
+    expect(checks).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ name: "/dev/iommu", status: "fail", found: "this user may not open it" }),
+        expect.objectContaining({
+          name: FIRST,
+          status: "fail",
+          found: expect.stringMatching(/^this user may not open \/dev\/vfio\/devices\/vfio\d+$/),
+        }),
+        expect.objectContaining({ name: "nested translation", status: "pass" }),
+        expect.objectContaining({ name: "locked memory", status: "warn" }),
+      ]),
+    );
   });
 });
 

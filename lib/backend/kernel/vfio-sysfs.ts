@@ -35,23 +35,31 @@ function whyNot(root: string, bdf: string): string {
     return "bound to vfio-pci, but this kernel offers no VFIO character device (CONFIG_VFIO_DEVICE_CDEV)";
   }
   const bound = driver === undefined ? "not bound to any driver" : `bound to ${driver}, not to vfio-pci`;
+  return `${bound}; bind it with: ${bindCommand(bdf, driver)}`;
+}
+
+/** The shell command that gives a device to vfio-pci, by hand and until the next boot. */
+export function bindCommand(bdf: string, driver: string | undefined): string {
   return (
-    `${bound}; bind it with: echo vfio-pci > /sys/bus/pci/devices/${bdf}/driver_override` +
+    `echo vfio-pci > /sys/bus/pci/devices/${bdf}/driver_override` +
     `${driver === undefined ? "" : ` && echo ${bdf} > /sys/bus/pci/devices/${bdf}/driver/unbind`}` +
     ` && echo ${bdf} > /sys/bus/pci/drivers_probe`
   );
 }
 
-function cdevName(root: string, bdf: string): string | undefined {
+/** Name of the VFIO character device; undefined where no VFIO driver offers one. */
+export function cdevName(root: string, bdf: string): string | undefined {
   return entries(join(root, "sys/bus/pci/devices", bdf, "vfio-dev")).find((name) => name.startsWith("vfio"));
 }
 
-function groupOf(root: string, bdf: string): number | undefined {
+/** Number of the IOMMU group; undefined where there is none: no IOMMU translates for the device. */
+export function groupOf(root: string, bdf: string): number | undefined {
   const link = absent(() => readlinkSync(join(root, "sys/bus/pci/devices", bdf, "iommu_group")));
   return link === undefined ? undefined : Number(basename(link));
 }
 
-function driverOf(root: string, bdf: string): string | undefined {
+/** Name of the driver; undefined where there is none. */
+export function driverOf(root: string, bdf: string): string | undefined {
   return absent(() => basename(readlinkSync(join(root, "sys/bus/pci/devices", bdf, "driver"))));
 }
 

@@ -1,0 +1,154 @@
+/**
+ * What a machine tells of itself in /proc, /sys, /dev and /boot, without a device being touched. All paths go through one
+ * root, so that a recorded tree can stand in for a machine.
+ */
+
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
+
+/** What can be done with a file. */
+export type Access = "read-write" | "denied" | "missing";
+
+/** A VT-d unit as sysfs shows it. */
+export interface VtdUnit {
+  /** "dmar0" */
+  readonly name: string;
+  readonly capReg: bigint;
+  readonly ecapReg: bigint;
+}
+
+/** A PCI function as sysfs shows it. */
+export interface PciFunction {
+  readonly bdf: string;
+  /** Name of its driver; undefined where it has none. */
+  readonly driver: string | undefined;
+  /** A PCI bridge, which does no DMA of its own. */
+  readonly bridge: boolean;
+  /** Path of its VFIO character device; undefined where no VFIO driver offers one. */
+  readonly cdev: string | undefined;
+}
+
+/** One with what its IOMMU group tells. */
+export interface PciDevice extends PciFunction {
+  /** Number of its IOMMU group; undefined where it has none: no IOMMU translates for it. */
+  readonly group: number | undefined;
+  /** The others of its group. */
+  readonly mates: readonly PciFunction[];
+}
+
+/** A machine, or a recorded tree of one. */
+export class Machine {
+  readonly #root: string;
+
+  constructor(root = "/") {
+    this.#root = root;
+  }
+
+  /** Version of the kernel: "6.12.48-amd64". */
+  get kernelRelease(): string | undefined {
+    return this.#read("proc/sys/kernel/osrelease")?.trim();
+  }
+
+  /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*. */
+  get kernelConfig(): ReadonlyMap<string, string> | undefined {
+    const text = this.#unzipped("proc/config.gz") ?? this.#read(`boot/config-${this.kernelRelease}`);
+    if (text === undefined) return undefined;
+    return new Map(
+      [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
+    );
+  }
+
+  /** The words that the kernel was started with. */
+  get commandLine(): readonly string[] | undefined {
+    return this.#read("proc/cmdline")?.trim().split(/\s+/);
+  }
+
+  /** Vendor, family and model of the first processor. */
+  get cpu(): { vendor: string; family: number; model: number; name: string } | undefined {
+    const text = this.#read("proc/cpuinfo");
+    const field = (name: string) => text?.match(new RegExp(`^${name}\\s*: (.*)$`, "m"))?.[1];
+    const vendor = field("vendor_id");
+    if (vendor === undefined) return undefined;
+    const name = field("model name") ?? vendor;
+    return { vendor, family: Number(field("cpu family")), model: Number(field("model")), name };
+  }
+
+  /** The VT-d units. */
+  get vtdUnits(): readonly VtdUnit[] {
+    return this.#list("sys/class/iommu").flatMap((name) => {
+      const register = (file: string) => this.#read(`sys/class/iommu/${name}/intel-iommu/${file}`)?.trim();
+      const [cap, ecap] = [register("cap"), register("ecap")];
+      if (!/^[0-9a-f]{1,16}$/i.test(cap ?? "") || !/^[0-9a-f]{1,16}$/i.test(ecap ?? "")) return [];
+      return [{ name, capReg: BigInt(`0x${cap}`), ecapReg: BigInt(`0x${ecap}`) }];
+    });
+  }
+
+  /** The names of all IOMMUs. */
+  get iommus(): readonly string[] {
+    return this.#list("sys/class/iommu");
+  }
+
+  /** What this process can do with a file. */
+  access(path: string): Access {
+    try {
+      accessSync(join(this.#root, path), constants.R_OK | constants.W_OK);
+      return "read-write";
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === "ENOENT" ? "missing" : "denied";
+    }
+  }
+
+  /** A PCI device; undefined where there is none of that address. */
+  device(bdf: string): PciDevice | undefined {
+    if (!this.#list("sys/bus/pci/devices").includes(bdf)) return undefined;
+    const group = groupOf(this.#root, bdf);
+    const others = group === undefined ? [] : this.#list(`sys/kernel/iommu_groups/${group}/devices`);
+    return {
+      ...this.#pciFunction(bdf),
+      group,
+      mates: others.filter((other) => other !== bdf).map((other) => this.#pciFunction(other)),
+    };
+  }
+
+  /** The addresses of the devices that VFIO drivers have. */
+  get vfioDevices(): readonly string[] {
+    return listVfioDevices(this.#root);
+  }
+
+  #pciFunction(bdf: string): PciFunction {
+    const cdev = cdevName(this.#root, bdf);
+    return {
+      bdf,
+      driver: driverOf(this.#root, bdf),
+      bridge: this.#isBridge(bdf),
+      cdev: cdev === undefined ? undefined : `/dev/vfio/devices/${cdev}`,
+    };
+  }
+
+  #isBridge(bdf: string): boolean {
+    return this.#read(`sys/bus/pci/devices/${bdf}/class`)?.startsWith("0x0604") ?? false;
+  }
+
+  #unzipped(path: string): string | undefined {
+    return absent(() => gunzipSync(readFileSync(join(this.#root, path))).toString());
+  }
+
+  #read(path: string): string | undefined {
+    return absent(() => readFileSync(join(this.#root, path), "utf8"));
+  }
+
+  #list(path: string): string[] {
+    return absent(() => readdirSync(join(this.#root, path)).sort()) ?? [];
+  }
+}
+
+/** What a read gives; undefined where there is nothing, or nothing that may be read. */
+function absent<Result>(read: () => Result): Result | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
