@@ -7,6 +7,7 @@ import { captureCommand } from "./commands/capture.ts";
 import { checkCommand } from "./commands/check.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { diffCommand } from "./commands/diff.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
@@ -42,6 +43,7 @@ function program(): Command {
     planCommand(),
     doctorCommand(),
     checkCommand(),
+    diffCommand(),
     decodeCommand(),
     captureCommand(),
     demoCommand(),

@@ -91,15 +91,23 @@ function row(decision: Decision): string[] {
   const region = printable(section.region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
   if (!isMapping(decision)) {
     const range = formatRange(section.start, sectionLast(section));
-    return [`skip: ${REASONS[decision.reason]}`, range, formatLength(section.size), region];
+    return [describeUse({ mapped: false, ...decision }), range, formatLength(section.size), region];
   }
-  const access = decision.readonly ? "map read-only" : "map read-write";
   return [
-    decision.ramDevice ? `${access}, peer-to-peer` : access,
+    describeUse({ mapped: true, ...decision }),
     formatRange(decision.iova, decision.iova + decision.length - 1n),
     formatLength(decision.length),
     region,
   ];
+}
+
+/** What a plan does with a range, in words: "map read-write", "skip: not RAM". */
+export function describeUse(
+  use: { mapped: true; readonly: boolean; ramDevice: boolean } | { mapped: false; reason: SkipReason },
+): string {
+  if (!use.mapped) return `skip: ${REASONS[use.reason]}`;
+  const access = use.readonly ? "map read-only" : "map read-write";
+  return use.ramDevice ? `${access}, peer-to-peer` : access;
 }
 
 function mappedBytes({ map }: Plan): bigint {

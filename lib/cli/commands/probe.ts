@@ -1,6 +1,6 @@
 /** `iommufd probe`: what the IOMMU of each device is, and whether it reports the erratum. */
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { probeDevice } from "../../container/probe.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
 import { EXIT } from "../exit.ts";
@@ -16,16 +16,25 @@ export function probeCommand(): Command {
         "reported, and closes it again. Opening and closing a device resets it, where it can be reset. " +
         "A device that cannot be probed is reported in its row, and the exit code is 1.",
     )
-    .argument("[bdf...]", "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)");
+    .argument("[bdf...]", "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)")
+    .addOption(
+      new Option("--fail-on <what>", "exit code 3 when a device's IOMMU reports the erratum").choices([
+        "erratum",
+      ]),
+    );
   return addCommonOptions(addBackendOptions(command))
     .addHelpText(
       "after",
-      "\nExamples:\n  iommufd probe\n  iommufd probe 6a:01.0 --json\n  iommufd probe --profile sapphire-rapids",
+      "\nExamples:\n  iommufd probe\n  iommufd probe 6a:01.0 --json\n  iommufd probe --profile sapphire-rapids\n" +
+        "  iommufd probe --fail-on erratum || echo do not nest here",
     )
     .action(probe);
 }
 
-async function probe(bdfs: string[], flags: BackendFlags & { json?: boolean }): Promise<void> {
+async function probe(
+  bdfs: string[],
+  flags: BackendFlags & { json?: boolean; failOn?: "erratum" },
+): Promise<void> {
   const report = await withIommufd(
     flags,
     (iommufd): ProbeReport => ({
@@ -37,4 +46,9 @@ async function probe(bdfs: string[], flags: BackendFlags & { json?: boolean }): 
   if (flags.json) printJson(probeDocument(report));
   else printText(formatProbe(report));
   if (report.devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
+  if (
+    flags.failOn === "erratum" &&
+    report.devices.some(({ quirks }) => quirks.includes("NESTING_PARENT_BYPASS_RO"))
+  )
+    process.exitCode = EXIT.no;
 }

@@ -1,0 +1,105 @@
+/** What changes between two plans, for people and as JSON. */
+
+import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-diff.ts";
+import { hex } from "../json.ts";
+import type { PlanDocument } from "./plan-document.ts";
+import { describeUse } from "./plan-report.ts";
+import { formatAddress, formatLength, formatRange, formatTable, labelled, printable } from "./text.ts";
+
+/** Settings of a plan that decide what is mapped, under the labels of reports. */
+const SETTINGS = [
+  ["Space", ({ addressSpace }: PlanDocument) => printable(JSON.stringify(addressSpace))],
+  ["Nesting", ({ nesting }: PlanDocument) => (nesting ? "wanted" : "not wanted")],
+  ["bypassRo", ({ bypassRo }: PlanDocument) => (bypassRo ? "on" : "off")],
+  ["Pages", ({ pageSize }: PlanDocument) => formatLength(BigInt(pageSize))],
+] as const;
+
+/** Two plans and what changes between them. */
+export interface PlanDiff {
+  readonly before: PlanDocument;
+  readonly after: PlanDocument;
+  readonly changes: readonly PlanChange[];
+}
+
+/** Compares two plans. */
+export function comparePlans(before: PlanDocument, after: PlanDocument): PlanDiff {
+  return { before, after, changes: diffPlans(before.ranges, after.ranges) };
+}
+
+/** The document `iommufd.diff/1`. */
+export function diffDocument({ before, after, changes }: PlanDiff): object {
+  return {
+    schema: "iommufd.diff/1",
+    before: settings(before),
+    after: settings(after),
+    changes: changes.map((change) => ({
+      start: hex(change.start),
+      last: hex(change.last),
+      before: useDocument(change.before),
+      after: useDocument(change.after),
+    })),
+    totals: { mappedAnew: hex(mappedAnew(changes)), noLongerMapped: hex(noLongerMapped(changes)) },
+  };
+}
+
+/** The changes for people. */
+export function formatDiff({ before, after, changes }: PlanDiff): string {
+  const changed = SETTINGS.map(([label, of]) => [label, of(before), of(after)] as const)
+    .filter(([, one, other]) => one !== other)
+    .map(([label, one, other]) => labelled(label, [`${one}, then ${other}`]));
+  if (changes.length === 0) return [...changed, "Both do the same with every address."].join("\n");
+  return [
+    ...changed,
+    ...(changed.length === 0 ? [] : [""]),
+    formatTable(["before", "after", "address", "length", "region"], changes.map(row)),
+    "",
+    labelled("Totals", [
+      `${changes.length} ${changes.length === 1 ? "range" : "ranges"}; ${formatLength(mappedAnew(changes))} mapped anew, ` +
+        `${formatLength(noLongerMapped(changes))} no longer mapped`,
+    ]),
+  ].join("\n");
+}
+
+function row({ start, last, before, after }: PlanChange): string[] {
+  return [
+    before === null ? "nothing there" : describeUse(before),
+    after === null ? "nothing there" : describeUse(after),
+    formatRange(start, last),
+    formatLength(last - start + 1n),
+    regionsOf(before, after),
+  ];
+}
+
+/** Where a region is mapped from is told of mappings alone: what is left out has no place in it. */
+function regionsOf(before: RangeUse | null, after: RangeUse | null): string {
+  if (before === null || after === null || before.region === after.region) {
+    const mapped = [before, after].flatMap((use) => (use?.mapped ? [regionOf(use)] : []));
+    return [...new Set(mapped)].join(", then ") || printable((before ?? after)?.region ?? "");
+  }
+  return `${regionOf(before)}, then ${regionOf(after)}`;
+}
+
+function regionOf(use: RangeUse): string {
+  const offset = use.mapped && use.offsetInRegion !== 0n ? ` @${formatAddress(use.offsetInRegion)}` : "";
+  return printable(use.region) + offset;
+}
+
+function settings({ addressSpace, nesting, bypassRo, pageSize }: PlanDocument): object {
+  return { addressSpace, nesting, bypassRo, pageSize };
+}
+
+function useDocument(use: RangeUse | null): object | null {
+  return use?.mapped ? { ...use, offsetInRegion: hex(use.offsetInRegion) } : use;
+}
+
+function mappedAnew(changes: readonly PlanChange[]): bigint {
+  return total(changes, ({ before, after }) => !before?.mapped && after?.mapped === true);
+}
+
+function noLongerMapped(changes: readonly PlanChange[]): bigint {
+  return total(changes, ({ before, after }) => before?.mapped === true && !after?.mapped);
+}
+
+function total(changes: readonly PlanChange[], counts: (change: PlanChange) => boolean): bigint {
+  return changes.filter(counts).reduce((sum, { start, last }) => sum + last - start + 1n, 0n);
+}

@@ -1,0 +1,75 @@
+/** Reads what `iommufd plan --json` wrote. */
+
+import { z } from "zod";
+import { SKIP_REASONS } from "../container/plan.ts";
+import type { PlannedRange } from "../container/plan-diff.ts";
+import { IommufdError } from "../errors.ts";
+import { readJson, u64 } from "../json.ts";
+import { formatAddress, formatRange } from "./text.ts";
+
+/** The fields that are read; others may come with later releases. */
+const document = z.object({
+  schema: z.literal("iommufd.plan/1"),
+  addressSpace: z.string(),
+  pageSize: z.int().positive(),
+  nesting: z.boolean(),
+  bypassRo: z.boolean(),
+  map: z.array(
+    z
+      .object({
+        iova: u64,
+        length: u64,
+        readonly: z.boolean(),
+        region: z.string(),
+        offsetInRegion: u64,
+        ramDevice: z.boolean(),
+      })
+      .refine(({ iova, length }) => length > 0n && iova + length <= 1n << 64n, {
+        error: "length must be at least 1, and the end within 64 bits",
+      }),
+  ),
+  skipped: z.array(
+    z
+      .object({ start: u64, last: u64, region: z.string(), reason: z.enum(SKIP_REASONS) })
+      .refine(({ start, last }) => start <= last, { error: "last must not be before start" }),
+  ),
+});
+
+/** A plan as its document has it. */
+export interface PlanDocument {
+  readonly addressSpace: string;
+  /** Page size of the host, in bytes. */
+  readonly pageSize: number;
+  readonly nesting: boolean;
+  readonly bypassRo: boolean;
+  /** What is mapped and what is not, by address. */
+  readonly ranges: readonly PlannedRange[];
+}
+
+/**
+ * Reads a plan.
+ *
+ * @param source what to call the text in errors: a file name
+ * @throws IommufdError ERR_IOMMUFD_INPUT: no plan, with the path of the field; or two of its ranges overlap
+ */
+export function readPlanDocument(text: string, source: string): PlanDocument {
+  const { map, skipped, addressSpace, pageSize, nesting, bypassRo } = readJson(text, document, source);
+  const ranges: PlannedRange[] = [
+    ...map.map(({ iova, length, ...use }) => ({
+      start: iova,
+      last: iova + length - 1n,
+      use: { mapped: true as const, ...use },
+    })),
+    ...skipped.map(({ start, last, ...use }) => ({ start, last, use: { mapped: false as const, ...use } })),
+  ].sort((a, b) => (a.start < b.start ? -1 : 1));
+  for (const [index, { start, last }] of ranges.entries()) {
+    const next = ranges[index + 1];
+    if (next !== undefined && next.start <= last) {
+      throw new IommufdError(
+        "ERR_IOMMUFD_INPUT",
+        `${source}: the range at ${formatAddress(next.start)} overlaps that of ${formatRange(start, last)}`,
+      );
+    }
+  }
+  return { addressSpace, pageSize, nesting, bypassRo, ranges };
+}

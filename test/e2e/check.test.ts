@@ -1,0 +1,101 @@
+/** `iommufd check`, on the model. */
+
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { iommufd } from "./command.ts";
+import { temporaryFiles } from "./temporary-files.ts";
+
+const { file } = temporaryFiles();
+
+describe("iommufd check", () => {
+  const GUEST_FILE = "examples/guest-with-nesting.mtree";
+  const check = (...args: string[]) => iommufd(["check", ...args]);
+  /** A guest of RAM only, in ranges [start, last]. */
+  const guest = (...ranges: [string, string, boolean?][]) =>
+    file(
+      "guest.json",
+      JSON.stringify({
+        schema: "iommufd.sections/1",
+        addressSpace: "memory",
+        sections: ranges.map(([start, last, readonly = false], index) => ({
+          start,
+          last,
+          type: "ram",
+          readonly,
+          region: `ram${index}`,
+        })),
+      }),
+    );
+
+  it("accepts a plan that keeps to the rules: exit 0", () => {
+    const { status, stdout } = check(GUEST_FILE, "--profile", "sapphire-rapids");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^Plan {6}accepted: 2 mappings on 0000:6a:01\.0, all undone again\n/);
+  });
+
+  it.each([
+    [
+      ["--bypass-ro", "off"],
+      "pc.rom at 0xc0000-0xdffff, read-only: EINVAL\n  this IOMMU reports ERRATA_772415_SPR17",
+    ],
+    [["--profile", "none"], "0000:01:00.0: EOPNOTSUPP, IOMMU_HWPT_ALLOC\n  its IOMMU cannot nest"],
+  ])("refuses with %j, and says why and what helps: exit 3", (args, words) => {
+    const { status, stdout } = check(GUEST_FILE, "--profile", "sapphire-rapids", ...args);
+    expect(status).toBe(3);
+    expect(stdout).toContain(words);
+  });
+
+  it("tells the aperture from what is reserved, and goes on with the rest", () => {
+    const path = guest(["0x0", "0x7fffffff"], ["0xfed00000", "0xfeefffff"], ["0x100000000", "0x8fffffffff"]);
+    const { status, stdout } = check(path, "--profile", "qemu-vtd", "--json");
+    expect(status).toBe(3);
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: "iommufd.check/1",
+      accepted: false,
+      mappings: 3,
+      obstacles: [
+        {
+          region: "ram1",
+          code: "EINVAL",
+          reason: "reserved",
+          conflict: { start: "0xfee00000", last: "0xfeefffff" },
+        },
+        {
+          region: "ram2",
+          code: "EINVAL",
+          reason: "outside-aperture",
+          conflict: { start: "0x0", last: "0x7fffffffff" },
+        },
+      ],
+    });
+  });
+
+  it("tells how much memory is locked, and that the limit is too low", () => {
+    const profile = JSON.parse(readFileSync("profiles/qemu-vtd.json", "utf8"));
+    const path = file("limited.json", JSON.stringify({ ...profile, memlock: "0x8000000" }));
+    const wide = guest(["0x0", "0x3fffffff"]);
+    const { status, stdout } = check(wide, "--profile", path);
+    expect(status).toBe(3);
+    expect(stdout).toContain("Memory    1 GiB locked\n");
+    expect(stdout).toMatch(
+      /ENOMEM\n {2}out of memory, or past the limit on locked memory\n {2}raise the limit/,
+    );
+  });
+
+  it("takes several devices", () => {
+    const { status, stdout } = check(GUEST_FILE, "--profile", "qemu-vtd", "--device", "00:01.0", "00:02.0");
+    expect(status).toBe(0);
+    expect(stdout).toContain(
+      "locked for all 2 devices in one address space, as here; 511.5 MiB with one for each",
+    );
+  });
+
+  it("takes a terabyte in no time, and input that is wrong as plan does", () => {
+    expect(check(guest(["0x100000000", "0x100ffffffff"]), "--profile", "sapphire-rapids").status).toBe(0);
+    expect(check("no-such-file", "--profile", "none")).toMatchObject({ status: 2, stdout: "" });
+    expect(check(GUEST_FILE, "--profile", "qemu-vtd", "--device", "1f.0")).toMatchObject({
+      status: 2,
+      stdout: "",
+    });
+  });
+});

@@ -1,0 +1,42 @@
+/** `iommufd doctor`, on recorded trees. */
+
+import { describe, expect, it } from "vitest";
+import { iommufd } from "./command.ts";
+import { temporaryFiles } from "./temporary-files.ts";
+
+describe("iommufd doctor", () => {
+  const { directory: host } = temporaryFiles();
+
+  it("examines a recorded host: exit 3 where something stands in the way", () => {
+    const { status, stdout, stderr } = iommufd(["doctor", "--root", host, "6A:01.0"]);
+    expect({ status, stderr }).toEqual({ status: 3, stderr: "" });
+    expect(stdout).toContain("\n\nNot ready: 3 of 9 checks failed.\n\nTo do:\n- /dev/iommu: ");
+    expect(stdout).toContain("fail     0000:6a:01.0        no such PCI device");
+    const json = iommufd(["doctor", "--root", host, "--json"]);
+    expect(json.status).toBe(3);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      schema: "iommufd.doctor/1",
+      ready: false,
+      checks: expect.arrayContaining([
+        {
+          name: "/dev/iommu",
+          status: "fail",
+          found: "is not there",
+          fix: "load the module: modprobe iommufd",
+        },
+      ]),
+    });
+  });
+
+  it.each([
+    [["--root", "/no/such/host"], "iommufd: --root: /no/such/host: no such directory\n"],
+    [["6a:1"], "PCI address"],
+    [["--rot", "/"], "unknown option '--rot' (Did you mean --root?)"],
+  ])("%j: exit 2", (args, message) => {
+    expect(iommufd(["doctor", ...args])).toMatchObject({
+      status: 2,
+      stdout: "",
+      stderr: expect.stringContaining(message),
+    });
+  });
+});
