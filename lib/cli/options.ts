@@ -12,6 +12,7 @@ export interface BackendFlags {
   backend?: BackendChoice;
   profile?: string;
   trace?: boolean;
+  quiet?: boolean;
 }
 
 /** Adds `--backend`, `--profile` and `--trace`. */
@@ -30,20 +31,23 @@ export function addBackendOptions(command: Command): Command {
     .option("--trace", "print every ioctl to standard error, one a line");
 }
 
-/** Adds `--json` and `--debug`, which every command has. */
+/** Adds `--json`, `--quiet` and `--debug`, which every command has. */
 export function addCommonOptions(command: Command): Command {
   return command
     .option("--json", "print JSON instead of text")
+    .option("--quiet", "print results and errors alone: no remarks, no progress")
     .option("--debug", "show where an error comes from");
 }
 
 /** Opens an iommufd as the options say, tells which backend it is on and why, and hands it to the work. */
 export async function withIommufd<Result>(
-  { backend, profile, trace = false }: BackendFlags,
+  { backend, profile, trace = false, quiet = false }: BackendFlags,
   work: (iommufd: Iommufd) => Result | Promise<Result>,
 ): Promise<Result> {
   using _tracing = trace ? traceIoctls() : undefined;
   using iommufd = Iommufd.open({ backend, profile });
-  printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
+  // That a model answers where nobody asked for one must not be missed, however quiet.
+  const unasked = iommufd.backend === "software" && backend !== "software" && profile === undefined;
+  if (!quiet || unasked) printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
   return await work(iommufd);
 }

@@ -6,8 +6,8 @@ import { SingleBar } from "cli-progress";
 export class Progress implements Disposable {
   readonly #bar: SingleBar | undefined;
 
-  constructor(label: string) {
-    if (!process.stderr.isTTY) return;
+  constructor(label: string, { quiet = false }: { quiet?: boolean | undefined } = {}) {
+    if (quiet || !process.stderr.isTTY) return;
     this.#bar = new SingleBar({
       format: `${label} {bar} {percentage}%`,
       stream: process.stderr,

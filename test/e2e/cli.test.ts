@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { readCapture } from "../fixtures/captures.ts";
 import { iommufd, MAIN } from "./command.ts";
@@ -363,30 +362,5 @@ describe("iommufd probe --fail-on", () => {
 
   it("something else: exit 2", () => {
     expect(iommufd(["probe", "--fail-on", "rain"])).toMatchObject({ status: 2, stdout: "" });
-  });
-});
-
-describe("iommufd", () => {
-  it("tells its version and its commands, on standard output", () => {
-    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-    expect(iommufd(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
-    expect(iommufd(["--help"])).toMatchObject({
-      status: 0,
-      stdout: expect.stringMatching(/probe[\s\S]*plan[\s\S]*decode/),
-    });
-    for (const command of ["probe", "doctor", "plan", "check", "diff", "decode", "capture", "demo"]) {
-      expect(iommufd([command, "--help"])).toMatchObject({
-        status: 0,
-        stdout: expect.stringMatching(/Examples?:/),
-      });
-    }
-  });
-
-  it("without a command says which there are: exit 2", () => {
-    expect(iommufd([])).toMatchObject({
-      status: 2,
-      stdout: "",
-      stderr: expect.stringContaining("Usage: iommufd"),
-    });
   });
 });

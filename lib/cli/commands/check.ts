@@ -44,7 +44,7 @@ async function check(file: string, flags: CheckFlags): Promise<void> {
     const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
       const devices = (flags.device ?? [onlyDevice(iommufd)]).map((bdf) => iommufd.openDevice(bdf));
       const { nesting = true, bypassRo } = flags;
-      using progress = new Progress("checking");
+      using progress = new Progress("checking", flags);
       const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
       const { signal } = interruption;
       const found = await preflight(iommufd, devices, sections, { nesting, bypassRo, onProgress, signal });

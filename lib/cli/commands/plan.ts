@@ -65,7 +65,8 @@ async function planFile(file: string, flags: PlanFileFlags): Promise<void> {
     plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
     iommu: host?.iommu,
   };
-  for (const { section } of report.plan.skipped.filter(isUnexpectedlyMisaligned)) {
+  const misaligned = flags.quiet ? [] : report.plan.skipped.filter(isUnexpectedlyMisaligned);
+  for (const { section } of misaligned) {
     const address = formatAddress(section.start);
     printNote(`${source}: ${section.region} at ${address} is not aligned like its region, and not mapped`);
   }

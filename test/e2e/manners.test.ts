@@ -1,0 +1,48 @@
+/** What all commands have in common. */
+
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { iommufd } from "./command.ts";
+
+describe("iommufd", () => {
+  it("tells its version and its commands, on standard output", () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    expect(iommufd(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+    expect(iommufd(["--help"])).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/probe[\s\S]*plan[\s\S]*decode/),
+    });
+    for (const command of ["probe", "doctor", "plan", "check", "diff", "decode", "capture", "demo"]) {
+      expect(iommufd([command, "--help"])).toMatchObject({
+        status: 0,
+        stdout: expect.stringMatching(/Examples?:/),
+      });
+    }
+  });
+
+  it("without a command says which there are: exit 2", () => {
+    expect(iommufd([])).toMatchObject({
+      status: 2,
+      stdout: "",
+      stderr: expect.stringContaining("Usage: iommufd"),
+    });
+  });
+});
+
+describe("--quiet", () => {
+  it("prints results alone, but not in silence those of a model that nobody asked for", () => {
+    expect(iommufd(["probe", "--profile", "sapphire-rapids", "--quiet"])).toMatchObject({
+      status: 0,
+      stderr: "",
+      stdout: expect.stringContaining("0000:6a:01.0  intel-vtd  reported"),
+    });
+    expect(iommufd(["probe", "--quiet"]).stderr).toMatch(/^iommufd: software backend \(.*\n$/);
+  });
+
+  it("keeps errors", () => {
+    expect(iommufd(["plan", "/no/such/file", "--quiet"])).toMatchObject({
+      status: 2,
+      stderr: "iommufd: cannot read /no/such/file: ENOENT: no such file or directory, open '/no/such/file'\n",
+    });
+  });
+});
