@@ -117,6 +117,8 @@ export type IommufdErrorCode =
   | "ERR_IOMMUFD_MEMORY_IN_USE"
   /** A text, JSON document or profile that cannot be read; the message says where. */
   | "ERR_IOMMUFD_INPUT"
+  /** A running QEMU cannot be asked; the message says why. */
+  | "ERR_IOMMUFD_QEMU"
   /** The software backend's IOMMU stopped an access of a modelled device. */
   | "ERR_IOMMUFD_DMA_FAULT"
   /** A plan could not be applied; what had been mapped was unmapped again. */

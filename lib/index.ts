@@ -155,4 +155,11 @@ export {
   findFlatView,
   parseFlatViews,
 } from "./memory-map/mtree.ts";
+export type { QmpOptions } from "./memory-map/qmp-client.ts";
+export {
+  askQemu,
+  type PropertyNames,
+  type RunningVm,
+  type VirtioMem,
+} from "./memory-map/running-qemu.ts";
 export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";

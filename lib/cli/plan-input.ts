@@ -6,11 +6,13 @@ import type { MemorySection } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { readMemoryMap } from "../memory-map/memory-map.ts";
+import { askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
 import { readInput, sourceName } from "./input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
 
 /** Values of {@link addPlanOptions}. */
 export interface PlanFlags extends BackendFlags {
+  qmp?: string;
   addressSpace: string;
   nesting?: boolean;
   bypassRo: BypassRoSetting;
@@ -20,9 +22,13 @@ export interface PlanFlags extends BackendFlags {
 /** Adds the memory map as an argument, and what a plan is made by. */
 export function addPlanOptions(command: Command): Command {
   command
-    .argument("<file>", 'the memory map; "-" is standard input')
+    .argument("[file]", 'the memory map; "-" is standard input')
+    .option("--qmp <socket>", "ask a running QEMU instead, by its QMP socket (a Unix socket)")
     .option("--address-space <name>", "the address space that the devices see", "memory")
-    .option("--nesting", "the VM wants nested translation (the default)")
+    .option(
+      "--nesting",
+      "the VM wants nested translation (the default; of a running QEMU, as it was started)",
+    )
     .option("--no-nesting", "the VM wants none")
     .addOption(
       new Option("--bypass-ro <when>", "leave out read-only sections: auto follows the IOMMU")
@@ -32,12 +38,32 @@ export function addPlanOptions(command: Command): Command {
   return addCommonOptions(addBackendOptions(command));
 }
 
-/** The sections of the address space that the options name. */
-export async function readSections(
-  file: string,
-  { addressSpace }: PlanFlags,
-): Promise<readonly MemorySection[]> {
-  return readMemoryMap(await readInput(file), addressSpace, sourceName(file));
+/** What a plan is made of. */
+export interface PlanInput {
+  /** What to call it in messages. */
+  readonly source: string;
+  readonly sections: readonly MemorySection[];
+  readonly nesting: boolean;
+  /** The VM, where it was asked. */
+  readonly vm?: RunningVm;
+}
+
+/** Reads the memory map of a file, or of a running QEMU. */
+export async function readPlanInput(
+  file: string | undefined,
+  { qmp, addressSpace, nesting }: PlanFlags,
+): Promise<PlanInput> {
+  if ((file === undefined) === (qmp === undefined)) {
+    const message = "say either a file with the memory map, or --qmp with the socket of a running QEMU";
+    throw new IommufdError("ERR_IOMMUFD_INPUT", file === undefined ? message : `${message}: not both`);
+  }
+  if (qmp !== undefined) {
+    const vm = await askQemu(qmp, addressSpace);
+    return { source: qmp, sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
+  }
+  const source = sourceName(file as string);
+  const sections = readMemoryMap(await readInput(file as string), addressSpace, source);
+  return { source, sections, nesting: nesting ?? true };
 }
 
 /** The device to ask where none is named. A model's devices are alike, so there the first will do. */

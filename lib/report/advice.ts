@@ -2,13 +2,23 @@
  * What to configure in QEMU. The names of its properties depend on its version: both are named, and how to ask.
  */
 
-/** Advice for the VM that a plan is of. */
-export function adviceForQemu(situation: {
-  nesting: boolean;
-  affected: boolean;
-  bypassRo: boolean;
-}): string[] {
+import type { PropertyNames, RunningVm } from "../memory-map/running-qemu.ts";
+
+/**
+ * Advice for the VM that a plan is of.
+ *
+ * @param vm the running VM, whose QEMU has told its names; undefined: it is not known which QEMU it is
+ */
+export function adviceForQemu(
+  situation: {
+    nesting: boolean;
+    affected: boolean;
+    bypassRo: boolean;
+  },
+  vm?: RunningVm,
+): string[] {
   const { nesting, affected, bypassRo } = situation;
+  const names = vm?.propertyNames;
   if (!nesting) {
     return ["nothing to do: without nested translation, read-only mappings are safe on every host"];
   }
@@ -16,10 +26,24 @@ export function adviceForQemu(situation: {
   return [
     "- use a QEMU with commit 68d3a2a24d (January 2026) or later: it leaves the sections above out by itself",
     "- if the guest needs no scalable mode, turn it off, and read-only memory stays mapped:",
-    "    -device intel-iommu,scalable-mode=off        (older QEMUs: x-scalable-mode=off)",
+    names === undefined
+      ? "    -device intel-iommu,scalable-mode=off        (older QEMUs: x-scalable-mode=off)"
+      : `    -device intel-iommu,${names.scalableMode}=off`,
     '- if it does, boot it with "intel_iommu=on,sm_on": a guest in legacy mode ("intel_iommu=on,sm_off") is not',
     "  supported on such a host, nor is a kexec or reboot from sm_on to sm_off",
+    ...(names === undefined ? anyNames() : itsNames(names)),
+  ];
+}
+
+function anyNames(): string[] {
+  return [
     "- nesting is on with scalable-mode=on (older: x-scalable-mode=on) and fsts=on (older: flts=on, x-flts=on);",
     "  which names yours has, it tells: qemu-system-x86_64 -device intel-iommu,help",
   ];
+}
+
+function itsNames({ scalableMode, firstStage }: PropertyNames): string[] {
+  return firstStage === undefined
+    ? ["- this QEMU has no first-stage translation, and so no nesting"]
+    : [`- nesting is on with ${scalableMode}=on and ${firstStage}=on`];
 }

@@ -5,6 +5,7 @@ import type { Decision, Plan, SkipReason } from "../container/plan.ts";
 import { isMapping } from "../container/plan.ts";
 import { sectionLast } from "../container/section.ts";
 import { hex } from "../json.ts";
+import type { RunningVm } from "../memory-map/running-qemu.ts";
 import { adviceForQemu } from "./advice.ts";
 import { formatAddress, formatLength, formatRange, formatTable, labelled, printable } from "./text.ts";
 
@@ -18,6 +19,8 @@ export interface PlanReport {
   readonly plan: Plan;
   /** What is known of the host's IOMMU, as `formatIommu` words it; undefined where it was not asked. */
   readonly iommu?: string | undefined;
+  /** The running VM that was asked; undefined where a text was read. */
+  readonly vm?: RunningVm | undefined;
 }
 
 const REASONS: Readonly<Record<SkipReason, string>> = {
@@ -31,7 +34,7 @@ const REASONS: Readonly<Record<SkipReason, string>> = {
 };
 
 /** The document `iommufd.plan/1`. */
-export function planDocument({ addressSpace, nesting, decision, plan }: PlanReport): object {
+export function planDocument({ addressSpace, nesting, decision, plan, vm }: PlanReport): object {
   return {
     schema: "iommufd.plan/1",
     addressSpace,
@@ -58,16 +61,18 @@ export function planDocument({ addressSpace, nesting, decision, plan }: PlanRepo
       skippedReadOnly: hex(skippedReadOnlyBytes(plan)),
       sections: plan.map.length + plan.skipped.length,
     },
+    ...(vm === undefined ? {} : { vm: vmDocument(vm) }),
   };
 }
 
 /** The plan for people. */
 export function formatPlan(report: PlanReport): string {
-  const { addressSpace, nesting, decision, affected, plan, iommu } = report;
+  const { addressSpace, nesting, decision, affected, plan, iommu, vm } = report;
   const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
   const sections = [...plan.map, ...plan.skipped].sort(byAddress);
   return [
     ...(iommu === undefined ? [] : [iommu]),
+    ...(vm === undefined ? [] : [labelled("VM", describeVm(vm))]),
     labelled("Nesting", [nesting ? "wanted" : "not wanted"]),
     labelled("bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]),
     "",
@@ -81,8 +86,34 @@ export function formatPlan(report: PlanReport): string {
     ]),
     "",
     "In QEMU:",
-    ...adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }),
+    ...adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }, vm),
   ].join("\n");
+}
+
+function describeVm({ version, nesting, virtioMem }: RunningVm): string[] {
+  return [
+    `QEMU ${version}, started ${nesting ? "with" : "without"} nesting`,
+    ...virtioMem.map(({ id, start, last, plugged }) => {
+      const parts = plugged === 0n ? "nothing of it" : "what is plugged, not all of it";
+      const whole = formatLength(last - start + 1n);
+      return plugged === last - start + 1n
+        ? `virtio-mem ${printable(id)} at ${formatRange(start, last)}: all of its ${whole} plugged`
+        : `virtio-mem ${printable(id)} at ${formatRange(start, last)}: ${formatLength(plugged)} of ${whole} plugged; QEMU maps ${parts}`;
+    }),
+  ];
+}
+
+function vmDocument({ version, nesting, virtioMem }: RunningVm): object {
+  return {
+    qemuVersion: version,
+    nesting,
+    virtioMem: virtioMem.map(({ id, start, last, plugged }) => ({
+      id,
+      start: hex(start),
+      last: hex(last),
+      plugged: hex(plugged),
+    })),
+  };
 }
 
 function row(decision: Decision): string[] {

@@ -129,8 +129,12 @@ describe("iommufd plan", () => {
   });
 
   it.each([
-    [["plan"], "iommufd: missing required argument 'file'\n"],
+    [
+      ["plan"],
+      "iommufd: say either a file with the memory map, or --qmp with the socket of a running QEMU\n",
+    ],
     [["plan", "a", "b"], "iommufd: too many arguments"],
+    [["plan", "a", "--qmp", "b"], "iommufd: say either a file"],
     [["plan", GUEST, "--bypass-ro", "maybe"], "Allowed choices are auto, on, off"],
     [
       ["plan", GUEST, "--page-size", "4000", "--no-nesting"],

@@ -9,7 +9,7 @@ import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
 import { withIommufd } from "../options.ts";
 import { printJson, printNote, printText } from "../output.ts";
-import { addPlanOptions, onlyDevice, type PlanFlags, readSections } from "../plan-input.ts";
+import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 import { Progress } from "../progress.ts";
 
 interface CheckFlags extends PlanFlags {
@@ -37,13 +37,13 @@ export function checkCommand(): Command {
     .action(check);
 }
 
-async function check(file: string, flags: CheckFlags): Promise<void> {
-  const sections = await readSections(file, flags);
+async function check(file: string | undefined, flags: CheckFlags): Promise<void> {
+  const { sections, nesting } = await readPlanInput(file, flags);
   using interruption = new Interruption();
   try {
     const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
       const devices = (flags.device ?? [onlyDevice(iommufd)]).map((bdf) => iommufd.openDevice(bdf));
-      const { nesting = true, bypassRo } = flags;
+      const { bypassRo } = flags;
       using progress = new Progress("checking", flags);
       const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
       const { signal } = interruption;

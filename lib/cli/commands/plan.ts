@@ -9,10 +9,10 @@ import type { Iommufd } from "../../iommufd/iommufd.ts";
 import { formatIommu } from "../../report/iommu-report.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
 import { formatAddress } from "../../report/text.ts";
-import { parseSize, sourceName } from "../input.ts";
+import { parseSize } from "../input.ts";
 import { withIommufd } from "../options.ts";
 import { printJson, printNote, printText } from "../output.ts";
-import { addPlanOptions, onlyDevice, type PlanFlags, readSections } from "../plan-input.ts";
+import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 
 interface PlanFileFlags extends PlanFlags {
   device?: string;
@@ -32,7 +32,8 @@ export function planCommand(): Command {
   const command = new Command("plan")
     .summary("decide which memory sections become DMA mappings")
     .description(
-      "Reads a VM's memory map, as QEMU's monitor prints it for \"info mtree -f\" or as a JSON section list, and " +
+      "Reads a VM's memory map, as QEMU's monitor prints it for \"info mtree -f\" or as a JSON section list, or asks a " +
+        "running QEMU, and " +
         "tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
     );
   return addPlanOptions(command)
@@ -42,16 +43,16 @@ export function planCommand(): Command {
       "after",
       "\nExamples:\n  iommufd plan guest.mtree --device 6a:01.0\n" +
         "  iommufd plan guest.mtree --profile sapphire-rapids\n" +
-        "  iommufd plan - --bypass-ro on --json < guest.mtree",
+        "  iommufd plan - --bypass-ro on --json < guest.mtree\n" +
+        "  iommufd plan --qmp /run/vm/qmp.sock --device 6a:01.0",
     )
     .action(planFile);
 }
 
-async function planFile(file: string, flags: PlanFileFlags): Promise<void> {
-  const { addressSpace, nesting = true, bypassRo: setting } = flags;
-  const source = sourceName(file);
-  const sections = await readSections(file, flags);
-  const host = needsHost(flags)
+async function planFile(file: string | undefined, flags: PlanFileFlags): Promise<void> {
+  const { addressSpace, bypassRo: setting } = flags;
+  const { source, sections, nesting, vm } = await readPlanInput(file, flags);
+  const host = needsHost(flags, nesting)
     ? await withIommufd(flags, (iommufd) => askHost(iommufd, flags.device))
     : undefined;
 
@@ -64,6 +65,7 @@ async function planFile(file: string, flags: PlanFileFlags): Promise<void> {
     affected: host?.quirks.includes("NESTING_PARENT_BYPASS_RO") ?? false,
     plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
     iommu: host?.iommu,
+    vm,
   };
   const misaligned = flags.quiet ? [] : report.plan.skipped.filter(isUnexpectedlyMisaligned);
   for (const { section } of misaligned) {
@@ -75,7 +77,7 @@ async function planFile(file: string, flags: PlanFileFlags): Promise<void> {
 }
 
 /** Whether the IOMMU has to be asked: the decision follows it, or it was named. */
-function needsHost({ nesting = true, bypassRo, device, profile, backend }: PlanFileFlags): boolean {
+function needsHost({ bypassRo, device, profile, backend }: PlanFileFlags, nesting: boolean): boolean {
   return (
     (nesting && bypassRo === "auto") || device !== undefined || profile !== undefined || backend !== undefined
   );

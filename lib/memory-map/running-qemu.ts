@@ -1,0 +1,133 @@
+/** What a running QEMU tells of its VM. */
+
+import { z } from "zod";
+import type { MemorySection } from "../container/section.ts";
+import { readMemoryMap } from "./memory-map.ts";
+import { QmpClient, type QmpOptions } from "./qmp-client.ts";
+
+/** Memory that a VM can be given more of, and less, while it runs. */
+export interface VirtioMem {
+  readonly id: string;
+  /** Where it is, ends inclusive: all that it can grow to. */
+  readonly start: bigint;
+  readonly last: bigint;
+  /** How much of it the VM has now, in bytes. QEMU maps that alone; which parts, QMP does not tell. */
+  readonly plugged: bigint;
+}
+
+/** The names that a QEMU has for what the advice is about; they changed with its versions. */
+export interface PropertyNames {
+  /** "scalable-mode", "x-scalable-mode" */
+  readonly scalableMode: string;
+  /** First-stage translation: "fsts", "flts", "x-flts"; undefined where this QEMU has none, and so no nesting. */
+  readonly firstStage: string | undefined;
+}
+
+/** A VM as QEMU runs it. */
+export interface RunningVm {
+  /** Version of QEMU: "10.0.2". */
+  readonly version: string;
+  readonly sections: readonly MemorySection[];
+  /** Has an intel-iommu in scalable mode with first-stage translation. */
+  readonly nesting: boolean;
+  /** Undefined where this QEMU has no intel-iommu. */
+  readonly propertyNames: PropertyNames | undefined;
+  readonly virtioMem: readonly VirtioMem[];
+}
+
+/** The names by age, the latest first (hw/i386/intel_iommu.c). */
+const SCALABLE_MODE = ["scalable-mode", "x-scalable-mode"] as const;
+const FIRST_STAGE = ["fsts", "flts", "x-flts"] as const;
+
+const named = z.array(z.object({ name: z.string(), type: z.string() }));
+const size = z.int().nonnegative().transform(BigInt);
+const memoryDevices = z.array(
+  z.union([
+    z.object({
+      type: z.literal("virtio-mem"),
+      data: z.object({
+        id: z.string().default("virtio-mem"),
+        memaddr: size,
+        size,
+        "max-size": size,
+      }),
+    }),
+    z.object({ type: z.string() }).transform(() => undefined),
+  ]),
+);
+
+/**
+ * Asks a running QEMU.
+ *
+ * @param path the socket of `-qmp unix:PATH,server=on`
+ * @param addressSpace the address space that the devices see: "memory"
+ * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked; ERR_IOMMUFD_INPUT: it has no such address space
+ */
+export async function askQemu(
+  path: string,
+  addressSpace: string,
+  options: QmpOptions = {},
+): Promise<RunningVm> {
+  using client = await QmpClient.connect(path, options);
+  const view = { "command-line": "info mtree -f" };
+  const text = await client.ask("human-monitor-command", view, z.string());
+  const propertyNames = await askPropertyNames(client);
+  return {
+    version: client.version,
+    sections: readMemoryMap(text, addressSpace, path),
+    propertyNames,
+    nesting: propertyNames !== undefined && (await asksForNesting(client, propertyNames)),
+    virtioMem: await askVirtioMem(client),
+  };
+}
+
+async function askPropertyNames(client: QmpClient): Promise<PropertyNames | undefined> {
+  const properties = await propertiesOf(client, "intel-iommu");
+  if (properties === undefined) return undefined;
+  const known = (names: readonly string[]) =>
+    names.find((name) => properties.some((property) => property.name === name));
+  const scalableMode = known(SCALABLE_MODE);
+  return scalableMode === undefined ? undefined : { scalableMode, firstStage: known(FIRST_STAGE) };
+}
+
+/**
+ * The properties of a kind of device; undefined where this QEMU knows none such. Not by `qom-list-types`, which loads all
+ * of QEMU's modules into the running VM, and was seen to abort it where they were of another build.
+ */
+async function propertiesOf(
+  client: QmpClient,
+  typename: string,
+): Promise<z.output<typeof named> | undefined> {
+  try {
+    return await client.ask("device-list-properties", { typename }, named);
+  } catch (error) {
+    const { cause } = error as { cause?: { class?: string } };
+    if (cause?.class === "DeviceNotFound") return undefined;
+    throw error;
+  }
+}
+
+async function asksForNesting(
+  client: QmpClient,
+  { scalableMode, firstStage }: PropertyNames,
+): Promise<boolean> {
+  if (firstStage === undefined) return false;
+  for (const directory of ["/machine/peripheral", "/machine/peripheral-anon"]) {
+    for (const { name, type } of await client.ask("qom-list", { path: directory }, named)) {
+      if (type !== "child<intel-iommu>") continue;
+      const path = `${directory}/${name}`;
+      const isOn = (property: string) => client.ask("qom-get", { path, property }, z.boolean());
+      return (await isOn(scalableMode)) && (await isOn(firstStage));
+    }
+  }
+  return false;
+}
+
+async function askVirtioMem(client: QmpClient): Promise<VirtioMem[]> {
+  const devices = await client.ask("query-memory-devices", {}, memoryDevices);
+  return devices.flatMap((device) => {
+    if (device === undefined) return [];
+    const { id, memaddr, size: plugged, "max-size": whole } = device.data;
+    return [{ id, start: memaddr, last: memaddr + whole - 1n, plugged }];
+  });
+}

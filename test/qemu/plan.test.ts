@@ -1,0 +1,91 @@
+/** `iommufd plan --qmp` and `check --qmp`, of VMs that run. */
+
+import { describe, expect, it } from "vitest";
+import { askQemu } from "../../lib/memory-map/running-qemu.ts";
+import { iommufd } from "../e2e/command.ts";
+import { QEMUS, RunningQemu } from "./running-qemu.ts";
+
+const VIRTIO_MEM = [
+  ...["-m", "256M,maxmem=4G,slots=2", "-object", "memory-backend-ram,id=vm0,size=1G"],
+  ...["-device", "virtio-mem-pci,id=vmem0,memdev=vm0"],
+];
+
+it("there is a QEMU to ask", () => {
+  expect(QEMUS.length).toBeGreaterThan(0);
+});
+
+describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (version, qemu) => {
+  const hasFirstStage = Number.parseInt(version, 10) >= 10;
+
+  it("without an IOMMU: started without nesting", async () => {
+    await using vm = await RunningQemu.start(qemu, "-machine", "pc", "-m", "128M");
+    const { status, stdout, stderr } = iommufd(["plan", "--qmp", vm.socket, "--json"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toMatchObject({
+      nesting: false,
+      bypassRo: false,
+      map: expect.arrayContaining([
+        expect.objectContaining({ region: "pc.bios", iova: "0xfffc0000", readonly: true }),
+      ]),
+      vm: { qemuVersion: version, nesting: false, virtioMem: [] },
+    });
+  });
+
+  it("its own names are in the advice", async () => {
+    await using vm = await RunningQemu.start(qemu, "-machine", "q35", "-device", "intel-iommu");
+    const { status, stdout } = iommufd(["plan", "--qmp", vm.socket, "--nesting", "--bypass-ro", "on"]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^VM {8}QEMU [\d.]+, started without nesting\nNesting {3}wanted\n/);
+    expect(stdout).toContain("\n    -device intel-iommu,x-scalable-mode=off\n");
+    expect(stdout).toContain(
+      hasFirstStage
+        ? "\n- nesting is on with x-scalable-mode=on and x-flts=on\n"
+        : "\n- this QEMU has no first-stage translation, and so no nesting\n",
+    );
+  });
+
+  it.runIf(hasFirstStage)(
+    "with nesting: the plan follows the host's erratum, and a check takes it",
+    async () => {
+      const options = ["-machine", "q35", "-device", "intel-iommu,id=viommu,x-scalable-mode=on,x-flts=on"];
+      await using vm = await RunningQemu.start(qemu, ...options);
+      const plan = iommufd(["plan", "--qmp", vm.socket, "--profile", "sapphire-rapids", "--json"]);
+      expect(JSON.parse(plan.stdout)).toMatchObject({ nesting: true, bypassRo: true, vm: { nesting: true } });
+      const check = iommufd(["check", "--qmp", vm.socket, "--profile", "sapphire-rapids"]);
+      expect(check).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining("Plan      accepted: 2 mappings"),
+      });
+    },
+  );
+
+  it("tells how much of virtio-mem is plugged", async () => {
+    await using vm = await RunningQemu.start(qemu, "-machine", "pc", ...VIRTIO_MEM);
+    const { virtioMem } = await askQemu(vm.socket, "memory");
+    expect(virtioMem).toEqual([{ id: "vmem0", start: 0x100000000n, last: 0x13fffffffn, plugged: 0n }]);
+    expect(iommufd(["plan", "--qmp", vm.socket]).stdout).toContain(
+      "virtio-mem vmem0 at 0x100000000-0x13fffffff: 0 B of 1 GiB plugged; QEMU maps nothing of it",
+    );
+  });
+
+  it("is asked again and again, and lives on", async () => {
+    await using vm = await RunningQemu.start(qemu, "-machine", "pc");
+    for (let round = 0; round < 5; round++) await askQemu(vm.socket, "memory");
+    expect(vm.process.exitCode).toBeNull();
+  });
+
+  it("that does not answer, and one that dies", async () => {
+    await using vm = await RunningQemu.start(qemu, "-machine", "pc");
+    await vm.freeze();
+    await expect(askQemu(vm.socket, "memory", { timeout: 300 })).rejects.toMatchObject({
+      code: "ERR_IOMMUFD_QEMU",
+      message: `${vm.socket}: QEMU did not send a greeting within 0.3 s; it serves one client at a time`,
+    });
+    const asked = askQemu(vm.socket, "memory");
+    setTimeout(() => vm.process.kill("SIGKILL"), 100);
+    await expect(asked).rejects.toMatchObject({
+      code: "ERR_IOMMUFD_QEMU",
+      message: expect.stringContaining("QEMU hung up before a greeting"),
+    });
+  });
+});

@@ -1,0 +1,93 @@
+/** A QEMU that runs while a test asks it. */
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { PROJECT } from "../e2e/command.ts";
+
+/** The QEMU of scripts/fetch-test-qemu.sh, and that of this machine. */
+const UNPACKED = join(PROJECT, "build/test/qemu/usr");
+
+/** A QEMU that is here. */
+export interface Qemu {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** "10.0.2" */
+  readonly version: string;
+}
+
+/** Those that are here, none twice. */
+export const QEMUS: readonly Qemu[] = [
+  { command: `${UNPACKED}/bin/qemu-system-x86_64`, args: ["-L", `${UNPACKED}/share/qemu`] },
+  { command: "qemu-system-x86_64", args: [] },
+].flatMap(({ command, args }) => {
+  const { stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
+  const version = stdout?.match(/version ([\d.]+)/)?.[1];
+  return version === undefined ? [] : [{ command, args, version }];
+});
+
+/** A VM that is stopped before its first instruction. */
+export class RunningQemu implements AsyncDisposable {
+  readonly process: ChildProcess;
+  /** Path of its QMP socket. */
+  readonly socket: string;
+  readonly #directory: string;
+
+  private constructor({ command, args }: Qemu, options: readonly string[]) {
+    this.#directory = mkdtempSync(join(tmpdir(), "iommufd-qemu-"));
+    this.socket = join(this.#directory, "qmp");
+    this.process = spawn(
+      command,
+      [
+        ...[...args, "-accel", "tcg", "-nodefaults", "-display", "none", "-S"],
+        ...["-qmp", `unix:${this.socket},server=on,wait=off`, ...options],
+      ],
+      { stdio: ["ignore", "ignore", "inherit"] },
+    );
+  }
+
+  /** Starts one; resolves when it listens. */
+  static async start(qemu: Qemu, ...options: string[]): Promise<RunningQemu> {
+    const vm = new RunningQemu(qemu, options);
+    while (!(await greets(vm.socket))) {
+      if (vm.process.exitCode !== null) throw new Error(`QEMU ended: ${vm.process.exitCode}`);
+      await setTimeout(20);
+    }
+    return vm;
+  }
+
+  /** Stops the process; resolves when all of its threads have stopped. */
+  async freeze(): Promise<void> {
+    const { pid } = this.process;
+    this.process.kill("SIGSTOP");
+    const isRunning = (thread: string) =>
+      !readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8").includes(") T ");
+    while (readdirSync(`/proc/${pid}/task`).some(isRunning)) await setTimeout(5);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { process } = this;
+    if (process.exitCode === null && process.signalCode === null) {
+      process.kill("SIGKILL");
+      await once(process, "exit");
+    }
+    rmSync(this.#directory, { recursive: true });
+  }
+}
+
+/** Whether it greets: the socket is there for a moment before anybody listens. */
+async function greets(path: string): Promise<boolean> {
+  const socket = createConnection(path);
+  try {
+    await once(socket, "data");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
