@@ -52,7 +52,8 @@ const memoryDevices = z.array(
         "max-size": size,
       }),
     }),
-    z.object({ type: z.string() }).transform(() => undefined),
+    // A virtio-mem that cannot be read must not pass for something else.
+    z.object({ type: z.string().refine((type) => type !== "virtio-mem") }).transform(() => undefined),
   ]),
 );
 

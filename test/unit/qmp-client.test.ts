@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { z } from "zod";
 import { QmpClient } from "../../lib/memory-map/qmp-client.ts";
+import { askQemu } from "../../lib/memory-map/running-qemu.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "iommufd-qmp-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -71,6 +72,21 @@ it.each<[string, string, (string | null)[], string]>([
   await expect(ask(greeting, ...answers)).rejects.toMatchObject({
     code: "ERR_IOMMUFD_QEMU",
     message: expect.stringContaining(message),
+  });
+});
+
+it("virtio-mem that cannot be read is not left out in silence", async () => {
+  const devices = [
+    { type: "dimm", data: {} },
+    { type: "virtio-mem", data: { memaddr: "0x100000000", size: 0, "max-size": 4096 } },
+  ];
+  const returning = (value: unknown) => `${JSON.stringify({ return: value })}\n`;
+  const view = 'FlatView #0\r\n AS "memory", root: system\r\n';
+  const unknown = '{"error":{"class":"DeviceNotFound","desc":"No such type"}}\n';
+  using there = await server(GREETING, DONE, returning(view), unknown, returning(devices));
+  await expect(askQemu(there.path, "memory", { timeout: 200 })).rejects.toMatchObject({
+    code: "ERR_IOMMUFD_QEMU",
+    message: expect.stringContaining("query-memory-devices: [1]"),
   });
 });
 
