@@ -87,33 +87,26 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   destroy(id: ObjectId): void {
-    this.assertOpen();
-    this.#failures.answer("IOMMU_DESTROY", { id }, () => this.objects.destroy(id));
+    this.#answer("IOMMU_DESTROY", { id }, () => this.objects.destroy(id));
   }
 
   ioasAlloc(): IoasId {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_IOAS_ALLOC", {}, () => {
+    return this.#answer("IOMMU_IOAS_ALLOC", {}, () => {
       return this.objects.add(new IoasObject(this.#pageSize, this.#limit)).id as IoasId;
     });
   }
 
   ioasIovaRanges(ioasId: IoasId): IovaRanges {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () =>
-      this.#ioas(ioasId).space.iovaRanges(),
-    );
+    return this.#answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).space.iovaRanges());
   }
 
   ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
-    this.assertOpen();
-    this.#failures.answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).space.allow(ranges));
+    this.#answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).space.allow(ranges));
   }
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
   ioasChangeProcess(): void {
-    this.assertOpen();
-    this.#failures.answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
+    this.#answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
       for (const object of this.objects) {
         if (object instanceof IoasObject && !object.space.filesOnly) throw new Refusal("EINVAL");
       }
@@ -125,9 +118,8 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   ioasCopySync(request: IoasCopyRequest): bigint {
-    this.assertOpen();
     const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
-    return this.#failures.answer("IOMMU_IOAS_COPY", { ...request }, () => {
+    return this.#answer("IOMMU_IOAS_COPY", { ...request }, () => {
       const permission = checkMapFlags(flags, length, destinationIova, sourceIova);
       const pieces = this.#ioas(sourceId).space.pieces(sourceIova, length);
       const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
@@ -172,9 +164,8 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   ioasMapFileSync(request: IoasMapFileRequest): bigint {
-    this.assertOpen();
     const { ioasId, flags, file, start, length, iova } = request;
-    return this.#failures.answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () => {
+    return this.#answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () => {
       const permission = checkMapFlags(flags, length, iova);
       const { space } = this.#ioas(ioasId);
       // iopt_map_file_pages(), before it looks at the file
@@ -187,13 +178,11 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   option(request: OptionRequest): bigint {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_OPTION", { ...request }, () => this.#options.option(request));
+    return this.#answer("IOMMU_OPTION", { ...request }, () => this.#options.option(request));
   }
 
   vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => this.#options.vfioIoas(op, ioasId));
+    return this.#answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => this.#options.vfioIoas(op, ioasId));
   }
 
   async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
@@ -201,8 +190,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
+    return this.#answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
       const { space } = this.#ioas(ioasId);
       // The one request that may find nothing: everything.
       if (iova === 0n && length === U64_MAX) return space.unmap(0n, U64_MAX);
@@ -218,8 +206,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest): HwptId {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
+    return this.#answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
       const data = driverData(given);
       const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data);
       this.objects.add(hwpt);
@@ -237,10 +224,9 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   hwptInvalidate(request: InvalidateRequest): BatchOutcome {
-    this.assertOpen();
     const { id, dataType, entryLength, count } = request;
     return outcomeOf(() =>
-      this.#failures.answer("IOMMU_HWPT_INVALIDATE", { id, dataType, index: 0 }, () => {
+      this.#answer("IOMMU_HWPT_INVALIDATE", { id, dataType, index: 0 }, () => {
         if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
           throw new Refusal("EINVAL");
         const object = this.objects.find(id);
@@ -253,8 +239,7 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
-    this.assertOpen();
-    this.#failures.answer("IOMMU_HWPT_SET_DIRTY_TRACKING", { hwptId, enabled }, () => {
+    this.#answer("IOMMU_HWPT_SET_DIRTY_TRACKING", { hwptId, enabled }, () => {
       this.#pagingHwpt(hwptId).setDirtyTracking(enabled);
     });
   }
@@ -264,31 +249,27 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
+    return this.#answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
       if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
       return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
     });
   }
 
   getHwInfo(deviceId: DeviceId, capacity: number, type = IOMMU_HW_INFO_TYPE_NONE): HwInfo {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_GET_HW_INFO", { deviceId, type }, () => {
+    return this.#answer("IOMMU_GET_HW_INFO", { deviceId, type }, () => {
       const { iommu, profile } = this.#device(deviceId);
       return hwInfo(iommu, profile, capacity, type);
     });
   }
 
   faultQueueAlloc(): FaultQueueFile {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_FAULT_QUEUE_ALLOC", {}, () => {
+    return this.#answer("IOMMU_FAULT_QUEUE_ALLOC", {}, () => {
       return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()));
     });
   }
 
   viommuAlloc({ deviceId, hwptId, data }: ViommuAllocRequest): { id: ViommuId; data: Uint8Array } {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type: data.type }, () => {
+    return this.#answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type: data.type }, () => {
       if (data.type === 0) throw new Refusal("EOPNOTSUPP");
       const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), data);
       this.objects.add(viommu);
@@ -303,16 +284,14 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): VdeviceId {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
+    return this.#answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
       const viommu = this.#viommu(viommuId);
       return this.objects.add(new VdeviceObject(viommu, this.#device(deviceId), virtId)).id as VdeviceId;
     });
   }
 
   veventqAlloc(viommuId: ViommuId, type: number, depth: number): VeventQueueFile {
-    this.assertOpen();
-    return this.#failures.answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
+    return this.#answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
       checkVeventq(type, depth);
       const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
       return new SoftwareVeventQueueFile(queue);
@@ -320,9 +299,8 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   hwQueueAlloc(request: HwQueueAllocRequest): HwQueueId {
-    this.assertOpen();
     const { viommuId, type, iova, length } = request;
-    return this.#failures.answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
+    return this.#answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
@@ -332,8 +310,7 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   /** Only vIOMMUs have something to map. */
   mapRegion(position: bigint, length: bigint): BackendRegion {
-    this.assertOpen();
-    return this.#failures.answer("mmap", { position, length }, () => {
+    return this.#answer("mmap", { position, length }, () => {
       const viommu = [...this.objects].find(
         (object) => object instanceof ViommuObject && regionOffset(object.id) === position,
       ) as ViommuObject | undefined;
@@ -352,6 +329,12 @@ export class SoftwareIommufdFile implements IommufdFile {
     const objects = [...this.objects];
     if (!this.#closed || objects.some((object) => object instanceof BoundDevice)) return;
     for (const object of objects) if (object instanceof IoasObject) object.space.unmap(0n, U64_MAX);
+  }
+
+  /** Runs the body of a call, unless the iommufd is closed or the call is to fail. */
+  #answer<Result>(syscall: string, request: Readonly<Record<string, unknown>>, body: () => Result): Result {
+    this.assertOpen();
+    return this.#failures.answer(syscall, request, body);
   }
 
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */
