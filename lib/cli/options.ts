@@ -15,6 +15,12 @@ export interface BackendFlags {
   quiet?: boolean;
 }
 
+/** The devices that a command is about, as an argument. */
+export const DEVICES_ARGUMENT = [
+  "[bdf...]",
+  "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)",
+] as const;
+
 /** Adds `--backend`, `--profile` and `--trace`. */
 export function addBackendOptions(command: Command): Command {
   return command

@@ -53,17 +53,17 @@ export async function readPlanInput(
   file: string | undefined,
   { qmp, addressSpace, nesting }: PlanFlags,
 ): Promise<PlanInput> {
-  if ((file === undefined) === (qmp === undefined)) {
-    const message = "say either a file with the memory map, or --qmp with the socket of a running QEMU";
-    throw new IommufdError("ERR_IOMMUFD_INPUT", file === undefined ? message : `${message}: not both`);
-  }
-  if (qmp !== undefined) {
+  if (qmp !== undefined && file === undefined) {
     const vm = await askQemu(qmp, addressSpace);
     return { source: qmp, sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
   }
-  const source = sourceName(file as string);
-  const sections = readMemoryMap(await readInput(file as string), addressSpace, source);
-  return { source, sections, nesting: nesting ?? true };
+  if (file !== undefined && qmp === undefined) {
+    const source = sourceName(file);
+    const sections = readMemoryMap(await readInput(file), addressSpace, source);
+    return { source, sections, nesting: nesting ?? true };
+  }
+  const message = "say either a file with the memory map, or --qmp with the socket of a running QEMU";
+  throw new IommufdError("ERR_IOMMUFD_INPUT", file === undefined ? message : `${message}: not both`);
 }
 
 /** The device to ask where none is named. A model's devices are alike, so there the first will do. */

@@ -7,6 +7,7 @@ import {
   HW_CAPABILITY_BITS,
   IOMMU_HW_INFO_TYPE_INTEL_VTD,
   IOMMU_HW_INFO_TYPE_NONE,
+  type IovaRange,
   VFIO_DEVICE_FLAGS_RESET,
 } from "../backend/uapi.ts";
 import { IommufdError, isSystemError } from "../errors.ts";
@@ -15,6 +16,7 @@ import type { Device } from "../iommufd/device.ts";
 import type { HwptOptions } from "../iommufd/hwpt.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { hex } from "../json.ts";
+import { apertureOf, reservedBetween } from "./iova-ranges.ts";
 
 interface Range {
   start: string;
@@ -115,7 +117,7 @@ function captureDomain(
   const { ranges, alignment } = ioas.iovaRanges();
   const larger = (vtd?.derived.secondStagePageSizes ?? []).map(BigInt).filter((size) => size > alignment);
   return {
-    aperture: { start: hex(ranges[0]?.start ?? 0n), last: hex(ranges.at(-1)?.last ?? 0n) },
+    aperture: captureRange(apertureOf(ranges)),
     pageSizes: [alignment, ...larger].map(hex),
   };
 }
@@ -141,10 +143,7 @@ function reservedRegions(iommufd: Iommufd, device: Device): Range[] {
   using ioas = iommufd.allocIoas();
   device.attachSync(ioas);
   const { ranges } = ioas.iovaRanges();
-  return ranges.slice(1).map(({ start }, index) => ({
-    start: hex((ranges[index]?.last ?? 0n) + 1n),
-    last: hex(start - 1n),
-  }));
+  return reservedBetween(ranges).map(captureRange);
 }
 
 /** A page table with a fault queue is refused to a device that has no faults to send. */
@@ -158,4 +157,8 @@ function sendsPageRequests(iommufd: Iommufd, device: Device): boolean {
     if (isSystemError(error)) return false;
     throw error;
   }
+}
+
+function captureRange({ start, last }: IovaRange): Range {
+  return { start: hex(start), last: hex(last) };
 }

@@ -1,6 +1,6 @@
 /** What changes between two plans, address by address. */
 
-import type { SkipReason } from "./plan.ts";
+import { byStart, type SkipReason } from "./plan.ts";
 
 /** What a plan does with a range. */
 export type RangeUse =
@@ -64,7 +64,7 @@ class Cursor {
   #index = 0;
 
   constructor(ranges: readonly PlannedRange[]) {
-    this.#ranges = ranges.toSorted((a, b) => ascending(a.start, b.start));
+    this.#ranges = ranges.toSorted(byStart);
   }
 
   /** What is done with the bytes from an address on. */

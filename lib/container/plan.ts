@@ -93,7 +93,7 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
   const map: PlannedMapping[] = [];
   const skipped: SkippedSection[] = [];
   let previous: MemorySection | undefined;
-  for (const section of [...sections].sort(byAddress)) {
+  for (const section of [...sections].sort(byStart)) {
     if (previous !== undefined && section.start < previous.start + previous.size) {
       throw outOfRange(
         "sections",
@@ -148,6 +148,12 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
   };
 }
 
-function byAddress(a: MemorySection, b: MemorySection): number {
+/** What a plan maps, in bytes. */
+export function mappedBytes({ map }: Plan): bigint {
+  return map.reduce((sum, { length }) => sum + length, 0n);
+}
+
+/** Orders what has a start by it. */
+export function byStart(a: { readonly start: bigint }, b: { readonly start: bigint }): number {
   return a.start < b.start ? -1 : a.start > b.start ? 1 : 0;
 }

@@ -12,7 +12,8 @@ import type { Device } from "../iommufd/device.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { Container, type ContainerOptions } from "./container.ts";
-import type { Plan, PlannedMapping } from "./plan.ts";
+import { apertureOf, reservedBetween } from "./iova-ranges.ts";
+import { mappedBytes, type Plan, type PlannedMapping } from "./plan.ts";
 import type { MemorySection } from "./section.ts";
 
 /** How much memory stands in for the guest's, in bytes. */
@@ -99,7 +100,7 @@ export async function preflight(
   }
   const plan = container.plan(sections);
   const { ranges } = container.iovaRanges();
-  const total = plan.map.reduce((sum, { length }) => sum + length, 0n);
+  const total = mappedBytes(plan);
   const found = { plan, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
   if (deviceObstacles.length > 0) return { ...found, obstacles: [] };
 
@@ -161,12 +162,9 @@ function explain(
     reason,
     conflict,
   });
-  const [lowest, highest] = [ranges[0]?.start ?? 0n, ranges.at(-1)?.last ?? 0n];
-  if (iova < lowest || last > highest) return obstacle("outside-aperture", { start: lowest, last: highest });
-  const gap = ranges
-    .slice(1)
-    .map(({ start }, index) => ({ start: (ranges[index]?.last ?? 0n) + 1n, last: start - 1n }))
-    .find((each) => each.start <= last && each.last >= iova);
+  const aperture = apertureOf(ranges);
+  if (iova < aperture.start || last > aperture.last) return obstacle("outside-aperture", aperture);
+  const gap = reservedBetween(ranges).find((each) => each.start <= last && each.last >= iova);
   if (gap !== undefined) return obstacle("reserved", gap);
   if (code === "EEXIST") {
     const other = mapped.find((each) => each.iova <= last && each.iova + each.length > iova);

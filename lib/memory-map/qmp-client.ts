@@ -11,7 +11,6 @@ const greeting = z.object({
   QMP: z.object({
     version: z.object({
       qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }),
-      package: z.string().default(""),
     }),
   }),
 });

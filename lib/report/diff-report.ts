@@ -4,7 +4,7 @@ import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-dif
 import { hex } from "../json.ts";
 import type { PlanDocument } from "./plan-document.ts";
 import { describeUse } from "./plan-report.ts";
-import { formatAddress, formatLength, formatRange, formatTable, labelled, printable } from "./text.ts";
+import { formatLength, formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
 
 /** Settings of a plan that decide what is mapped, under the labels of reports. */
 const SETTINGS = [
@@ -80,8 +80,7 @@ function regionsOf(before: RangeUse | null, after: RangeUse | null): string {
 }
 
 function regionOf(use: RangeUse): string {
-  const offset = use.mapped && use.offsetInRegion !== 0n ? ` @${formatAddress(use.offsetInRegion)}` : "";
-  return printable(use.region) + offset;
+  return formatRegion(use.region, use.mapped ? use.offsetInRegion : 0n);
 }
 
 function settings({ addressSpace, nesting, bypassRo, pageSize }: PlanDocument): object {

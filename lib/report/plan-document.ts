@@ -1,7 +1,7 @@
 /** Reads what `iommufd plan --json` wrote. */
 
 import { z } from "zod";
-import { SKIP_REASONS } from "../container/plan.ts";
+import { byStart, SKIP_REASONS } from "../container/plan.ts";
 import type { PlannedRange } from "../container/plan-diff.ts";
 import { IommufdError } from "../errors.ts";
 import { readJson, u64 } from "../json.ts";
@@ -61,7 +61,7 @@ export function readPlanDocument(text: string, source: string): PlanDocument {
       use: { mapped: true as const, ...use },
     })),
     ...skipped.map(({ start, last, ...use }) => ({ start, last, use: { mapped: false as const, ...use } })),
-  ].sort((a, b) => (a.start < b.start ? -1 : 1));
+  ].sort(byStart);
   for (const [index, { start, last }] of ranges.entries()) {
     const next = ranges[index + 1];
     if (next !== undefined && next.start <= last) {

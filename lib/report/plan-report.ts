@@ -2,12 +2,12 @@
 
 import type { BypassRoDecision } from "../container/bypass-ro.ts";
 import type { Decision, Plan, SkipReason } from "../container/plan.ts";
-import { isMapping } from "../container/plan.ts";
+import { byStart, isMapping, mappedBytes } from "../container/plan.ts";
 import { sectionLast } from "../container/section.ts";
 import { hex } from "../json.ts";
 import type { RunningVm } from "../memory-map/running-qemu.ts";
 import { adviceForQemu } from "./advice.ts";
-import { formatAddress, formatLength, formatRange, formatTable, labelled, printable } from "./text.ts";
+import { formatLength, formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
 
 /** A plan and what it was made from. */
 export interface PlanReport {
@@ -69,7 +69,7 @@ export function planDocument({ addressSpace, nesting, decision, plan, vm }: Plan
 export function formatPlan(report: PlanReport): string {
   const { addressSpace, nesting, decision, affected, plan, iommu, vm } = report;
   const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
-  const sections = [...plan.map, ...plan.skipped].sort(byAddress);
+  const sections = [...plan.map, ...plan.skipped].sort((a, b) => byStart(a.section, b.section));
   return [
     ...(iommu === undefined ? [] : [iommu]),
     ...(vm === undefined ? [] : [labelled("VM", describeVm(vm))]),
@@ -119,7 +119,7 @@ function vmDocument({ version, nesting, virtioMem }: RunningVm): object {
 function row(decision: Decision): string[] {
   const { section } = decision;
   const offset = isMapping(decision) ? decision.offsetInRegion : section.offsetInRegion;
-  const region = printable(section.region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
+  const region = formatRegion(section.region, offset);
   if (!isMapping(decision)) {
     const range = formatRange(section.start, sectionLast(section));
     return [describeUse({ mapped: false, ...decision }), range, formatLength(section.size), region];
@@ -141,17 +141,9 @@ export function describeUse(
   return use.ramDevice ? `${access}, peer-to-peer` : access;
 }
 
-function mappedBytes({ map }: Plan): bigint {
-  return map.reduce((sum, { length }) => sum + length, 0n);
-}
-
 function skippedReadOnlyBytes({ skipped }: Plan): bigint {
   return skipped.reduce(
     (sum, { section, reason }) => (reason === "read-only" ? sum + section.size : sum),
     0n,
   );
-}
-
-function byAddress(a: Decision, b: Decision): number {
-  return a.section.start < b.section.start ? -1 : 1;
 }

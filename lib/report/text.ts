@@ -31,6 +31,11 @@ export function printable(text: string): string {
   });
 }
 
+/** A region and where in it something is: "pc.bios @0x20000". */
+export function formatRegion(region: string, offset: bigint): string {
+  return printable(region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
+}
+
 /** Rows under a heading, in columns, without lines around them. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const none = "";

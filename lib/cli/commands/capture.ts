@@ -4,7 +4,13 @@ import { release, type as system } from "node:os";
 import { Command, Option } from "commander";
 import { captureProfile } from "../../container/capture.ts";
 import { IommufdError } from "../../errors.ts";
-import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
+import {
+  addBackendOptions,
+  addCommonOptions,
+  type BackendFlags,
+  DEVICES_ARGUMENT,
+  withIommufd,
+} from "../options.ts";
 import { printJson } from "../output.ts";
 
 interface CaptureFlags extends BackendFlags {
@@ -21,7 +27,7 @@ export function captureCommand(): Command {
         "the software backend replays anywhere (--profile FILE). Each device is bound and closed again, which resets it " +
         "where it can be reset; nothing is mapped.",
     )
-    .argument("[bdf...]", "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)")
+    .argument(...DEVICES_ARGUMENT)
     .addOption(new Option("--name <name>", "what the profile is called").default("captured"))
     .option("--description <text>", "what it says of itself (default: which kernel it is from)");
   return addCommonOptions(addBackendOptions(command))

@@ -9,7 +9,7 @@ import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
 import { EXIT } from "../exit.ts";
-import { addCommonOptions } from "../options.ts";
+import { addCommonOptions, DEVICES_ARGUMENT } from "../options.ts";
 import { printJson, printText } from "../output.ts";
 
 /** The command. */
@@ -21,7 +21,7 @@ export function doctorCommand(): Command {
         "the devices that a VM is to get: their driver, permissions and IOMMU group. It opens no device and changes " +
         "nothing, and needs no privileges; what it cannot see it says. Exit code 3: something stands in the way.",
     )
-    .argument("[bdf...]", "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)")
+    .argument(...DEVICES_ARGUMENT)
     .option("--root <directory>", "a recorded tree of another machine: proc, sys, dev, boot", "/");
   return addCommonOptions(command)
     .addHelpText("after", "\nExamples:\n  iommufd doctor\n  iommufd doctor 6a:01.0 --json")

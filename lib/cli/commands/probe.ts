@@ -4,7 +4,13 @@ import { Command, Option } from "commander";
 import { probeDevice } from "../../container/probe.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
 import { EXIT } from "../exit.ts";
-import { addBackendOptions, addCommonOptions, type BackendFlags, withIommufd } from "../options.ts";
+import {
+  addBackendOptions,
+  addCommonOptions,
+  type BackendFlags,
+  DEVICES_ARGUMENT,
+  withIommufd,
+} from "../options.ts";
 import { printJson, printText } from "../output.ts";
 
 /** The command. */
@@ -16,7 +22,7 @@ export function probeCommand(): Command {
         "reported, and closes it again. Opening and closing a device resets it, where it can be reset. " +
         "A device that cannot be probed is reported in its row, and the exit code is 1.",
     )
-    .argument("[bdf...]", "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)")
+    .argument(...DEVICES_ARGUMENT)
     .addOption(
       new Option("--fail-on <what>", "exit code 3 when a device's IOMMU reports the erratum").choices([
         "erratum",
