@@ -7,6 +7,7 @@ import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
+import { ifReadable } from "./readable.ts";
 
 /** What can be done with a file. */
 export type Access = "read-write" | "denied" | "missing";
@@ -38,31 +39,27 @@ export interface PciDevice extends PciFunction {
   readonly mates: readonly PciFunction[];
 }
 
-/** A machine, or a recorded tree of one. */
+/** A machine, or a recorded tree of one. What several checks look at is read once. */
 export class Machine {
   readonly #root: string;
+  /** Version of the kernel: "6.12.48-amd64". */
+  readonly kernelRelease: string | undefined;
+  /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*. */
+  readonly kernelConfig: ReadonlyMap<string, string> | undefined;
+  /** The words that the kernel was started with. */
+  readonly commandLine: readonly string[] | undefined;
+  /** The names of all IOMMUs. */
+  readonly iommus: readonly string[];
+  /** The VT-d units. */
+  readonly vtdUnits: readonly VtdUnit[];
 
   constructor(root = "/") {
     this.#root = root;
-  }
-
-  /** Version of the kernel: "6.12.48-amd64". */
-  get kernelRelease(): string | undefined {
-    return this.#read("proc/sys/kernel/osrelease")?.trim();
-  }
-
-  /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*. */
-  get kernelConfig(): ReadonlyMap<string, string> | undefined {
-    const text = this.#unzipped("proc/config.gz") ?? this.#read(`boot/config-${this.kernelRelease}`);
-    if (text === undefined) return undefined;
-    return new Map(
-      [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
-    );
-  }
-
-  /** The words that the kernel was started with. */
-  get commandLine(): readonly string[] | undefined {
-    return this.#read("proc/cmdline")?.trim().split(/\s+/);
+    this.kernelRelease = this.#read("proc/sys/kernel/osrelease")?.trim();
+    this.kernelConfig = this.#readConfig();
+    this.commandLine = this.#read("proc/cmdline")?.trim().split(/\s+/);
+    this.iommus = this.#list("sys/class/iommu");
+    this.vtdUnits = this.iommus.flatMap((name) => this.#vtdUnit(name));
   }
 
   /** Vendor, family and model of the first processor. */
@@ -73,21 +70,6 @@ export class Machine {
     if (vendor === undefined) return undefined;
     const name = field("model name") ?? vendor;
     return { vendor, family: Number(field("cpu family")), model: Number(field("model")), name };
-  }
-
-  /** The VT-d units. */
-  get vtdUnits(): readonly VtdUnit[] {
-    return this.#list("sys/class/iommu").flatMap((name) => {
-      const register = (file: string) => this.#read(`sys/class/iommu/${name}/intel-iommu/${file}`)?.trim();
-      const [cap, ecap] = [register("cap"), register("ecap")];
-      if (!/^[0-9a-f]{1,16}$/i.test(cap ?? "") || !/^[0-9a-f]{1,16}$/i.test(ecap ?? "")) return [];
-      return [{ name, capReg: BigInt(`0x${cap}`), ecapReg: BigInt(`0x${ecap}`) }];
-    });
-  }
-
-  /** The names of all IOMMUs. */
-  get iommus(): readonly string[] {
-    return this.#list("sys/class/iommu");
   }
 
   /** What this process can do with a file. */
@@ -117,6 +99,22 @@ export class Machine {
     return listVfioDevices(this.#root);
   }
 
+  #readConfig(): ReadonlyMap<string, string> | undefined {
+    const text = this.#unzipped("proc/config.gz") ?? this.#read(`boot/config-${this.kernelRelease}`);
+    if (text === undefined) return undefined;
+    return new Map(
+      [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
+    );
+  }
+
+  /** An IOMMU, if it is a VT-d unit that shows its registers. */
+  #vtdUnit(name: string): VtdUnit[] {
+    const register = (file: string) => this.#read(`sys/class/iommu/${name}/intel-iommu/${file}`)?.trim();
+    const [cap, ecap] = [register("cap"), register("ecap")];
+    if (!/^[0-9a-f]{1,16}$/i.test(cap ?? "") || !/^[0-9a-f]{1,16}$/i.test(ecap ?? "")) return [];
+    return [{ name, capReg: BigInt(`0x${cap}`), ecapReg: BigInt(`0x${ecap}`) }];
+  }
+
   #pciFunction(bdf: string): PciFunction {
     const cdev = cdevName(this.#root, bdf);
     return {
@@ -132,23 +130,14 @@ export class Machine {
   }
 
   #unzipped(path: string): string | undefined {
-    return absent(() => gunzipSync(readFileSync(join(this.#root, path))).toString());
+    return ifReadable(() => gunzipSync(readFileSync(join(this.#root, path))).toString());
   }
 
   #read(path: string): string | undefined {
-    return absent(() => readFileSync(join(this.#root, path), "utf8"));
+    return ifReadable(() => readFileSync(join(this.#root, path), "utf8"));
   }
 
   #list(path: string): string[] {
-    return absent(() => readdirSync(join(this.#root, path)).sort()) ?? [];
-  }
-}
-
-/** What a read gives; undefined where there is nothing, or nothing that may be read. */
-function absent<Result>(read: () => Result): Result | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
+    return ifReadable(() => readdirSync(join(this.#root, path)).sort()) ?? [];
   }
 }

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ifReadable } from "./readable.ts";
 
 /** The bit of CAP_IPC_LOCK in /proc/self/status, CapEff. */
 const CAP_IPC_LOCK = 14n;
@@ -26,9 +27,5 @@ export function memlockLimit(root = "/"): MemlockLimit | undefined {
 }
 
 function field(root: string, path: string, pattern: RegExp): string | undefined {
-  try {
-    return readFileSync(join(root, path), "utf8").match(pattern)?.[1];
-  } catch {
-    return undefined;
-  }
+  return ifReadable(() => readFileSync(join(root, path), "utf8"))?.match(pattern)?.[1];
 }
