@@ -149,14 +149,15 @@ export {
   type ViommuType,
 } from "./iommufd/viommu.ts";
 export { readMemoryMap } from "./memory-map/memory-map.ts";
+export type { MonitorOptions } from "./memory-map/monitor.ts";
 export {
   type AddressSpace,
   type FlatView,
   findFlatView,
   parseFlatViews,
 } from "./memory-map/mtree.ts";
-export type { QmpOptions } from "./memory-map/qmp-client.ts";
 export {
+  askLibvirt,
   askQemu,
   type PropertyNames,
   type RunningVm,

@@ -6,13 +6,14 @@ import type { MemorySection } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { readMemoryMap } from "../memory-map/memory-map.ts";
-import { askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
+import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
 import { readInput, sourceName } from "./input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
 
 /** Values of {@link addPlanOptions}. */
 export interface PlanFlags extends BackendFlags {
   qmp?: string;
+  libvirt?: string;
   addressSpace: string;
   nesting?: boolean;
   bypassRo: BypassRoSetting;
@@ -24,6 +25,7 @@ export function addPlanOptions(command: Command): Command {
   command
     .argument("[file]", 'the memory map; "-" is standard input')
     .option("--qmp <socket>", "ask a running QEMU instead, by its QMP socket (a Unix socket)")
+    .option("--libvirt <domain>", "ask a running QEMU of libvirt instead, with virsh")
     .option("--address-space <name>", "the address space that the devices see", "memory")
     .option(
       "--nesting",
@@ -49,21 +51,22 @@ export interface PlanInput {
 }
 
 /** Reads the memory map of a file, or of a running QEMU. */
-export async function readPlanInput(
-  file: string | undefined,
-  { qmp, addressSpace, nesting }: PlanFlags,
-): Promise<PlanInput> {
-  if (qmp !== undefined && file === undefined) {
-    const vm = await askQemu(qmp, addressSpace);
-    return { source: qmp, sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
+export async function readPlanInput(file: string | undefined, flags: PlanFlags): Promise<PlanInput> {
+  const { qmp, libvirt, addressSpace, nesting } = flags;
+  if ([file, qmp, libvirt].filter((each) => each !== undefined).length !== 1) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      "say where the memory map is, once: a file, --qmp with the socket of a running QEMU, or --libvirt with a domain",
+    );
   }
-  if (file !== undefined && qmp === undefined) {
+  if (file !== undefined) {
     const source = sourceName(file);
     const sections = readMemoryMap(await readInput(file), addressSpace, source);
     return { source, sections, nesting: nesting ?? true };
   }
-  const message = "say either a file with the memory map, or --qmp with the socket of a running QEMU";
-  throw new IommufdError("ERR_IOMMUFD_INPUT", file === undefined ? message : `${message}: not both`);
+  const vm =
+    qmp !== undefined ? await askQemu(qmp, addressSpace) : await askLibvirt(String(libvirt), addressSpace);
+  return { source: qmp ?? String(libvirt), sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
 }
 
 /** The device to ask where none is named. A model's devices are alike, so there the first will do. */

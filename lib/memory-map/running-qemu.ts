@@ -3,7 +3,9 @@
 import { z } from "zod";
 import type { MemorySection } from "../container/section.ts";
 import { readMemoryMap } from "./memory-map.ts";
-import { QmpClient, type QmpOptions } from "./qmp-client.ts";
+import type { Monitor, MonitorOptions } from "./monitor.ts";
+import { QmpClient } from "./qmp-client.ts";
+import { VirshMonitor } from "./virsh-monitor.ts";
 
 /** Memory that a VM can be given more of, and less, while it runs. */
 export interface VirtioMem {
@@ -67,23 +69,44 @@ const memoryDevices = z.array(
 export async function askQemu(
   path: string,
   addressSpace: string,
-  options: QmpOptions = {},
+  options: MonitorOptions = {},
 ): Promise<RunningVm> {
-  using client = await QmpClient.connect(path, options);
+  using monitor = await QmpClient.connect(path, options);
+  return await askMonitor(monitor, addressSpace);
+}
+
+/**
+ * Asks a running VM of libvirt, with virsh.
+ *
+ * @param domain its name, id or UUID
+ * @param addressSpace the address space that the devices see: "memory"
+ * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked; ERR_IOMMUFD_INPUT: it has no such address space
+ */
+export async function askLibvirt(
+  domain: string,
+  addressSpace: string,
+  options: MonitorOptions = {},
+): Promise<RunningVm> {
+  using monitor = new VirshMonitor(domain, options);
+  return await askMonitor(monitor, addressSpace);
+}
+
+async function askMonitor(monitor: Monitor, addressSpace: string): Promise<RunningVm> {
+  const version = await monitor.version();
   const view = { "command-line": "info mtree -f" };
-  const text = await client.ask("human-monitor-command", view, z.string());
-  const propertyNames = await askPropertyNames(client);
+  const text = await monitor.ask("human-monitor-command", view, z.string());
+  const propertyNames = await askPropertyNames(monitor);
   return {
-    version: client.version,
-    sections: readMemoryMap(text, addressSpace, path),
+    version,
+    sections: readMemoryMap(text, addressSpace, monitor.name),
     propertyNames,
-    nesting: propertyNames !== undefined && (await asksForNesting(client, propertyNames)),
-    virtioMem: await askVirtioMem(client),
+    nesting: propertyNames !== undefined && (await asksForNesting(monitor, propertyNames)),
+    virtioMem: await askVirtioMem(monitor),
   };
 }
 
-async function askPropertyNames(client: QmpClient): Promise<PropertyNames | undefined> {
-  const properties = await propertiesOf(client, "intel-iommu");
+async function askPropertyNames(monitor: Monitor): Promise<PropertyNames | undefined> {
+  const properties = await propertiesOf(monitor, "intel-iommu");
   if (properties === undefined) return undefined;
   const known = (names: readonly string[]) =>
     names.find((name) => properties.some((property) => property.name === name));
@@ -95,12 +118,9 @@ async function askPropertyNames(client: QmpClient): Promise<PropertyNames | unde
  * The properties of a kind of device; undefined where this QEMU knows none such. Not by `qom-list-types`, which loads all
  * of QEMU's modules into the running VM, and was seen to abort it where they were of another build.
  */
-async function propertiesOf(
-  client: QmpClient,
-  typename: string,
-): Promise<z.output<typeof named> | undefined> {
+async function propertiesOf(monitor: Monitor, typename: string): Promise<z.output<typeof named> | undefined> {
   try {
-    return await client.ask("device-list-properties", { typename }, named);
+    return await monitor.ask("device-list-properties", { typename }, named);
   } catch (error) {
     const { cause } = error as { cause?: { class?: string } };
     if (cause?.class === "DeviceNotFound") return undefined;
@@ -109,23 +129,23 @@ async function propertiesOf(
 }
 
 async function asksForNesting(
-  client: QmpClient,
+  monitor: Monitor,
   { scalableMode, firstStage }: PropertyNames,
 ): Promise<boolean> {
   if (firstStage === undefined) return false;
   for (const directory of ["/machine/peripheral", "/machine/peripheral-anon"]) {
-    for (const { name, type } of await client.ask("qom-list", { path: directory }, named)) {
+    for (const { name, type } of await monitor.ask("qom-list", { path: directory }, named)) {
       if (type !== "child<intel-iommu>") continue;
       const path = `${directory}/${name}`;
-      const isOn = (property: string) => client.ask("qom-get", { path, property }, z.boolean());
+      const isOn = (property: string) => monitor.ask("qom-get", { path, property }, z.boolean());
       return (await isOn(scalableMode)) && (await isOn(firstStage));
     }
   }
   return false;
 }
 
-async function askVirtioMem(client: QmpClient): Promise<VirtioMem[]> {
-  const devices = await client.ask("query-memory-devices", {}, memoryDevices);
+async function askVirtioMem(monitor: Monitor): Promise<VirtioMem[]> {
+  const devices = await monitor.ask("query-memory-devices", {}, memoryDevices);
   return devices.flatMap((device) => {
     if (device === undefined) return [];
     const { id, memaddr, size: plugged, "max-size": whole } = device.data;

@@ -72,7 +72,7 @@ export function formatPlan(report: PlanReport): string {
   const sections = [...plan.map, ...plan.skipped].sort((a, b) => byStart(a.section, b.section));
   return [
     ...(iommu === undefined ? [] : [iommu]),
-    ...(vm === undefined ? [] : [labelled("VM", describeVm(vm))]),
+    labelled("VM", vm === undefined ? NOT_ASKED : describeVm(vm)),
     labelled("Nesting", [nesting ? "wanted" : "not wanted"]),
     labelled("bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]),
     "",
@@ -89,6 +89,12 @@ export function formatPlan(report: PlanReport): string {
     ...adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }, vm),
   ].join("\n");
 }
+
+/** What the flat view of QEMU does not show, and so no file does. */
+const NOT_ASKED = [
+  "not asked: of virtio-mem a file cannot tell what is plugged, so the plan has all of it;",
+  "a running QEMU tells how much (--qmp, --libvirt)",
+];
 
 function describeVm({ version, nesting, virtioMem }: RunningVm): string[] {
   return [

@@ -131,10 +131,10 @@ describe("iommufd plan", () => {
   it.each([
     [
       ["plan"],
-      "iommufd: say either a file with the memory map, or --qmp with the socket of a running QEMU\n",
+      "iommufd: say where the memory map is, once: a file, --qmp with the socket of a running QEMU, or --libvirt with a domain\n",
     ],
     [["plan", "a", "b"], "iommufd: too many arguments"],
-    [["plan", "a", "--qmp", "b"], "iommufd: say either a file"],
+    [["plan", "a", "--qmp", "b"], "iommufd: say where the memory map is, once"],
     [["plan", GUEST, "--bypass-ro", "maybe"], "Allowed choices are auto, on, off"],
     [
       ["plan", GUEST, "--page-size", "4000", "--no-nesting"],

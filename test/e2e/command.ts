@@ -17,13 +17,13 @@ export interface Outcome {
 }
 
 /** Runs `iommufd` with arguments, in the project's directory. */
-export function iommufd(args: readonly string[], input = ""): Outcome {
+export function iommufd(args: readonly string[], input = "", settings: Record<string, string> = {}): Outcome {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     cwd: PROJECT,
     encoding: "utf8",
     input,
     maxBuffer: Number.POSITIVE_INFINITY,
-    env: { ...process.env, COLUMNS: "120" },
+    env: { ...process.env, COLUMNS: "120", ...settings },
   });
   return { status, stdout, stderr };
 }

@@ -44,7 +44,8 @@ export function planCommand(): Command {
       "\nExamples:\n  iommufd plan guest.mtree --device 6a:01.0\n" +
         "  iommufd plan guest.mtree --profile sapphire-rapids\n" +
         "  iommufd plan - --bypass-ro on --json < guest.mtree\n" +
-        "  iommufd plan --qmp /run/vm/qmp.sock --device 6a:01.0",
+        "  iommufd plan --qmp /run/vm/qmp.sock --device 6a:01.0\n" +
+        "  iommufd plan --libvirt guest1 --device 6a:01.0",
     )
     .action(planFile);
 }

@@ -1,0 +1,78 @@
+/** A running QEMU that is asked in its machine protocol (docs/interop/qmp-spec.rst), whichever way that goes. */
+
+import { z } from "zod";
+import { IommufdError } from "../errors.ts";
+import { checkJson, readJson } from "../json.ts";
+
+/** What QEMU says of its version, in its greeting and to query-version: "10.0.2". */
+const qemuVersion = z
+  .object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
+  .transform(({ qemu: { major, minor, micro } }) => `${major}.${minor}.${micro}`);
+
+const answer = z.union([
+  z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
+  z.object({ return: z.unknown() }),
+]);
+
+/** Settings of a monitor. */
+export interface MonitorOptions {
+  /** How long QEMU may take for an answer, in milliseconds. Default 10,000. */
+  readonly timeout?: number | undefined;
+}
+
+/** A running QEMU that takes commands, one after the other. */
+export abstract class Monitor implements Disposable {
+  /** What to call it in errors. */
+  readonly name: string;
+  /** How long QEMU may take for an answer, in milliseconds. */
+  protected readonly timeout: number;
+
+  constructor(name: string, { timeout = 10_000 }: MonitorOptions) {
+    this.name = name;
+    this.timeout = timeout;
+  }
+
+  /** Sends a command, and resolves to the document that answers it. */
+  protected abstract exchange(command: string, args: object): Promise<string>;
+
+  abstract [Symbol.dispose](): void;
+
+  /** The version of QEMU: "10.0.2". */
+  version(): Promise<string> {
+    return this.ask("query-version", {}, qemuVersion);
+  }
+
+  /**
+   * Executes a command and checks what it returns.
+   *
+   * @throws IommufdError ERR_IOMMUFD_QEMU: QEMU refuses (`cause.class` is QMP's class of error), answers something else
+   *   than QMP or than the schema says, not in time, or not at all
+   */
+  async ask<Schema extends z.ZodType>(
+    command: string,
+    args: object,
+    schema: Schema,
+  ): Promise<z.output<Schema>> {
+    const result = this.parse(await this.exchange(command, args), answer);
+    if ("error" in result)
+      throw new IommufdError("ERR_IOMMUFD_QEMU", `${this.name}: ${command}: ${result.error.desc}`, {
+        cause: result.error,
+      });
+    return asQemuError(() => checkJson(result.return, schema, `${this.name}: ${command}`));
+  }
+
+  /** Reads one document. */
+  protected parse<Schema extends z.ZodType>(document: string, schema: Schema): z.output<Schema> {
+    return asQemuError(() => readJson(document, schema, this.name));
+  }
+}
+
+/** What cannot be read is QEMU's doing here, not that of who wrote the command line. */
+function asQemuError<Result>(read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof IommufdError)) throw error;
+    throw new IommufdError("ERR_IOMMUFD_QEMU", `not what QMP answers: ${error.message}`, { cause: error });
+  }
+}

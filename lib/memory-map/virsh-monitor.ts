@@ -1,0 +1,49 @@
+/** QEMU's machine protocol through libvirt, which holds the socket of the VMs that it runs. */
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { IommufdError, isSystemError } from "../errors.ts";
+import { Monitor, type MonitorOptions } from "./monitor.ts";
+
+/** The longest answer that is taken, in bytes: a flat view of tens of thousands of sections. */
+const LONGEST = 64 << 20;
+
+/**
+ * A running domain of libvirt, asked with `virsh qemu-monitor-command`. Which libvirt it is virsh knows, from
+ * LIBVIRT_DEFAULT_URI among others. libvirt marks the domain as tainted (custom-monitor), for the commands could change
+ * it; those that are sent from here do not.
+ */
+export class VirshMonitor extends Monitor {
+  readonly #domain: string;
+
+  /** @param domain its name, id or UUID */
+  constructor(domain: string, options: MonitorOptions = {}) {
+    super(`libvirt domain ${domain}`, options);
+    this.#domain = domain;
+  }
+
+  [Symbol.dispose](): void {}
+
+  protected override async exchange(command: string, args: object): Promise<string> {
+    const document = JSON.stringify({ execute: command, arguments: args });
+    const words = ["qemu-monitor-command", "--domain", this.#domain, "--cmd", document];
+    try {
+      const options = { timeout: this.timeout, killSignal: "SIGKILL", maxBuffer: LONGEST } as const;
+      return (await promisify(execFile)("virsh", words, options)).stdout;
+    } catch (error) {
+      throw new IommufdError("ERR_IOMMUFD_QEMU", `${this.name}: ${this.#describe(error, command)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  #describe(error: unknown, command: string): string {
+    if (isSystemError(error, "ENOENT"))
+      return "virsh is not installed (Debian: libvirt-clients); or ask QEMU itself, with --qmp";
+    const { killed, stderr, message } = error as { killed?: boolean; stderr?: string; message: string };
+    if (killed) return `virsh did not answer ${command} within ${this.timeout / 1000} s`;
+    // "error: failed to get domain 'x'", and often a second line that says why.
+    const said = (stderr ?? "").trim().replaceAll(/^error: /gm, "");
+    return said === "" ? message : said.replaceAll("\n", ": ");
+  }
+}
