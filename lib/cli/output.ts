@@ -1,7 +1,12 @@
 /** What commands write: results to standard output, everything about them to standard error. */
 
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { printable } from "../report/text.ts";
+
+/** How wide what is drawn may be, in characters: as the terminal, within reason. */
+export const TERMINAL_WIDTH = Math.min(Math.max(process.stdout.columns ?? 80, 40), 120);
 
 /** A result for people. */
 export function printText(text: string): void {
@@ -11,6 +16,25 @@ export function printText(text: string): void {
 /** A result for programs. */
 export function printJson(document: object): void {
   process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+}
+
+/**
+ * Writes a file, whole or not at all: under another name first, hidden from those who read all of a directory (the
+ * collectors of node_exporter and of Node Feature Discovery), and renamed when it is complete.
+ *
+ * @throws Error it cannot be written, and why
+ */
+export function writeWhole(file: string, content: string): void {
+  const unfinished = join(dirname(file), `.${basename(file)}.${process.pid}`);
+  try {
+    writeFileSync(unfinished, content, { flush: true });
+    renameSync(unfinished, file);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    // The rest of the message names the unfinished file: "ENOENT: no such file or directory, open '…'".
+    const [why] = (error as Error).message.split(", ");
+    throw new Error(`cannot write ${file}: ${why}`, { cause: error });
+  }
 }
 
 /** One clear line; with `--debug`, the stack too. */

@@ -18,6 +18,7 @@ export interface PlanFlags extends BackendFlags {
   nesting?: boolean;
   bypassRo: BypassRoSetting;
   json?: boolean;
+  html?: string;
 }
 
 /** Adds the memory map as an argument, and what a plan is made by. */
@@ -36,7 +37,8 @@ export function addPlanOptions(command: Command): Command {
       new Option("--bypass-ro <when>", "leave out read-only sections: auto follows the IOMMU")
         .choices(["auto", "on", "off"])
         .default("auto"),
-    );
+    )
+    .option("--html <file>", "also write the result as a page, to look at in a browser");
   return addCommonOptions(addBackendOptions(command));
 }
 

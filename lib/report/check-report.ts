@@ -3,7 +3,7 @@
 import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
-import { formatLength, formatRange, labelled, printable } from "./text.ts";
+import { type Fact, formatFacts, formatLength, formatRange, printable } from "./text.ts";
 
 /** A plan that was tried, and where. */
 export interface CheckReport extends Preflight {
@@ -92,8 +92,8 @@ export function checkDocument(report: CheckReport): object {
   };
 }
 
-/** The outcome for people. */
-export function formatCheck(report: CheckReport): string {
+/** The outcome, and what it was tried on. */
+export function checkFacts(report: CheckReport): Fact[] {
   const { devices, nesting, plan, iovaRanges, deviceObstacles, obstacles } = report;
   const refused = deviceObstacles.length + obstacles.length;
   const verdict = isAccepted(report)
@@ -104,12 +104,25 @@ export function formatCheck(report: CheckReport): string {
         ? `refused: ${refused} of ${plan.map.length} mappings; the others were made, and undone again`
         : "refused: the limit on locked memory is too low";
   return [
-    labelled("Plan", [verdict]),
-    labelled("Nesting", [nesting ? "wanted" : "not wanted"]),
-    labelled("bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]),
-    labelled("IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]),
-    labelled("Memory", formatMemory(report)),
-    ...[...deviceObstacles.map(formatDevice), ...obstacles.map(formatObstacle)].flatMap((text) => ["", text]),
+    ["Plan", [verdict]],
+    ["Nesting", [nesting ? "wanted" : "not wanted"]],
+    ["bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]],
+    ["IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]],
+    ["Memory", formatMemory(report)],
+    ...deviceObstacles.map((obstacle): Fact => [obstacle.device, describeDevice(obstacle)]),
+  ];
+}
+
+/** The outcome for people. */
+export function formatCheck(report: CheckReport): string {
+  const { deviceObstacles, obstacles } = report;
+  return [
+    formatFacts(checkFacts(report).slice(0, -deviceObstacles.length || undefined)),
+    ...deviceObstacles.map((obstacle) => {
+      const [what, help] = describeDevice(obstacle);
+      return `\n${obstacle.device}: ${what}\n  ${help}`;
+    }),
+    ...obstacles.map((obstacle) => `\n${formatObstacle(obstacle)}`),
   ].join("\n");
 }
 
@@ -129,23 +142,27 @@ function formatMemory(report: CheckReport): string[] {
   return [each, isLimited(report) ? `${limit}, which is too low: ${REASONS.memory[1]}` : limit];
 }
 
-function formatDevice({ device, syscall, code }: DeviceObstacle): string {
-  return `${device}: ${code}, ${syscall}\n  ${DEVICE_HELP[code] ?? REASONS.other[1]}`;
+function describeDevice({ syscall, code }: DeviceObstacle): [what: string, help: string] {
+  return [`${code}, ${syscall}`, DEVICE_HELP[code] ?? REASONS.other[1]];
 }
 
-function formatObstacle({ mapping, code, reason, conflict }: Obstacle): string {
-  const { section, iova, length, readonly } = mapping;
-  const [why, help] = REASONS[reason];
+function formatObstacle(obstacle: Obstacle): string {
+  const { section, iova, length, readonly } = obstacle.mapping;
   const range = formatRange(iova, iova + length - 1n);
+  return [
+    `${printable(section.region)} at ${range}${readonly ? ", read-only" : ""}: ${obstacle.code}`,
+    ...explainObstacle(obstacle).map((line) => `  ${line}`),
+  ].join("\n");
+}
+
+/** Why a mapping was refused, and what helps. */
+export function explainObstacle({ reason, conflict }: Obstacle): [why: string, help: string] {
+  const [why, help] = REASONS[reason];
   const there =
     conflict === null
       ? ""
       : reason === "outside-aperture"
         ? ` (it can: ${formatRange(conflict.start, conflict.last)})`
         : ` (${formatRange(conflict.start, conflict.last)})`;
-  return [
-    `${printable(section.region)} at ${range}${readonly ? ", read-only" : ""}: ${code}`,
-    `  ${why}${there}`,
-    `  ${help}`,
-  ].join("\n");
+  return [`${why}${there}`, help];
 }

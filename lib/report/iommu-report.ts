@@ -3,10 +3,10 @@
 import type { HostIommuQuirk } from "../container/quirks.ts";
 import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import type { VtdDerived } from "../hw-info/vtd.ts";
-import { formatAddress, formatLength, labelled } from "./text.ts";
+import { type Fact, formatAddress, formatLength } from "./text.ts";
 
 /** The IOMMU, what its registers say, and the verdict on the erratum. */
-export function formatIommu(bdf: string, info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): string {
+export function describeIommu(bdf: string, info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): Fact[] {
   const lines = [`${info.type} (IOMMU_GET_HW_INFO type ${info.typeId}), as ${bdf} sees it`];
   if (info.vtd !== undefined) {
     lines.push(
@@ -25,7 +25,10 @@ export function formatIommu(bdf: string, info: DecodedHwInfo, quirks: readonly H
     `for this device: ${info.outCapabilities.join(", ") || "no further capabilities"}; ` +
       (info.maxPasidLog2 === 0 ? "no PASID" : `PASID of ${info.maxPasidLog2} bits`),
   );
-  return `${labelled("IOMMU", lines)}\n${labelled("Erratum", formatVerdict(info, quirks))}`;
+  return [
+    ["IOMMU", lines],
+    ["Erratum", describeVerdict(info, quirks)],
+  ];
 }
 
 function formatAmd({ efr, efr2, derived }: NonNullable<DecodedHwInfo["amd"]>): string[] {
@@ -69,7 +72,7 @@ export function formatDerived(derived: VtdDerived): string[] {
   ];
 }
 
-function formatVerdict(info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): string[] {
+function describeVerdict(info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): string[] {
   if (quirks.includes("NESTING_PARENT_BYPASS_RO")) {
     return [
       "ERRATA_772415_SPR17 is reported: with nested translation this IOMMU may set Accessed and Dirty bits in",

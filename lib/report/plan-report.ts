@@ -1,13 +1,26 @@
 /** A plan, for people and as JSON. */
 
+import type { IovaRange } from "../backend/uapi.ts";
 import type { BypassRoDecision } from "../container/bypass-ro.ts";
 import type { Decision, Plan, SkipReason } from "../container/plan.ts";
-import { byStart, isMapping, mappedBytes } from "../container/plan.ts";
+import { isMapping, mappedBytes } from "../container/plan.ts";
 import { sectionLast } from "../container/section.ts";
 import { hex } from "../json.ts";
 import type { RunningVm } from "../memory-map/running-qemu.ts";
+import { type DrawnSection, drawPlan } from "./address-map.ts";
 import { adviceForQemu } from "./advice.ts";
-import { formatLength, formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
+import { formatBar } from "./bar.ts";
+import {
+  type Fact,
+  formatFacts,
+  formatLength,
+  formatRange,
+  formatRegion,
+  formatTable,
+  LABEL_WIDTH,
+  labelled,
+  printable,
+} from "./text.ts";
 
 /** A plan and what it was made from. */
 export interface PlanReport {
@@ -17,8 +30,10 @@ export interface PlanReport {
   /** Whether the host reports the erratum; false where it was not asked. */
   readonly affected: boolean;
   readonly plan: Plan;
-  /** What is known of the host's IOMMU, as `formatIommu` words it; undefined where it was not asked. */
-  readonly iommu?: string | undefined;
+  /** What is known of the host's IOMMU, as `describeIommu` words it; undefined where it was not asked. */
+  readonly iommu?: readonly Fact[] | undefined;
+  /** Where the host lets mappings be; undefined where it was not asked. */
+  readonly iovaRanges?: readonly IovaRange[] | undefined;
   /** The running VM that was asked; undefined where a text was read. */
   readonly vm?: RunningVm | undefined;
 }
@@ -65,28 +80,51 @@ export function planDocument({ addressSpace, nesting, decision, plan, vm }: Plan
   };
 }
 
-/** The plan for people. */
-export function formatPlan(report: PlanReport): string {
-  const { addressSpace, nesting, decision, affected, plan, iommu, vm } = report;
+/** What a plan was made from, and what came of it. */
+export function planFacts({ nesting, decision, plan, iommu = [], vm }: PlanReport): Fact[] {
   const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
-  const sections = [...plan.map, ...plan.skipped].sort((a, b) => byStart(a.section, b.section));
   return [
-    ...(iommu === undefined ? [] : [iommu]),
-    labelled("VM", vm === undefined ? NOT_ASKED : describeVm(vm)),
-    labelled("Nesting", [nesting ? "wanted" : "not wanted"]),
-    labelled("bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]),
+    ...iommu,
+    ["VM", vm === undefined ? NOT_ASKED : describeVm(vm)],
+    ["Nesting", [nesting ? "wanted" : "not wanted"]],
+    ["bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]],
+    [
+      "Totals",
+      [
+        `${plan.map.length} of ${plan.map.length + plan.skipped.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
+          `${readOnly} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
+      ],
+    ],
+  ];
+}
+
+/** What to configure in the VM. */
+export function planAdvice({ nesting, affected, plan, vm }: PlanReport): string[] {
+  return adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }, vm);
+}
+
+/**
+ * The plan for people.
+ *
+ * @param width how wide the bar may be, in characters
+ */
+export function formatPlan(report: PlanReport, width: number): string {
+  const { addressSpace, plan, iovaRanges } = report;
+  const facts = planFacts(report);
+  const map = drawPlan(plan, iovaRanges);
+  return [
+    formatFacts(facts.slice(0, -1)),
     "",
     `Address space ${printable(JSON.stringify(addressSpace))}, pages of ${formatLength(BigInt(plan.pageSize))}:`,
     "",
-    formatTable(["DMA", "address", "length", "region"], sections.map(row)),
+    formatTable(["DMA", "address", "length", "region"], map.guest.map(row)),
     "",
-    labelled("Totals", [
-      `${plan.map.length} of ${sections.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
-        `${readOnly} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
-    ]),
+    labelled("Map", formatBar(map, width - LABEL_WIDTH)),
+    "",
+    formatFacts(facts.slice(-1)),
     "",
     "In QEMU:",
-    ...adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }, vm),
+    ...planAdvice(report),
   ].join("\n");
 }
 
@@ -122,20 +160,19 @@ function vmDocument({ version, nesting, virtioMem }: RunningVm): object {
   };
 }
 
-function row(decision: Decision): string[] {
-  const { section } = decision;
-  const offset = isMapping(decision) ? decision.offsetInRegion : section.offsetInRegion;
-  const region = formatRegion(section.region, offset);
-  if (!isMapping(decision)) {
-    const range = formatRange(section.start, sectionLast(section));
-    return [describeUse({ mapped: false, ...decision }), range, formatLength(section.size), region];
-  }
+function row({ start, last, decision }: DrawnSection): string[] {
+  const offset = isMapping(decision) ? decision.offsetInRegion : decision.section.offsetInRegion;
   return [
-    describeUse({ mapped: true, ...decision }),
-    formatRange(decision.iova, decision.iova + decision.length - 1n),
-    formatLength(decision.length),
-    region,
+    describeDecision(decision),
+    formatRange(start, last),
+    formatLength(last - start + 1n),
+    formatRegion(decision.section.region, offset),
   ];
+}
+
+/** What becomes of a section, in words. */
+export function describeDecision(decision: Decision): string {
+  return describeUse(isMapping(decision) ? { mapped: true, ...decision } : { mapped: false, ...decision });
 }
 
 /** What a plan does with a range, in words: "map read-write", "skip: not RAM". */

@@ -68,7 +68,18 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
     .join("\n");
 }
 
+/** How wide labels are, in characters. */
+export const LABEL_WIDTH = 10;
+
+/** Something that a report says at its head: a label, and lines. */
+export type Fact = readonly [label: string, lines: readonly string[]];
+
+/** Facts, one below the other. */
+export function formatFacts(facts: readonly Fact[]): string {
+  return facts.map(([label, lines]) => labelled(label, lines)).join("\n");
+}
+
 /** Lines under a label, the way all reports here begin a paragraph. */
 export function labelled(label: string, lines: readonly string[]): string {
-  return lines.map((line, index) => `${(index === 0 ? label : "").padEnd(10)}${line}`).join("\n");
+  return lines.map((line, index) => `${(index === 0 ? label : "").padEnd(LABEL_WIDTH)}${line}`).join("\n");
 }

@@ -6,7 +6,8 @@ import { EFR_FIELDS, EFR2_FIELDS } from "../../lib/hw-info/amd.ts";
 import type { Field, FieldValues } from "../../lib/hw-info/register.ts";
 import { SMMUV3_GUEST_FIELDS, SMMUV3_REGISTERS, type Smmuv3Register } from "../../lib/hw-info/smmuv3.ts";
 import { decodeAmd, decodeHwInfo, decodeSmmuv3 } from "../../lib/index.ts";
-import { formatIommu } from "../../lib/report/iommu-report.ts";
+import { describeIommu } from "../../lib/report/iommu-report.ts";
+import { formatFacts } from "../../lib/report/text.ts";
 
 const REGISTERS = Object.entries(SMMUV3_REGISTERS) as [Smmuv3Register, readonly Field[]][];
 const ALL: [string, readonly Field[]][] = [["EFR", EFR_FIELDS], ["EFR2", EFR2_FIELDS], ...REGISTERS];
@@ -123,7 +124,7 @@ describe("hardware information", () => {
         },
       },
     });
-    expect(formatIommu("0000:01:00.0", decoded, [])).toMatchInlineSnapshot(`
+    expect(formatFacts(describeIommu("0000:01:00.0", decoded, []))).toMatchInlineSnapshot(`
       "IOMMU     amd (IOMMU_GET_HW_INFO type 4), as 0000:01:00.0 sees it
                 EFR  0x210000f00001010
                 EFR2 0x2
@@ -153,7 +154,7 @@ describe("hardware information", () => {
         unnamedBits: {},
       },
     });
-    expect(formatIommu("0000:01:00.0", decoded, [])).toMatchInlineSnapshot(`
+    expect(formatFacts(describeIommu("0000:01:00.0", decoded, []))).toMatchInlineSnapshot(`
       "IOMMU     arm-smmuv3 (IOMMU_GET_HW_INFO type 2), as 0000:01:00.0 sees it
                 IDR0 0x19800c0f, IDR1 0x420, IDR2 0x0, IDR3 0x400
                 IDR4 0x0, IDR5 0x875, IIDR 0x43b, AIDR 0x2
@@ -168,7 +169,7 @@ describe("hardware information", () => {
   it("of a Tegra241 CMDQV is read from the kernel's structure", () => {
     const decoded = decodeHwInfo(info(3, new Uint8Array([0, 0, 0, 0, 1, 7, 4, 0])));
     expect(decoded.tegra241Cmdqv).toEqual({ flags: 0, version: 1, vcmdqs: 128, vsids: 16 });
-    expect(formatIommu("0000:01:00.0", decoded, [])).toContain(
+    expect(formatFacts(describeIommu("0000:01:00.0", decoded, []))).toContain(
       "CMDQ-V version 1, 128 virtual command queues",
     );
     expect(decodeHwInfo(info(3, new Uint8Array(7))).tegra241Cmdqv).toBeUndefined();

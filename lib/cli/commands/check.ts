@@ -5,10 +5,11 @@ import { preflight } from "../../container/preflight.ts";
 import { memlockLimit } from "../../host/memlock.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
 import { type CheckReport, checkDocument, formatCheck, isAccepted } from "../../report/check-report.ts";
+import { checkPage } from "../../report/page/check-page.ts";
 import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
 import { withIommufd } from "../options.ts";
-import { printJson, printNote, printText } from "../output.ts";
+import { printJson, printNote, printText, writeWhole } from "../output.ts";
 import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 import { Progress } from "../progress.ts";
 
@@ -38,7 +39,7 @@ export function checkCommand(): Command {
 }
 
 async function check(file: string | undefined, flags: CheckFlags): Promise<void> {
-  const { sections, nesting } = await readPlanInput(file, flags);
+  const { source, sections, nesting } = await readPlanInput(file, flags);
   using interruption = new Interruption();
   try {
     const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
@@ -52,6 +53,7 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
     });
     if (flags.json) printJson(checkDocument(report));
     else printText(formatCheck(report));
+    if (flags.html !== undefined) writeWhole(flags.html, checkPage(report, source));
     if (!isAccepted(report)) process.exitCode = EXIT.no;
   } catch (error) {
     if (interruption.exitCode === undefined) throw error;

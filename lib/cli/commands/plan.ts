@@ -1,17 +1,21 @@
 /** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
 
 import { Command } from "commander";
+import type { IovaRange } from "../../backend/uapi.ts";
 import { decideBypassRo } from "../../container/bypass-ro.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
+import { isSystemError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
+import type { Device } from "../../iommufd/device.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
-import { formatIommu } from "../../report/iommu-report.ts";
+import { describeIommu } from "../../report/iommu-report.ts";
+import { planPage } from "../../report/page/plan-page.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
-import { formatAddress } from "../../report/text.ts";
+import { type Fact, formatAddress } from "../../report/text.ts";
 import { parseSize } from "../input.ts";
 import { withIommufd } from "../options.ts";
-import { printJson, printNote, printText } from "../output.ts";
+import { printJson, printNote, printText, TERMINAL_WIDTH, writeWhole } from "../output.ts";
 import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 
 interface PlanFileFlags extends PlanFlags {
@@ -24,7 +28,9 @@ interface Host {
   readonly quirks: readonly HostIommuQuirk[];
   readonly pageSize: number;
   /** The IOMMU in words. */
-  readonly iommu: string;
+  readonly iommu: readonly Fact[];
+  /** Where mappings may be; undefined where the device cannot be attached. */
+  readonly iovaRanges: readonly IovaRange[] | undefined;
 }
 
 /** The command. */
@@ -66,6 +72,7 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
     affected: host?.quirks.includes("NESTING_PARENT_BYPASS_RO") ?? false,
     plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
     iommu: host?.iommu,
+    iovaRanges: host?.iovaRanges,
     vm,
   };
   const misaligned = flags.quiet ? [] : report.plan.skipped.filter(isUnexpectedlyMisaligned);
@@ -74,7 +81,8 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
     printNote(`${source}: ${section.region} at ${address} is not aligned like its region, and not mapped`);
   }
   if (flags.json) printJson(planDocument(report));
-  else printText(formatPlan(report));
+  else printText(formatPlan(report, TERMINAL_WIDTH));
+  if (flags.html !== undefined) writeWhole(flags.html, planPage(report, source));
 }
 
 /** Whether the IOMMU has to be asked: the decision follows it, or it was named. */
@@ -88,5 +96,22 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   using device = iommufd.openDevice(bdf ?? onlyDevice(iommufd));
   const info = device.hwInfo();
   const quirks = hostIommuQuirks(info.type, info.data);
-  return { quirks, pageSize: iommufd.pageSize, iommu: formatIommu(device.name, decodeHwInfo(info), quirks) };
+  return {
+    quirks,
+    pageSize: iommufd.pageSize,
+    iommu: describeIommu(device.name, decodeHwInfo(info), quirks),
+    iovaRanges: askIovaRanges(iommufd, device),
+  };
+}
+
+/** The plan does without them: a device whose group is attached elsewhere has none to tell. */
+function askIovaRanges(iommufd: Iommufd, device: Device): readonly IovaRange[] | undefined {
+  try {
+    using ioas = iommufd.allocIoas();
+    device.attachSync(ioas);
+    return ioas.iovaRanges().ranges;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return undefined;
+  }
 }

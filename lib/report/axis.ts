@@ -1,0 +1,54 @@
+/**
+ * An axis of addresses on which 4 KiB beside 4 TiB can be seen.
+ *
+ * It is divided at every address where something begins or ends. Each piece is as wide as the logarithm of its length,
+ * so that a page has a width of 1 and each doubling adds 1; where there is nothing, the axis is broken: such a piece
+ * never gets wider than {@link BREAK}.
+ */
+
+import type { IovaRange } from "../backend/uapi.ts";
+import { byStart } from "../container/plan.ts";
+
+/** How wide a piece without anything in it gets. */
+const BREAK = 4;
+
+/** The addresses between two neighbouring divisions. */
+export interface Piece extends IovaRange {
+  /** Where it is drawn, from 0 to 1. */
+  readonly from: number;
+  readonly to: number;
+  /** Whether there is anything. */
+  readonly empty: boolean;
+}
+
+/**
+ * Divides the addresses from 0 up to a last one.
+ *
+ * @param shown what has to be visible; ranges may overlap
+ * @param last the last address, at least that of all ranges
+ */
+export function divideAxis(shown: readonly IovaRange[], last: bigint): Piece[] {
+  const ranges = [...shown].sort(byStart);
+  const divisions = new Set([0n, last + 1n]);
+  for (const range of ranges) divisions.add(range.start).add(range.last + 1n);
+  const edges = [...divisions].sort((a, b) => (a < b ? -1 : 1));
+  const pieces: (IovaRange & { width: number; empty: boolean })[] = [];
+  let next = 0;
+  // The last address of the ranges that begin at or before the piece at hand.
+  let reach = -1n;
+  for (const [index, start] of edges.slice(0, -1).entries()) {
+    for (let range = ranges[next]; range !== undefined && range.start <= start; range = ranges[++next])
+      if (range.last > reach) reach = range.last;
+    const end = edges[index + 1] as bigint;
+    const empty = reach < start;
+    const width = Math.max(1, 1 + Math.log2(Number(end - start) / 4096));
+    pieces.push({ start, last: end - 1n, empty, width: empty ? Math.min(width, BREAK) : width });
+  }
+  const whole = pieces.reduce((sum, { width }) => sum + width, 0);
+  let at = 0;
+  return pieces.map(({ width, ...piece }) => {
+    const from = at / whole;
+    at += width;
+    return { ...piece, from, to: at / whole };
+  });
+}

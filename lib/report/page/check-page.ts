@@ -1,0 +1,24 @@
+/** What came of trying a plan, as a page. */
+
+import { drawPlan } from "../address-map.ts";
+import { type CheckReport, checkFacts, explainObstacle } from "../check-report.ts";
+import { formatPage } from "./page.ts";
+import { describeSection } from "./plan-page.ts";
+
+/** @param source what the plan is of: a file, a socket, a domain */
+export function checkPage(report: CheckReport, source: string): string {
+  const map = drawPlan(report.plan, report.iovaRanges);
+  const obstacles = new Map(report.obstacles.map((obstacle) => [obstacle.mapping.section, obstacle]));
+  return formatPage({
+    title: `Check of ${source}`,
+    facts: checkFacts(report),
+    map,
+    sections: map.guest.map((drawn) => {
+      const section = describeSection(drawn);
+      const obstacle = obstacles.get(drawn.decision.section);
+      if (obstacle === undefined) return section;
+      const remark = `${obstacle.code}: ${explainObstacle(obstacle).join("; ")}`;
+      return { ...section, kind: "refused", use: `${section.use}: refused`, remark };
+    }),
+  });
+}

@@ -1,0 +1,26 @@
+/** A plan as a page. */
+
+import { isMapping } from "../../container/plan.ts";
+import { type DrawnSection, drawPlan } from "../address-map.ts";
+import { describeDecision, type PlanReport, planAdvice, planFacts } from "../plan-report.ts";
+import { formatRegion } from "../text.ts";
+import { formatPage, type PageSection } from "./page.ts";
+
+/** @param source what the plan is of: a file, a socket, a domain */
+export function planPage(report: PlanReport, source: string): string {
+  const map = drawPlan(report.plan, report.iovaRanges);
+  return formatPage({
+    title: `DMA plan of ${source}`,
+    facts: planFacts(report),
+    map,
+    sections: map.guest.map(describeSection),
+    advice: { heading: "In QEMU", lines: planAdvice(report) },
+  });
+}
+
+/** A section of a plan, as pages tell it. */
+export function describeSection({ start, last, kind, decision }: DrawnSection): PageSection {
+  const offset = isMapping(decision) ? decision.offsetInRegion : decision.section.offsetInRegion;
+  const region = formatRegion(decision.section.region, offset);
+  return { use: describeDecision(decision), kind, start, last, region, remark: "" };
+}
