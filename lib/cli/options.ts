@@ -1,8 +1,10 @@
 /** Options that several commands have. */
 
+import { statSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { type BackendChoice, DEFAULT_PROFILE } from "../backend/select.ts";
 import { shippedProfiles } from "../backend/software/profile.ts";
+import { IommufdError } from "../errors.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
 import { printNote } from "./output.ts";
 import { traceIoctls } from "./trace.ts";
@@ -37,12 +39,27 @@ export function addBackendOptions(command: Command): Command {
     .option("--trace", "print every ioctl to standard error, one a line");
 }
 
-/** Adds `--json`, `--quiet` and `--debug`, which every command has. */
-export function addCommonOptions(command: Command): Command {
+/** Adds `--quiet` and `--debug`, which every command has, and `--json`, which most have. */
+export function addCommonOptions(command: Command, { json = true } = {}): Command {
+  if (json) command.option("--json", "print JSON instead of text");
   return command
-    .option("--json", "print JSON instead of text")
     .option("--quiet", "print results and errors alone: no remarks, no progress")
     .option("--debug", "show where an error comes from");
+}
+
+/** Adds `--root`. */
+export function addRootOption(command: Command): Command {
+  return command.option(
+    "--root <directory>",
+    "a recorded tree of another machine: proc, sys, dev, boot",
+    "/",
+  );
+}
+
+/** @throws IommufdError ERR_IOMMUFD_INPUT: there is no such directory */
+export function checkRoot(root: string): void {
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `--root: ${root}: no such directory`);
 }
 
 /** Opens an iommufd as the options say, tells which backend it is on and why, and hands it to the work. */

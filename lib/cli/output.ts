@@ -15,7 +15,12 @@ export function printText(text: string): void {
 
 /** A result for programs. */
 export function printJson(document: object): void {
-  process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  process.stdout.write(jsonText(document));
+}
+
+/** A document as it is printed. */
+export function jsonText(document: object): string {
+  return `${JSON.stringify(document, null, 2)}\n`;
 }
 
 /**

@@ -11,6 +11,7 @@ import { diffCommand } from "./commands/diff.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
+import { serveCommand } from "./commands/serve.ts";
 import { EXIT } from "./exit.ts";
 import { printError, printNote } from "./output.ts";
 
@@ -47,6 +48,7 @@ function program(): Command {
     decodeCommand(),
     captureCommand(),
     demoCommand(),
+    serveCommand(),
   ]) {
     command.addCommand(each.copyInheritedSettings(command));
   }

@@ -56,6 +56,12 @@ export function formatProbe({ devices }: ProbeReport): string {
   );
 }
 
-function isAffected({ flags }: DecodedHwInfo): boolean {
+/** Whether the erratum is reported. */
+export function isAffected({ flags }: DecodedHwInfo): boolean {
   return flags.includes("ERRATA_772415_SPR17");
+}
+
+/** Whether the IOMMU can nest; undefined where it does not tell. */
+export function supportsNesting({ vtd, amd, smmuv3 }: DecodedHwInfo): boolean | undefined {
+  return vtd?.derived.nestedTranslation ?? amd?.derived.guestTranslation ?? smmuv3?.derived.nestedTranslation;
 }

@@ -12,7 +12,17 @@ describe("iommufd", () => {
       status: 0,
       stdout: expect.stringMatching(/probe[\s\S]*plan[\s\S]*decode/),
     });
-    for (const command of ["probe", "doctor", "plan", "check", "diff", "decode", "capture", "demo"]) {
+    for (const command of [
+      "probe",
+      "doctor",
+      "plan",
+      "check",
+      "diff",
+      "decode",
+      "capture",
+      "demo",
+      "serve",
+    ]) {
       expect(iommufd([command, "--help"])).toMatchObject({
         status: 0,
         stdout: expect.stringMatching(/Examples?:/),

@@ -28,7 +28,15 @@ function run(command: string): string {
 describe("README.md", () => {
   it("shows commands with their output", () => {
     expect(shown.map(({ command }) => command.replace(/^npx /, "").split(" ").slice(0, 2).join(" "))).toEqual(
-      ["npm start", "iommufd probe", "iommufd plan", "iommufd check", "iommufd decode", "iommufd demo"],
+      [
+        "npm start",
+        "iommufd probe",
+        "iommufd probe",
+        "iommufd plan",
+        "iommufd check",
+        "iommufd decode",
+        "iommufd demo",
+      ],
     );
   });
 

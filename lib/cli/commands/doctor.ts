@@ -1,15 +1,13 @@
 /** `iommufd doctor`: whether this host is ready for iommufd with nesting. */
 
-import { statSync } from "node:fs";
 import { Command } from "commander";
 import { normalizeBdf } from "../../backend/bdf.ts";
-import { IommufdError } from "../../errors.ts";
 import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
 import { EXIT } from "../exit.ts";
-import { addCommonOptions, DEVICES_ARGUMENT } from "../options.ts";
+import { addCommonOptions, addRootOption, checkRoot, DEVICES_ARGUMENT } from "../options.ts";
 import { printJson, printText } from "../output.ts";
 
 /** The command. */
@@ -21,16 +19,14 @@ export function doctorCommand(): Command {
         "the devices that a VM is to get: their driver, permissions and IOMMU group. It opens no device and changes " +
         "nothing, and needs no privileges; what it cannot see it says. Exit code 3: something stands in the way.",
     )
-    .argument(...DEVICES_ARGUMENT)
-    .option("--root <directory>", "a recorded tree of another machine: proc, sys, dev, boot", "/");
-  return addCommonOptions(command)
+    .argument(...DEVICES_ARGUMENT);
+  return addCommonOptions(addRootOption(command))
     .addHelpText("after", "\nExamples:\n  iommufd doctor\n  iommufd doctor 6a:01.0 --json")
     .action(doctor);
 }
 
 function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
-  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `--root: ${root}: no such directory`);
+  checkRoot(root);
   const checks = examine(new Machine(root), bdfs.map(normalizeBdf), memlockLimit(root));
   if (json) printJson(doctorDocument(checks));
   else printText(formatDoctor(checks));

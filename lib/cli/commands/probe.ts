@@ -1,7 +1,7 @@
 /** `iommufd probe`: what the IOMMU of each device is, and whether it reports the erratum. */
 
 import { Command, Option } from "commander";
-import { probeDevice } from "../../container/probe.ts";
+import { formatNodeFeatures } from "../../report/node-features.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
 import { EXIT } from "../exit.ts";
 import {
@@ -11,7 +11,8 @@ import {
   DEVICES_ARGUMENT,
   withIommufd,
 } from "../options.ts";
-import { printJson, printText } from "../output.ts";
+import { jsonText, writeWhole } from "../output.ts";
+import { probeDevices, probeHost } from "../probing.ts";
 
 /** The command. */
 export function probeCommand(): Command {
@@ -24,6 +25,15 @@ export function probeCommand(): Command {
     )
     .argument(...DEVICES_ARGUMENT)
     .addOption(
+      new Option(
+        "--format <name>",
+        "for people, for programs, for node_exporter's textfile collector, or for Node Feature Discovery",
+      )
+        .choices(["table", "json", "prometheus", "nfd"])
+        .default("table"),
+    )
+    .option("--output <file>", "write to a file, whole or not at all, instead of to standard output")
+    .addOption(
       new Option("--fail-on <what>", "exit code 3 when a device's IOMMU reports the erratum").choices([
         "erratum",
       ]),
@@ -31,30 +41,47 @@ export function probeCommand(): Command {
   return addCommonOptions(addBackendOptions(command))
     .addHelpText(
       "after",
-      "\nExamples:\n  iommufd probe\n  iommufd probe 6a:01.0 --json\n  iommufd probe --profile sapphire-rapids\n" +
-        "  iommufd probe --fail-on erratum || echo do not nest here",
+      "\nWith prometheus and nfd no model answers unless it is asked for: a host without iommufd is reported as such.\n" +
+        "\nExamples:\n  iommufd probe\n  iommufd probe 6a:01.0 --json\n  iommufd probe --profile sapphire-rapids\n" +
+        "  iommufd probe --fail-on erratum || echo do not nest here\n" +
+        "  iommufd probe --format prometheus --output /var/lib/prometheus/node-exporter/iommufd.prom\n" +
+        "  iommufd probe --format nfd --output /etc/kubernetes/node-feature-discovery/features.d/iommufd",
     )
     .action(probe);
 }
 
-async function probe(
-  bdfs: string[],
-  flags: BackendFlags & { json?: boolean; failOn?: "erratum" },
-): Promise<void> {
-  const report = await withIommufd(
-    flags,
-    (iommufd): ProbeReport => ({
-      backend: iommufd.backend,
-      backendReason: iommufd.backendReason,
-      devices: (bdfs.length > 0 ? bdfs : iommufd.devices()).map((bdf) => probeDevice(iommufd, bdf)),
-    }),
-  );
-  if (flags.json) printJson(probeDocument(report));
-  else printText(formatProbe(report));
-  if (report.devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
-  if (
-    flags.failOn === "erratum" &&
-    report.devices.some(({ quirks }) => quirks.includes("NESTING_PARENT_BYPASS_RO"))
-  )
+type Format = "table" | "json" | "prometheus" | "nfd";
+
+interface ProbeFlags extends BackendFlags {
+  json?: boolean;
+  format: Format;
+  output?: string;
+  failOn?: "erratum";
+}
+
+async function probe(bdfs: string[], flags: ProbeFlags): Promise<void> {
+  const format = flags.json ? "json" : flags.format;
+  const forPrograms = format === "prometheus" || format === "nfd";
+  const report = forPrograms
+    ? await probeHost(flags, bdfs)
+    : await withIommufd(flags, (iommufd) => probeDevices(iommufd, bdfs));
+  const text = await formatAs(format, report);
+  if (flags.output === undefined) process.stdout.write(text);
+  else writeWhole(flags.output, text);
+  const devices = report?.devices ?? [];
+  if (devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
+  if (flags.failOn === "erratum" && devices.some(({ quirks }) => quirks.includes("NESTING_PARENT_BYPASS_RO")))
     process.exitCode = EXIT.no;
+}
+
+async function formatAs(format: Format, report: ProbeReport | undefined): Promise<string> {
+  if (format === "nfd") return formatNodeFeatures(report);
+  if (format === "prometheus" || report === undefined) {
+    // Loaded by those alone who need it: it takes longer than all else.
+    const { addProbe, makeRegistry } = await import("../../report/metrics.ts");
+    const registry = makeRegistry("text");
+    addProbe(registry, report, Date.now());
+    return await registry.metrics();
+  }
+  return format === "json" ? jsonText(probeDocument(report)) : `${formatProbe(report)}\n`;
 }

@@ -1,0 +1,30 @@
+/**
+ * What was found out, as labels for a Kubernetes node: a feature file for the local source of Node Feature Discovery, one
+ * NAME=VALUE a line. The names become feature.node.kubernetes.io/NAME.
+ */
+
+import { isAffected, type ProbeReport, supportsNesting } from "./probe-report.ts";
+
+/** @param report undefined: this host has no iommufd that could be asked */
+export function formatNodeFeatures(report: ProbeReport | undefined): string {
+  if (report === undefined) return "iommufd.available=false\n";
+  const infos = report.devices.flatMap(({ info }) => (info === null ? [] : [info]));
+  return [
+    "iommufd.available=true",
+    `iommufd.devices=${report.devices.length}`,
+    // One that reports it is enough to keep a guest away, and only all that can nest to attract one.
+    `iommufd.erratum-772415=${any(infos.map(isAffected))}`,
+    `iommufd.nested-translation=${all(infos.map(supportsNesting))}`,
+    "",
+  ].join("\n");
+}
+
+type Answer = boolean | "unknown";
+
+function any(answers: readonly boolean[]): Answer {
+  return answers.length === 0 ? "unknown" : answers.includes(true);
+}
+
+function all(answers: readonly (boolean | undefined)[]): Answer {
+  return answers.length === 0 || answers.includes(undefined) ? "unknown" : !answers.includes(false);
+}
