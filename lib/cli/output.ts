@@ -8,6 +8,9 @@ import { printable } from "../report/text.ts";
 /** How wide what is drawn may be, in characters: as the terminal, within reason. */
 export const TERMINAL_WIDTH = Math.min(Math.max(process.stdout.columns ?? 80, 40), 120);
 
+/** Whether standard output is a terminal that shows colours, and nobody said otherwise (NO_COLOR). */
+export const HAS_COLOURS = process.stdout.isTTY === true && process.stdout.hasColors();
+
 /** A result for people. */
 export function printText(text: string): void {
   process.stdout.write(`${text}\n`);

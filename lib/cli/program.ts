@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { IommufdError } from "../errors.ts";
 import { captureCommand } from "./commands/capture.ts";
 import { checkCommand } from "./commands/check.ts";
+import { completionCommand } from "./commands/completion.ts";
 import { decodeCommand } from "./commands/decode.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { diffCommand } from "./commands/diff.ts";
@@ -12,7 +13,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
-import { EXIT } from "./exit.ts";
+import { EXIT, EXIT_MEANINGS } from "./exit.ts";
 import { printError, printNote } from "./output.ts";
 
 /** Errors that say: the command line or the input was wrong. */
@@ -22,7 +23,7 @@ const USAGE_CODES = new Set(["ERR_IOMMUFD_INPUT", "ERR_INVALID_ARG_TYPE", "ERR_O
 export async function run(argv: readonly string[]): Promise<number> {
   process.exitCode = EXIT.done;
   try {
-    await program().parseAsync(argv, { from: "user" });
+    await makeProgram().parseAsync(argv, { from: "user" });
     return Number(process.exitCode);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage; // it has said why
@@ -31,12 +32,14 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
-function program(): Command {
+/** All commands, with their options and their help. */
+export function makeProgram(): Command {
   const command = new Command("iommufd")
     .description(
       "What a host's IOMMU allows for nested device assignment, and which DMA mappings are safe on it",
     )
     .version(version())
+    .addHelpText("after", formatExitCodes())
     .exitOverride()
     .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
   for (const each of [
@@ -49,6 +52,7 @@ function program(): Command {
     captureCommand(),
     demoCommand(),
     serveCommand(),
+    completionCommand(),
   ]) {
     command.addCommand(each.copyInheritedSettings(command));
   }
@@ -61,6 +65,14 @@ function oneLine(message: string): string {
     .trim()
     .replace(/^error: /, "")
     .replaceAll("\n", " ");
+}
+
+function formatExitCodes(): string {
+  return [
+    "",
+    "Exit codes:",
+    ...EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padEnd(5)}${meaning}`),
+  ].join("\n");
 }
 
 function version(): string {

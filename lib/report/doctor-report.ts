@@ -1,5 +1,6 @@
 /** What a look at a machine found, for people and as JSON. */
 
+import { styleText } from "node:util";
 import type { CheckStatus, HostCheck } from "../host/doctor.ts";
 import { formatTable, printable } from "./text.ts";
 
@@ -23,11 +24,18 @@ function verdict(checks: readonly HostCheck[]): string {
     : `Nothing that can be seen stands in the way; ${unseen} of ${checks.length} checks could not be made.`;
 }
 
-/** One line a check, and what to do under those that ask for it. */
-export function formatDoctor(checks: readonly HostCheck[]): string {
+const COLOURS = { pass: "green", warn: "yellow", fail: "red", unknown: "gray" } as const;
+
+/**
+ * One line a check, and what to do under those that ask for it.
+ *
+ * @param coloured for a terminal that shows colours
+ */
+export function formatDoctor(checks: readonly HostCheck[], coloured = false): string {
+  const paint = (status: CheckStatus) => (coloured ? styleText(COLOURS[status], status) : status);
   const table = formatTable(
     ["", "check", "found"],
-    checks.map(({ status, name, found }) => [status, name, printable(found)]),
+    checks.map(({ status, name, found }) => [paint(status), name, printable(found)]),
   );
   const fixes = checks.flatMap(({ name, fix }) => (fix === null ? [] : [`- ${name}: ${fix}`]));
   return [table, "", verdict(checks), ...(fixes.length === 0 ? [] : ["", "To do:", ...fixes])].join("\n");

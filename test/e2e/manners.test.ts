@@ -1,8 +1,9 @@
 /** What all commands have in common. */
 
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { iommufd } from "./command.ts";
+import { iommufd, MAIN } from "./command.ts";
 
 describe("iommufd", () => {
   it("tells its version and its commands, on standard output", () => {
@@ -22,6 +23,7 @@ describe("iommufd", () => {
       "capture",
       "demo",
       "serve",
+      "completion",
     ]) {
       expect(iommufd([command, "--help"])).toMatchObject({
         status: 0,
@@ -54,5 +56,22 @@ describe("--quiet", () => {
       status: 2,
       stderr: "iommufd: cannot read /no/such/file: ENOENT: no such file or directory, open '/no/such/file'\n",
     });
+  });
+});
+
+describe("colours", () => {
+  /** Standard output of doctor on a terminal. */
+  const onTerminal = (settings: Record<string, string>) => {
+    const { NO_COLOR: _, ...env } = process.env;
+    const command = `${process.execPath} ${MAIN} doctor`;
+    const options = { encoding: "utf8", env: { ...env, TERM: "xterm-256color", ...settings } } as const;
+    return spawnSync("script", ["-qec", command, "/dev/null"], options).stdout;
+  };
+
+  it("are on terminals alone, and not where NO_COLOR says so", () => {
+    expect(onTerminal({})).toContain("\u001b[32mpass\u001b[39m");
+    expect(onTerminal({ NO_COLOR: "1" })).not.toContain("\u001b[3");
+    expect(onTerminal({ TERM: "dumb" })).not.toContain("\u001b[3");
+    expect(iommufd(["doctor"], "", { NO_COLOR: "" }).stdout).not.toContain("\u001b");
   });
 });

@@ -4,6 +4,7 @@ import { release, type as system } from "node:os";
 import { Command, Option } from "commander";
 import { captureProfile } from "../../container/capture.ts";
 import { IommufdError } from "../../errors.ts";
+import { addExamples } from "../examples.ts";
 import {
   addBackendOptions,
   addCommonOptions,
@@ -30,9 +31,11 @@ export function captureCommand(): Command {
     .argument(...DEVICES_ARGUMENT)
     .addOption(new Option("--name <name>", "what the profile is called").default("captured"))
     .option("--description <text>", "what it says of itself (default: which kernel it is from)");
-  return addCommonOptions(addBackendOptions(command))
-    .addHelpText("after", "\nExamples:\n  iommufd capture > host.json\n  iommufd probe --profile ./host.json")
-    .action(capture);
+  return addExamples(
+    addCommonOptions(addBackendOptions(command)),
+    "iommufd capture > host.json",
+    "iommufd probe --profile ./host.json",
+  ).action(capture);
 }
 
 async function capture(bdfs: string[], { name, description, ...flags }: CaptureFlags): Promise<void> {

@@ -6,6 +6,7 @@ import { memlockLimit } from "../../host/memlock.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
 import { type CheckReport, checkDocument, formatCheck, isAccepted } from "../../report/check-report.ts";
 import { checkPage } from "../../report/page/check-page.ts";
+import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
 import { withIommufd } from "../options.ts";
@@ -27,15 +28,15 @@ export function checkCommand(): Command {
         "is undone. It tells whether the kernel accepts the plan, or which section it refuses, why, and what helps. Exit " +
         "code 3: it refuses.",
     );
-  return addPlanOptions(command)
-    .option("--device <bdf...>", "the devices that the VM gets (default: the only one there is)")
-    .addHelpText(
-      "after",
-      "\nExamples:\n  iommufd check guest.mtree --device 6a:01.0\n" +
-        "  iommufd check guest.mtree --device 6a:01.0 6a:02.0 --no-nesting\n" +
-        "  iommufd check guest.mtree --profile sapphire-rapids --bypass-ro off",
-    )
-    .action(check);
+  return addExamples(
+    addPlanOptions(command).option(
+      "--device <bdf...>",
+      "the devices that the VM gets (default: the only one there is)",
+    ),
+    "iommufd check guest.mtree --device 6a:01.0",
+    "iommufd check guest.mtree --device 6a:01.0 6a:02.0 --no-nesting",
+    "iommufd check guest.mtree --profile sapphire-rapids --bypass-ro off",
+  ).action(check);
 }
 
 async function check(file: string | undefined, flags: CheckFlags): Promise<void> {

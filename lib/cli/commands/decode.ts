@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { IommufdError } from "../../errors.ts";
 import { findDmarUnits } from "../../host/dmesg.ts";
 import { formatVtd, formatVtdUnits, vtdDocument, vtdUnitsDocument } from "../../report/vtd-report.ts";
+import { addExamples } from "../examples.ts";
 import { parseRegister, readInput, sourceName } from "../input.ts";
 import { addCommonOptions } from "../options.ts";
 import { printJson, printText } from "../output.ts";
@@ -31,12 +32,11 @@ export function decodeCommand(): Command {
         'find the registers in a kernel log instead; "-" is standard input',
       ).conflicts(["cap", "ecap"]),
     );
-  return addCommonOptions(command)
-    .addHelpText(
-      "after",
-      "\nExamples:\n  iommufd decode --cap 0xd2008c22260286 --ecap 0x480084f00f4a\n  dmesg | iommufd decode --dmesg -",
-    )
-    .action(decode);
+  return addExamples(
+    addCommonOptions(command),
+    "iommufd decode --cap 0xd2008c22260286 --ecap 0x480084f00f4a",
+    "dmesg | iommufd decode --dmesg -",
+  ).action(decode);
 }
 
 async function decode({ cap, ecap, dmesg, json = false }: DecodeFlags): Promise<void> {

@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { demonstrateErratum } from "../../container/erratum-demo.ts";
 import { demoDocument, formatDemo } from "../../report/demo-report.ts";
+import { addExamples } from "../examples.ts";
 import { addCommonOptions } from "../options.ts";
 import { printJson, printText } from "../output.ts";
 
@@ -15,7 +16,7 @@ export function demoCommand(): Command {
         "ERRATA_772415_SPR17 the IOMMU changes the ROM; with bypassRo, or without the erratum, it does not. It never " +
         "touches the machine that it runs on.",
     );
-  return addCommonOptions(command).addHelpText("after", "\nExample:\n  iommufd demo").action(demo);
+  return addExamples(addCommonOptions(command), "iommufd demo").action(demo);
 }
 
 async function demo({ json = false }: { json?: boolean }): Promise<void> {

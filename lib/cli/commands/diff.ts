@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { IommufdError } from "../../errors.ts";
 import { comparePlans, diffDocument, formatDiff } from "../../report/diff-report.ts";
 import { type PlanDocument, readPlanDocument } from "../../report/plan-document.ts";
+import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { readInput, sourceName } from "../input.ts";
 import { addCommonOptions } from "../options.ts";
@@ -20,13 +21,11 @@ export function diffCommand(): Command {
     .argument("<before>", 'a plan as JSON; "-" is standard input')
     .argument("<after>", 'another; "-" is standard input')
     .addOption(new Option("--fail-on <what>", "exit code 3 when something changes").choices(["change"]));
-  return addCommonOptions(command)
-    .addHelpText(
-      "after",
-      "\nExamples:\n  iommufd plan guest.mtree --bypass-ro off --json > before.json\n" +
-        "  iommufd plan guest.mtree --bypass-ro on --json | iommufd diff before.json -",
-    )
-    .action(diff);
+  return addExamples(
+    addCommonOptions(command),
+    "iommufd plan guest.mtree --bypass-ro off --json > before.json",
+    "iommufd plan guest.mtree --bypass-ro on --json | iommufd diff before.json -",
+  ).action(diff);
 }
 
 async function diff(

@@ -6,9 +6,10 @@ import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
+import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { addCommonOptions, addRootOption, checkRoot, DEVICES_ARGUMENT } from "../options.ts";
-import { printJson, printText } from "../output.ts";
+import { HAS_COLOURS, printJson, printText } from "../output.ts";
 
 /** The command. */
 export function doctorCommand(): Command {
@@ -20,15 +21,17 @@ export function doctorCommand(): Command {
         "nothing, and needs no privileges; what it cannot see it says. Exit code 3: something stands in the way.",
     )
     .argument(...DEVICES_ARGUMENT);
-  return addCommonOptions(addRootOption(command))
-    .addHelpText("after", "\nExamples:\n  iommufd doctor\n  iommufd doctor 6a:01.0 --json")
-    .action(doctor);
+  return addExamples(
+    addCommonOptions(addRootOption(command)),
+    "iommufd doctor",
+    "iommufd doctor 6a:01.0 --json",
+  ).action(doctor);
 }
 
 function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
   checkRoot(root);
   const checks = examine(new Machine(root), bdfs.map(normalizeBdf), memlockLimit(root));
   if (json) printJson(doctorDocument(checks));
-  else printText(formatDoctor(checks));
+  else printText(formatDoctor(checks, HAS_COLOURS));
   if (!isReady(checks)) process.exitCode = EXIT.no;
 }

@@ -13,6 +13,7 @@ import { describeIommu } from "../../report/iommu-report.ts";
 import { planPage } from "../../report/page/plan-page.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
 import { type Fact, formatAddress } from "../../report/text.ts";
+import { addExamples } from "../examples.ts";
 import { parseSize } from "../input.ts";
 import { withIommufd } from "../options.ts";
 import { printJson, printNote, printText, TERMINAL_WIDTH, writeWhole } from "../output.ts";
@@ -42,18 +43,16 @@ export function planCommand(): Command {
         "running QEMU, and " +
         "tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
     );
-  return addPlanOptions(command)
-    .option("--device <bdf>", "the device whose IOMMU decides (default: the only one there is)")
-    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
-    .addHelpText(
-      "after",
-      "\nExamples:\n  iommufd plan guest.mtree --device 6a:01.0\n" +
-        "  iommufd plan guest.mtree --profile sapphire-rapids\n" +
-        "  iommufd plan - --bypass-ro on --json < guest.mtree\n" +
-        "  iommufd plan --qmp /run/vm/qmp.sock --device 6a:01.0\n" +
-        "  iommufd plan --libvirt guest1 --device 6a:01.0",
-    )
-    .action(planFile);
+  return addExamples(
+    addPlanOptions(command)
+      .option("--device <bdf>", "the device whose IOMMU decides (default: the only one there is)")
+      .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize),
+    "iommufd plan guest.mtree --device 6a:01.0",
+    "iommufd plan guest.mtree --profile sapphire-rapids",
+    "iommufd plan - --bypass-ro on --json < guest.mtree",
+    "iommufd plan --qmp /run/vm/qmp.sock --device 6a:01.0",
+    "iommufd plan --libvirt guest1 --device 6a:01.0",
+  ).action(planFile);
 }
 
 async function planFile(file: string | undefined, flags: PlanFileFlags): Promise<void> {

@@ -3,6 +3,7 @@
 import { Command, Option } from "commander";
 import { formatNodeFeatures } from "../../report/node-features.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
+import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import {
   addBackendOptions,
@@ -21,7 +22,8 @@ export function probeCommand(): Command {
     .description(
       "Binds each device, asks its IOMMU what it is (IOMMU_GET_HW_INFO), says whether ERRATA_772415_SPR17 is " +
         "reported, and closes it again. Opening and closing a device resets it, where it can be reset. " +
-        "A device that cannot be probed is reported in its row, and the exit code is 1.",
+        "A device that cannot be probed is reported in its row, and the exit code is 1. With --format prometheus and nfd " +
+        "no model answers unless it is asked for: a host without iommufd is reported as such.",
     )
     .argument(...DEVICES_ARGUMENT)
     .addOption(
@@ -38,16 +40,15 @@ export function probeCommand(): Command {
         "erratum",
       ]),
     );
-  return addCommonOptions(addBackendOptions(command))
-    .addHelpText(
-      "after",
-      "\nWith prometheus and nfd no model answers unless it is asked for: a host without iommufd is reported as such.\n" +
-        "\nExamples:\n  iommufd probe\n  iommufd probe 6a:01.0 --json\n  iommufd probe --profile sapphire-rapids\n" +
-        "  iommufd probe --fail-on erratum || echo do not nest here\n" +
-        "  iommufd probe --format prometheus --output /var/lib/prometheus/node-exporter/iommufd.prom\n" +
-        "  iommufd probe --format nfd --output /etc/kubernetes/node-feature-discovery/features.d/iommufd",
-    )
-    .action(probe);
+  return addExamples(
+    addCommonOptions(addBackendOptions(command)),
+    "iommufd probe",
+    "iommufd probe 6a:01.0 --json",
+    "iommufd probe --profile sapphire-rapids",
+    "iommufd probe --fail-on erratum || echo do not nest here",
+    "iommufd probe --format prometheus --output /var/lib/prometheus/node-exporter/iommufd.prom",
+    "iommufd probe --format nfd --output /etc/kubernetes/node-feature-discovery/features.d/iommufd",
+  ).action(probe);
 }
 
 type Format = "table" | "json" | "prometheus" | "nfd";

@@ -5,6 +5,7 @@ import { normalizeBdf } from "../../backend/bdf.ts";
 import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";
+import { addExamples } from "../examples.ts";
 import { Interruption } from "../interruption.ts";
 import { MetricsServer } from "../metrics-server.ts";
 import {
@@ -50,12 +51,11 @@ export function serveCommand(): Command {
       [],
     )
     .option("--probe", "also probe the devices, once");
-  return addCommonOptions(addBackendOptions(addRootOption(command)), { json: false })
-    .addHelpText(
-      "after",
-      "\nExamples:\n  iommufd serve\n  iommufd serve --probe --listen 0.0.0.0:9772 --host-name node1.example",
-    )
-    .action(serve);
+  return addExamples(
+    addCommonOptions(addBackendOptions(addRootOption(command)), { json: false }),
+    "iommufd serve",
+    "iommufd serve --probe --listen 0.0.0.0:9772 --host-name node1.example",
+  ).action(serve);
 }
 
 async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
