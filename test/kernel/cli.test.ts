@@ -204,6 +204,33 @@ describe("iommufd probe", () => {
   });
 });
 
+describe("probe for programs", () => {
+  it("tells what the kernel says", () => {
+    expect(iommufd(["probe", "--format", "nfd"])).toEqual({
+      status: 0,
+      stdout:
+        "iommufd.available=true\niommufd.devices=2\niommufd.erratum-772415=true\niommufd.nested-translation=true\n",
+      stderr: "iommufd: kernel backend (asked for)\n",
+    });
+    const { stdout } = iommufd(["probe", "--format", "prometheus"]);
+    expect(stdout).toContain(`\niommufd_device_erratum_772415{bdf="${FIRST}"} 1\n`);
+    expect(stdout).toContain(`\niommufd_device_info{bdf="${FIRST}",iommu="intel-vtd",backend="kernel"} 1\n`);
+  });
+
+  it("does not know what devices say that others have: exit 1", () => {
+    using other = Iommufd.open({ backend: "kernel" });
+    using _first = other.openDevice(FIRST);
+    using _second = other.openDevice(SECOND);
+    expect(iommufd(["probe", "--format", "nfd"])).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("iommufd.erratum-772415=unknown\niommufd.nested-translation=unknown\n"),
+    });
+    const { stdout } = iommufd(["probe", "--format", "prometheus"]);
+    expect(stdout).toContain(`iommufd_device_probe_success{bdf="${FIRST}"} 0\n`);
+    expect(stdout).not.toContain("iommufd_device_erratum_772415{");
+  });
+});
+
 describe("iommufd plan", () => {
   it("follows the hardware of a device", () => {
     const { status, stdout } = iommufd(["plan", GUEST, "--device", FIRST, "--json"]);
@@ -212,6 +239,11 @@ describe("iommufd plan", () => {
       bypassRo: true,
       totals: { mapped: "0xffc0000", sections: 9 },
     });
+  });
+
+  it("draws what the host reserves", () => {
+    const { stdout } = iommufd(["plan", GUEST, "--device", FIRST]);
+    expect(stdout).toMatch(/\nMap {7}#+o+#+[.-]+o+\.+\n +x+\n/);
   });
 
   it("asks which device, where there are several", () => {
