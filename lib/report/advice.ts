@@ -24,7 +24,7 @@ export function adviceForQemu(
   }
   if (!affected && !bypassRo) return ["nothing to do: this host may nest and map read-only memory"];
   return [
-    "- use a QEMU with commit 68d3a2a24d (January 2026) or later: it leaves the sections above out by itself",
+    adviceOnVersion(vm?.version),
     "- if the guest needs no scalable mode, turn it off, and read-only memory stays mapped:",
     names === undefined
       ? "    -device intel-iommu,scalable-mode=off        (older QEMUs: x-scalable-mode=off)"
@@ -33,6 +33,15 @@ export function adviceForQemu(
     "  supported on such a host, nor is a kexec or reboot from sm_on to sm_off",
     ...(names === undefined ? anyNames() : itsNames(names)),
   ];
+}
+
+/** Commit 68d3a2a24d is of January 2026, and so in 11.0; earlier ones have it where who packaged them put it there. */
+function adviceOnVersion(version: string | undefined): string {
+  const does = "it leaves the sections above out by itself";
+  if (version === undefined) return `- use a QEMU with commit 68d3a2a24d (January 2026) or later: ${does}`;
+  return Number.parseInt(version, 10) >= 11
+    ? `- this QEMU has commit 68d3a2a24d: ${does}`
+    : `- use QEMU 11.0 or later, or one with commit 68d3a2a24d: ${does}`;
 }
 
 function anyNames(): string[] {

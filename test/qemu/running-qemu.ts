@@ -9,25 +9,36 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { PROJECT } from "../e2e/command.ts";
 
-/** The QEMU of scripts/fetch-test-qemu.sh, and that of this machine. */
+/** The QEMUs of scripts/fetch-test-qemu.sh. */
 const UNPACKED = join(PROJECT, "build/test/qemu/usr");
+const LATEST = join(PROJECT, "build/test/qemu-latest/usr");
+const LIBRARIES = `${LATEST}/lib/x86_64-linux-gnu`;
 
 /** A QEMU that is here. */
 export interface Qemu {
   readonly command: string;
   readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
   /** "10.0.2" */
   readonly version: string;
 }
 
-/** Those that are here, none twice. */
+/** Those that are here: of this machine, of its backports, and of the next Debian, which has libraries of its own. */
 export const QEMUS: readonly Qemu[] = [
-  { command: `${UNPACKED}/bin/qemu-system-x86_64`, args: ["-L", `${UNPACKED}/share/qemu`] },
-  { command: "qemu-system-x86_64", args: [] },
-].flatMap(({ command, args }) => {
-  const { stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
+  { command: "qemu-system-x86_64", args: [], env: {} },
+  { command: `${UNPACKED}/bin/qemu-system-x86_64`, args: ["-L", `${UNPACKED}/share/qemu`], env: {} },
+  {
+    command: `${LIBRARIES}/ld-linux-x86-64.so.2`,
+    args: [
+      ...["--library-path", LIBRARIES, `${LATEST}/bin/qemu-system-x86_64`],
+      ...["-L", `${LATEST}/share/qemu`, "-L", `${LATEST}/share/seabios`],
+    ],
+    env: { QEMU_MODULE_DIR: `${LIBRARIES}/qemu` },
+  },
+].flatMap((qemu) => {
+  const { stdout } = spawnSync(qemu.command, [...qemu.args, "--version"], { encoding: "utf8" });
   const version = stdout?.match(/version ([\d.]+)/)?.[1];
-  return version === undefined ? [] : [{ command, args, version }];
+  return version === undefined ? [] : [{ ...qemu, version }];
 });
 
 /** A VM that is stopped before its first instruction. */
@@ -37,7 +48,7 @@ export class RunningQemu implements AsyncDisposable {
   readonly socket: string;
   readonly #directory: string;
 
-  private constructor({ command, args }: Qemu, options: readonly string[]) {
+  private constructor({ command, args, env }: Qemu, options: readonly string[]) {
     this.#directory = mkdtempSync(join(tmpdir(), "iommufd-qemu-"));
     this.socket = join(this.#directory, "qmp");
     this.process = spawn(
@@ -46,7 +57,7 @@ export class RunningQemu implements AsyncDisposable {
         ...[...args, "-accel", "tcg", "-nodefaults", "-display", "none", "-S"],
         ...["-qmp", `unix:${this.socket},server=on,wait=off`, ...options],
       ],
-      { stdio: ["ignore", "ignore", "inherit"] },
+      { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, ...env } },
     );
   }
 
