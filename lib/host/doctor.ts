@@ -4,7 +4,7 @@
 
 import { bindCommand } from "../backend/kernel/vfio-sysfs.ts";
 import { decodeVtd } from "../hw-info/vtd.ts";
-import type { Machine, PciDevice } from "./machine.ts";
+import type { Machine, PciBridge, PciDevice } from "./machine.ts";
 import type { MemlockLimit } from "./memlock.ts";
 
 /** How a check ended; "unknown" where the machine does not tell, or not this user. */
@@ -169,7 +169,7 @@ function noDevices(): HostCheck {
 function checkDevice(machine: Machine, bdf: string): HostCheck[] {
   const device = machine.device(bdf);
   if (device === undefined) return [fail(bdf, "no such PCI device", "lspci -D lists what is there")];
-  return [checkBinding(machine, device), checkGroup(device)];
+  return [checkBinding(machine, device), checkGroup(device), ...checkAcs(device)];
 }
 
 function checkBinding(machine: Machine, { bdf, driver, cdev }: PciDevice): HostCheck {
@@ -221,6 +221,20 @@ function checkGroup({ bdf, group, mates }: PciDevice): HostCheck {
     `shares IOMMU group ${group} with ${list}`,
     "unbind those too, or use a slot behind a port with ACS: the IOMMU cannot tell them apart",
   );
+}
+
+/** Why a device shares its group: of one that does not, nobody asks. */
+function checkAcs({ bdf, mates, bridges }: PciDevice): HostCheck[] {
+  if (mates.every(({ bridge }) => bridge) || bridges.length === 0) return [];
+  const names = (list: readonly PciBridge[]) => list.map((bridge) => bridge.bdf).join(", ");
+  const open = bridges.filter(({ acs }) => acs === "absent" || acs === "partial");
+  if (open.length > 0) {
+    const found = `ACS is not on at ${names(open)}, above it`;
+    return [warn(bdf, found, "use a slot below a port that has ACS; lspci -vv shows which (ACSCtl)")];
+  }
+  const unseen = bridges.filter(({ acs }) => acs === undefined);
+  if (unseen.length > 0) return [unknown(bdf, `ACS of ${names(unseen)}, above it, which only root may read`)];
+  return [pass(bdf, `ACS is on at ${names(bridges)}, above it: its group has another reason`)];
 }
 
 function pass(name: string, found: string): HostCheck {

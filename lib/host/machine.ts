@@ -3,10 +3,12 @@
  * root, so that a recorded tree can stand in for a machine.
  */
 
-import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { BDF_PATTERN } from "../backend/bdf.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
+import { type Acs, findAcs } from "./acs.ts";
 import { ifReadable } from "./readable.ts";
 
 /** What can be done with a file. */
@@ -37,6 +39,15 @@ export interface PciDevice extends PciFunction {
   readonly group: number | undefined;
   /** The others of its group. */
   readonly mates: readonly PciFunction[];
+  /** The bridges between it and the root of its bus, the nearest last. */
+  readonly bridges: readonly PciBridge[];
+}
+
+/** A bridge that a device is below. */
+export interface PciBridge {
+  readonly bdf: string;
+  /** Undefined where this user may not see it. */
+  readonly acs: Acs | undefined;
 }
 
 /** A machine, or a recorded tree of one. What several checks look at is read once. */
@@ -91,6 +102,7 @@ export class Machine {
       ...this.#pciFunction(bdf),
       group,
       mates: others.filter((other) => other !== bdf).map((other) => this.#pciFunction(other)),
+      bridges: this.#bridgesAbove(bdf),
     };
   }
 
@@ -123,6 +135,21 @@ export class Machine {
       bridge: this.#isBridge(bdf),
       cdev: cdev === undefined ? undefined : `/dev/vfio/devices/${cdev}`,
     };
+  }
+
+  /** sysfs has a device in the directory of the bridge that it is below. */
+  #bridgesAbove(bdf: string): PciBridge[] {
+    const path = ifReadable(() => realpathSync(join(this.#root, `sys/bus/pci/devices/${bdf}`))) ?? "";
+    const above = path.split("/").slice(0, -1);
+    return above
+      .filter((part) => BDF_PATTERN.test(part))
+      .map((bridge) => ({ bdf: bridge, acs: this.#acsOf(bridge) }));
+  }
+
+  #acsOf(bdf: string): Acs | undefined {
+    const path = join(this.#root, `sys/bus/pci/devices/${bdf}/config`);
+    const config = ifReadable(() => readFileSync(path));
+    return config === undefined ? undefined : findAcs(config);
   }
 
   #isBridge(bdf: string): boolean {

@@ -28,7 +28,7 @@ const command =
     ? [
         ...["node", "--expose-gc", "node_modules/vitest/vitest.mjs", "run"],
         ...["--configLoader=native", "--config=test/kernel/vitest.config.js"],
-        ...(sharedGroup ? ["test/conformance/groups.test.ts"] : []),
+        ...(sharedGroup ? ["test/conformance/groups.test.ts", "test/kernel/shared-group.test.ts"] : []),
       ]
     : process.argv.slice(separator + 1);
 

@@ -1,6 +1,6 @@
 /** The examination of a host, on trees as machines show them. */
 
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -261,6 +261,52 @@ describe("a device", () => {
     });
     device("0000:6a:01.3", { driver: "ahci", group: 7 });
     expect(check(BDF)[1]).toMatchObject({ status: "fail" });
+  });
+});
+
+describe("a device that shares its group below a bridge", () => {
+  const BRIDGE = "0000:6a:00.0";
+  const MATE = "0000:6b:00.1";
+  const DEVICE = "0000:6b:00.0";
+
+  beforeEach(() => {
+    for (const bdf of [DEVICE, MATE]) {
+      device(bdf, { driver: "vfio-pci", cdev: `vfio${bdf.at(-1)}`, group: 9 });
+      const place = `sys/devices/pci0000:6a/${BRIDGE}/${bdf}`;
+      mkdirSync(dirname(join(root, place)), { recursive: true });
+      renameSync(join(root, `sys/bus/pci/devices/${bdf}`), join(root, place));
+      symlinkSync(join(root, place), join(root, `sys/bus/pci/devices/${bdf}`));
+    }
+    device(BRIDGE, { class: "0x060400", driver: "pcieport", group: 8 });
+  });
+
+  it("without ACS", () => {
+    file(`sys/bus/pci/devices/${BRIDGE}/config`, Buffer.alloc(4096));
+    expect(check(DEVICE, DEVICE)[2]).toEqual({
+      name: DEVICE,
+      status: "warn",
+      found: `ACS is not on at ${BRIDGE}, above it`,
+      fix: "use a slot below a port that has ACS; lspci -vv shows which (ACSCtl)",
+    });
+  });
+
+  it("with ACS", () => {
+    const config = Buffer.alloc(4096);
+    config.writeUInt32LE(0x0001_000d, 0x100);
+    config.writeUInt16LE(0x1d, 0x106);
+    file(`sys/bus/pci/devices/${BRIDGE}/config`, config);
+    expect(check(DEVICE, DEVICE)[2]).toMatchObject({
+      status: "pass",
+      found: `ACS is on at ${BRIDGE}, above it: its group has another reason`,
+    });
+  });
+
+  it("that shows this user no more than 64 bytes", () => {
+    file(`sys/bus/pci/devices/${BRIDGE}/config`, Buffer.alloc(64));
+    expect(check(DEVICE, DEVICE)[2]).toMatchObject({
+      status: "unknown",
+      found: `cannot be seen: ACS of ${BRIDGE}, above it, which only root may read`,
+    });
   });
 });
 
