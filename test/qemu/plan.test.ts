@@ -1,8 +1,9 @@
 /** `iommufd plan --qmp` and `check --qmp`, of VMs that run. */
 
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { askQemu } from "../../lib/memory-map/running-qemu.ts";
-import { iommufd } from "../e2e/command.ts";
+import { iommufd, PROJECT } from "../e2e/command.ts";
 import { QEMUS, RunningQemu } from "./running-qemu.ts";
 
 const VIRTIO_MEM = [
@@ -100,5 +101,16 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
       code: "ERR_IOMMUFD_QEMU",
       message: expect.stringContaining("QEMU hung up before a greeting"),
     });
+  });
+
+  it.runIf(major >= 11)("is planned as the README shows", async () => {
+    const options = ["-device", `intel-iommu,${scalableMode}=on,${firstStage}=on`];
+    await using vm = await RunningQemu.start(qemu, "-machine", "q35", ...VIRTIO_MEM, ...options);
+    const { stdout } = iommufd(["plan", "--qmp", vm.socket, "--bypass-ro", "on"]);
+    const readme = readFileSync(`${PROJECT}README.md`, "utf8");
+    const [, shown] = /^\$ iommufd plan --qmp .*\n([\s\S]*?)^```$/m.exec(readme) ?? [];
+    // A later 11 may be what the mirror has by now.
+    const alike = (text = "") => text.replace(/^(VM +QEMU )[\d.]+/m, "$1VERSION");
+    expect(alike(stdout).split("\n").slice(0, 4)).toEqual(alike(shown).trimEnd().split("\n"));
   });
 });
