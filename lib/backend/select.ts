@@ -34,7 +34,7 @@ export interface SelectedBackend {
  * Chooses a backend.
  *
  * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: `kernel` was asked for and cannot be used; the message says
- *   whether the addon or /dev/iommu is missing, or access to it
+ *   whether the addon or /dev/iommu is missing, or access to it; `cause` is the error of the loader or of open()
  * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read
  */
 export function selectBackend(options: BackendOptions = {}): SelectedBackend {
@@ -55,24 +55,28 @@ export function selectBackend(options: BackendOptions = {}): SelectedBackend {
   throw new IommufdError(
     "ERR_IOMMUFD_NO_KERNEL_BACKEND",
     `the kernel backend cannot be used: ${kernel.missing}`,
+    { cause: kernel.cause },
   );
 }
 
 /** The kernel backend if /dev/iommu opens and the addon loads, else what is missing. */
-function openKernel(): KernelBackend | { missing: string } {
+function openKernel(): KernelBackend | { missing: string; cause: unknown } {
   let backend: KernelBackend;
   try {
     backend = new KernelBackend();
   } catch (error) {
     const [reason] = (error as Error).message.split("\n");
-    return { missing: `the addon does not load (${reason}); build it with: npm rebuild iommufd` };
+    return {
+      missing: `the addon does not load (${reason}); build it with: npm rebuild iommufd`,
+      cause: error,
+    };
   }
   try {
     backend.openIommufd().close();
     return backend;
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return { missing: OPEN_HINTS[error.code] ?? error.message };
+    return { missing: OPEN_HINTS[error.code] ?? error.message, cause: error };
   }
 }
 

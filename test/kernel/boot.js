@@ -5,7 +5,7 @@
 //   node test/kernel/boot.js -- COMMAND…       any command
 //
 // IOMMUFD_TEST_MACHINE=shared-group puts both edu devices behind a PCI bridge, so that they share an IOMMU group, and
-// runs only the tests of that.
+// runs only the tests of that; IOMMUFD_TEST_MACHINE=faults runs those where allocations of the kernel fail.
 //
 // The lane's helper program, mock-device.cc, is compiled before the machine boots: its root is read-only.
 //
@@ -21,14 +21,32 @@ const TIME_LIMIT_MS = 15 * 60_000;
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const kernel = process.env.IOMMUFD_TEST_KERNEL ?? join(project, "../shared/kernel/bzImage");
-const sharedGroup = process.env.IOMMUFD_TEST_MACHINE === "shared-group";
+/** Machines beside the usual one, and the tests that are for them alone. */
+const MACHINES = {
+  "shared-group": { tests: ["test/conformance/groups.test.ts", "test/kernel/shared-group.test.ts"] },
+  // Without ACPI's routing of interrupts: with failing allocations its interpreter was seen to take the kernel down.
+  faults: {
+    tests: ["test/kernel/faults.test.ts"],
+    kernelCommandLine: "acpi=noirq",
+    env: ["UV_THREADPOOL_SIZE=1"],
+  },
+};
+const machineName = process.env.IOMMUFD_TEST_MACHINE ?? "";
+if (machineName !== "" && !Object.hasOwn(MACHINES, machineName)) {
+  console.error(
+    `kernel lane: no machine ${JSON.stringify(machineName)}; there are ${Object.keys(MACHINES).join(", ")}`,
+  );
+  process.exit(1);
+}
+const { tests = [], kernelCommandLine = "", env = [] } = MACHINES[machineName] ?? {};
+const sharedGroup = machineName === "shared-group";
 const separator = process.argv.indexOf("--");
 const command =
   separator < 0
     ? [
         ...["node", "--expose-gc", "node_modules/vitest/vitest.mjs", "run"],
         ...["--configLoader=native", "--config=test/kernel/vitest.config.js"],
-        ...(sharedGroup ? ["test/conformance/groups.test.ts", "test/kernel/shared-group.test.ts"] : []),
+        ...tests,
       ]
     : process.argv.slice(separator + 1);
 
@@ -48,11 +66,11 @@ if (!existsSync(kernel)) {
 
 const out = mkdtempSync(join(tmpdir(), "iommufd-kernel-lane-"));
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
-const machineVariable = `IOMMUFD_TEST_MACHINE=${sharedGroup ? "shared-group" : ""}`;
+const machineVariable = `IOMMUFD_TEST_MACHINE=${machineName}`;
 const quote = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 writeFileSync(
   join(out, "command"),
-  `cd ${quote(project)} && exec env ${machineVariable} ${command.map(quote).join(" ")}\n`,
+  `cd ${quote(project)} && exec env ${[machineVariable, ...env].join(" ")} ${command.map(quote).join(" ")}\n`,
 );
 
 const share = (path, tag, options) => [
@@ -75,7 +93,7 @@ const machine = spawn(
       "3G",
     ],
     ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
-    ...["-kernel", kernel, "-append", kernelCommandLine()],
+    ...["-kernel", kernel, "-append", commandLineOfKernel()],
     ...["-device", "intel-iommu,caching-mode=on,x-scalable-mode=on"],
     ...(sharedGroup
       ? ["-device", "pci-bridge,id=bridge,chassis_nr=1,addr=5", "-device", "edu,bus=bridge,addr=1"]
@@ -107,7 +125,7 @@ machine.on("exit", () => {
   process.exitCode = status ?? 1;
 });
 
-function kernelCommandLine() {
+function commandLineOfKernel() {
   const root = "root=host rootfstype=9p rootflags=trans=virtio,version=9p2000.L,msize=512000,cache=loose ro";
-  return `console=ttyS0 panic=-1 quiet ${root} init=${project}test/kernel/init.sh`;
+  return `console=ttyS0 panic=-1 quiet ${root} init=${project}test/kernel/init.sh ${kernelCommandLine}`;
 }
