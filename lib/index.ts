@@ -148,7 +148,7 @@ export {
   Viommu,
   type ViommuType,
 } from "./iommufd/viommu.ts";
-export { readMemoryMap } from "./memory-map/memory-map.ts";
+export { readMemoryMap, readMemoryMapFrom } from "./memory-map/memory-map.ts";
 export type { MonitorOptions } from "./memory-map/monitor.ts";
 export {
   type AddressSpace,

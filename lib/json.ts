@@ -3,6 +3,7 @@
  * what does not fit is refused with the path of the field.
  */
 
+import { parse, type ValueNode } from "@humanwhocodes/momoa";
 import { z } from "zod";
 import { IommufdError } from "./errors.ts";
 
@@ -28,7 +29,7 @@ export function hex(value: bigint): string {
  * @param text the document
  * @param schema what it must be
  * @param source what to call it in errors: a file name
- * @throws IommufdError ERR_IOMMUFD_INPUT, naming the source and the line, or the path of the field
+ * @throws IommufdError ERR_IOMMUFD_INPUT, naming the source, line and column, and the path of the field
  */
 export function readJson<Schema extends z.ZodType>(
   text: string,
@@ -39,11 +40,13 @@ export function readJson<Schema extends z.ZodType>(
   try {
     document = JSON.parse(text);
   } catch (error) {
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `${source}: not JSON: ${(error as Error).message}`, {
-      cause: error,
-    });
+    const { message, place } = whereSyntax(text, error as Error);
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `${source}${place}: not JSON: ${message}`, { cause: error });
   }
-  return checkJson(document, schema, source);
+  const result = schema.safeParse(document);
+  if (result.success) return result.data;
+  const issue = firstIssue(result.error);
+  throw new IommufdError("ERR_IOMMUFD_INPUT", `${source}${whereField(text, issue.path)}: ${issue.message}`);
 }
 
 /**
@@ -58,12 +61,55 @@ export function checkJson<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const path = (issue?.path ?? [])
-    .map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`))
-    .join("");
-  throw new IommufdError(
-    "ERR_IOMMUFD_INPUT",
-    `${source}: ${path === "" ? "the document" : path.replace(/^\./, "")}: ${issue?.message}`,
-  );
+  throw new IommufdError("ERR_IOMMUFD_INPUT", `${source}: ${firstIssue(result.error).message}`);
+}
+
+function firstIssue(error: z.ZodError): { path: readonly PropertyKey[]; message: string } {
+  const [issue] = error.issues;
+  const { path = [] } = issue ?? {};
+  const name = path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
+  return { path, message: `${name.replace(/^\./, "") || "the document"}: ${issue?.message}` };
+}
+
+/** Where a text is no JSON, as ":LINE:COLUMN", and why. */
+function whereSyntax(text: string, { message }: Error): { message: string; place: string } {
+  const [, position] = /position (\d+)/.exec(message) ?? [];
+  const offset = position ?? (/end of JSON input/.test(message) ? text.length : undefined);
+  const told = message.replace(/ in JSON at position \d+.*$/, "");
+  if (offset !== undefined) return { message: told, place: placeOf(text, Number(offset)) };
+  // Of an unexpected character JSON.parse tells no place.
+  try {
+    parse(text);
+  } catch (error) {
+    const { line, column } = error as { line?: number; column?: number };
+    if (line !== undefined) return { message: told, place: `:${line}:${column}` };
+  }
+  return { message: told, place: "" };
+}
+
+function placeOf(text: string, offset: number): string {
+  const before = text.slice(0, offset);
+  return `:${before.split("\n").length}:${offset - before.lastIndexOf("\n")}`;
+}
+
+/** Where in a text a field is, as ":LINE:COLUMN"; of one that is missing, what should have it. */
+function whereField(text: string, path: readonly PropertyKey[]): string {
+  let node: ValueNode;
+  try {
+    node = parse(text).body;
+  } catch {
+    return ""; // nested too deeply to be looked at once more
+  }
+  for (const key of path) {
+    const next =
+      node.type === "Array"
+        ? node.elements[Number(key)]?.value
+        : node.type === "Object"
+          ? node.members.findLast(({ name }) => name.type === "String" && name.value === key)?.value
+          : undefined;
+    if (next === undefined) break;
+    node = next;
+  }
+  const { line, column } = node.loc.start;
+  return `:${line}:${column}`;
 }

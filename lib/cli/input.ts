@@ -1,7 +1,6 @@
 /** What commands read. */
 
-import { readFileSync } from "node:fs";
-import { text } from "node:stream/consumers";
+import { createReadStream } from "node:fs";
 import { InvalidArgumentError } from "commander";
 import { IommufdError, isSystemError } from "../errors.ts";
 
@@ -16,8 +15,21 @@ export function sourceName(file: string): string {
  * @throws IommufdError ERR_IOMMUFD_INPUT: it cannot be read
  */
 export async function readInput(file: string): Promise<string> {
+  let text = "";
+  for await (const chunk of readChunks(file)) text += chunk;
+  return text;
+}
+
+/**
+ * Reads a file, or standard input for "-", piece by piece.
+ *
+ * @throws IommufdError ERR_IOMMUFD_INPUT: it cannot be read
+ */
+export async function* readChunks(file: string): AsyncGenerator<string, void> {
+  const stream = file === "-" ? process.stdin : createReadStream(file);
+  stream.setEncoding("utf8");
   try {
-    return file === "-" ? await text(process.stdin) : readFileSync(file, "utf8");
+    for await (const chunk of stream) yield String(chunk);
   } catch (error) {
     if (!isSystemError(error)) throw error;
     throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read ${sourceName(file)}: ${error.message}`, {

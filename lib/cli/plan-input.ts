@@ -5,9 +5,9 @@ import type { BypassRoSetting } from "../container/bypass-ro.ts";
 import type { MemorySection } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
-import { readMemoryMap } from "../memory-map/memory-map.ts";
+import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
 import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
-import { readInput, sourceName } from "./input.ts";
+import { readChunks, sourceName } from "./input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
 
 /** Values of {@link addPlanOptions}. */
@@ -63,7 +63,7 @@ export async function readPlanInput(file: string | undefined, flags: PlanFlags):
   }
   if (file !== undefined) {
     const source = sourceName(file);
-    const sections = readMemoryMap(await readInput(file), addressSpace, source);
+    const sections = await readMemoryMapFrom(readChunks(file), addressSpace, source);
     return { source, sections, nesting: nesting ?? true };
   }
   const vm =

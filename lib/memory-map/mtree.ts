@@ -46,7 +46,77 @@ const VIEW = /^FlatView #\d+$/;
 const ADDRESS_SPACE = /^ AS "(?<name>.*)", root: (?<root>.*)$/;
 const SECTION =
   /^ {2}(?<start>[0-9a-f]{16})-(?<last>[0-9a-f]{16}) \(prio (?<priority>-?\d+), (?:nv-)?(?<kind>[^)]*)\): (?<region>.*?)(?: @(?<offset>[0-9a-f]{16}))?(?: (?:owner|parent):\{[^}]*\})*(?: KVM)?$/;
+/** The longest line that can be a section, in characters: what follows a name takes time by the square of it. */
+const LONGEST_SECTION = 4096;
 const LOOKS_LIKE_SECTION = /^\s+[0-9a-f]{8,}-[0-9a-f]/;
+
+/** Reads flat views line by line. */
+export class FlatViewReader {
+  readonly #source: string;
+  readonly #wanted: string | undefined;
+  readonly #views: { addressSpaces: AddressSpace[]; sections: MemorySection[] }[] = [];
+  #number = 0;
+  /** The section before, of the same view. */
+  #previous: MemorySection | undefined;
+  #isBlank = true;
+  #isTree = false;
+
+  /**
+   * @param source what to call the text in errors: a file name
+   * @param wanted the address space whose sections are kept, as {@link findFlatView} takes it; default: all
+   */
+  constructor(source: string, wanted?: string) {
+    this.#source = source;
+    this.#wanted = wanted;
+  }
+
+  /**
+   * Reads the next line.
+   *
+   * @throws IommufdError ERR_IOMMUFD_INPUT with the line number: a section that cannot be read
+   */
+  push(raw: string): void {
+    this.#number++;
+    const line = raw
+      .replaceAll("\r", "")
+      .replace(ESCAPES, "")
+      .replace(/^\(qemu\) /, "");
+    if (this.#isBlank && line.trim() !== "") this.#isBlank = false;
+    if (VIEW.test(line)) {
+      this.#views.push({ addressSpaces: [], sections: [] });
+      this.#previous = undefined;
+      return;
+    }
+    const view = this.#views.at(-1);
+    if (view === undefined) {
+      this.#isTree ||= line.startsWith("address-space: ");
+      return;
+    }
+    const space = ADDRESS_SPACE.exec(line)?.groups as { name: string; root: string } | undefined;
+    if (space !== undefined) {
+      view.addressSpaces.push({ name: space.name, root: space.root });
+    } else if (LOOKS_LIKE_SECTION.test(line)) {
+      this.#previous = parseSection(line, this.#previous, `${this.#source}:${this.#number}`);
+      if (this.#wanted === undefined || isOf(view, this.#wanted)) view.sections.push(this.#previous);
+    }
+  }
+
+  /**
+   * Ends the text.
+   *
+   * @throws IommufdError ERR_IOMMUFD_INPUT: there was no flat view in it
+   */
+  end(): FlatView[] {
+    if (this.#views.length > 0) return this.#views;
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}: ${this.#whyNone()}`);
+  }
+
+  #whyNone(): string {
+    if (this.#isBlank) return "the input is empty";
+    if (this.#isTree) return 'this is what "info mtree" prints; "info mtree -f" is needed (with -f)';
+    return 'no flat view in it; it must be what QEMU\'s monitor prints for "info mtree -f", or a JSON section list';
+  }
+}
 
 /**
  * Reads the flat views of a text.
@@ -55,29 +125,9 @@ const LOOKS_LIKE_SECTION = /^\s+[0-9a-f]{8,}-[0-9a-f]/;
  * @throws IommufdError ERR_IOMMUFD_INPUT with the line number: there is none, or one that cannot be read
  */
 export function parseFlatViews(text: string, source: string): FlatView[] {
-  const views: { addressSpaces: AddressSpace[]; sections: MemorySection[] }[] = [];
-  let number = 0;
-  for (const raw of text.split("\n")) {
-    number++;
-    const line = raw
-      .replaceAll("\r", "")
-      .replace(ESCAPES, "")
-      .replace(/^\(qemu\) /, "");
-    if (VIEW.test(line)) {
-      views.push({ addressSpaces: [], sections: [] });
-      continue;
-    }
-    const view = views.at(-1);
-    if (view === undefined) continue;
-    const space = ADDRESS_SPACE.exec(line)?.groups as { name: string; root: string } | undefined;
-    if (space !== undefined) {
-      view.addressSpaces.push({ name: space.name, root: space.root });
-    } else if (LOOKS_LIKE_SECTION.test(line)) {
-      view.sections.push(parseSection(line, view.sections.at(-1), `${source}:${number}`));
-    }
-  }
-  if (views.length === 0) throw new IommufdError("ERR_IOMMUFD_INPUT", `${source}: ${whyNone(text)}`);
-  return views;
+  const reader = new FlatViewReader(source);
+  for (const line of text.split("\n")) reader.push(line);
+  return reader.end();
 }
 
 /**
@@ -87,9 +137,7 @@ export function parseFlatViews(text: string, source: string): FlatView[] {
  * @throws IommufdError ERR_IOMMUFD_INPUT: there is none, and which there are
  */
 export function findFlatView(views: readonly FlatView[], name: string, source: string): FlatView {
-  const matches = views.filter(({ addressSpaces }) =>
-    addressSpaces.some((space) => space.name === name || `${space.name}:${space.root}` === name),
-  );
+  const matches = views.filter((view) => isOf(view, name));
   const [first, second] = matches;
   if (first !== undefined && second === undefined) return first;
   const spaces = (first === undefined ? views : matches).flatMap(({ addressSpaces }) => addressSpaces);
@@ -104,14 +152,19 @@ export function findFlatView(views: readonly FlatView[], name: string, source: s
   );
 }
 
+/** Whether a view is of an address space, by its name or by "NAME:ROOT". */
+function isOf({ addressSpaces }: Pick<FlatView, "addressSpaces">, name: string): boolean {
+  return addressSpaces.some((space) => space.name === name || `${space.name}:${space.root}` === name);
+}
+
 function parseSection(line: string, previous: MemorySection | undefined, where: string): MemorySection {
-  const fields = SECTION.exec(line)?.groups as
+  const fields = (line.length > LONGEST_SECTION ? undefined : SECTION.exec(line)?.groups) as
     | { start: string; last: string; kind: string; region: string; offset?: string }
     | undefined;
   if (fields === undefined) {
     throw new IommufdError(
       "ERR_IOMMUFD_INPUT",
-      `${where}: this section cannot be read: ${JSON.stringify(line.trim())}`,
+      `${where}: this section cannot be read: ${JSON.stringify(line.trim().slice(0, 200))}`,
     );
   }
   const kind = Object.hasOwn(KINDS, fields.kind) ? KINDS[fields.kind] : undefined;
@@ -136,11 +189,4 @@ function parseSection(line: string, previous: MemorySection | undefined, where: 
     ...kind,
     ...(fields.region === TPM_CRB_REGION && { misalignmentIsKnown: true }),
   };
-}
-
-function whyNone(text: string): string {
-  if (text.trim() === "") return "the input is empty";
-  if (/^address-space: /m.test(text))
-    return 'this is what "info mtree" prints; "info mtree -f" is needed (with -f)';
-  return 'no flat view in it; it must be what QEMU\'s monitor prints for "info mtree -f", or a JSON section list';
 }

@@ -50,7 +50,7 @@ describe("iommufd diff", () => {
   it.each([
     [["-", "-"], "iommufd: only one of the two plans can come from standard input\n"],
     [[before, "/no/such/plan"], "iommufd: cannot read /no/such/plan: "],
-    [[before, GUEST_FILE], `iommufd: ${GUEST_FILE}: not JSON: `],
+    [[before, GUEST_FILE], `iommufd: ${GUEST_FILE}:1:1: not JSON: `],
     [[before], "missing required argument 'after'"],
   ])("%j: exit 2", (args, message) => {
     expect(iommufd(["diff", ...args])).toMatchObject({

@@ -62,7 +62,8 @@ describe("--quiet", () => {
 describe("colours", () => {
   /** Standard output of doctor on a terminal. */
   const onTerminal = (settings: Record<string, string>) => {
-    const { NO_COLOR: _, ...env } = process.env;
+    // On a terminal of a person, not of a continuous integration.
+    const { NO_COLOR: _, CI: __, ...env } = process.env;
     const command = `${process.execPath} ${MAIN} doctor`;
     const options = { encoding: "utf8", env: { ...env, TERM: "xterm-256color", ...settings } } as const;
     return spawnSync("script", ["-qec", command, "/dev/null"], options).stdout;

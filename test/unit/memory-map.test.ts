@@ -226,14 +226,14 @@ describe("parseSectionList", () => {
   });
 
   it.each([
-    ["{", /^test: not JSON: .*position 1/],
-    ["[]", /^test: the document: /],
-    [document({}), /^test: sections\[0\]\.start: /],
+    ["{", /^test:1:2: not JSON: Expected property name or '}'/],
+    ["[]", /^test:1:1: the document: /],
+    [document({}), /^test:1:\d+: sections\[0\]\.start: /],
     [
       document({ start: "0x10", last: "0xf", type: "ram", region: "x" }),
-      /^test: sections\[0\]: last must not be before start/,
+      /^test:1:44: sections\[0\]: last must not be before start/,
     ],
-    [document({ start: 5, last: "0xf", type: "ram", region: "x" }), /^test: sections\[0\]\.start: /],
+    [document({ start: 5, last: "0xf", type: "ram", region: "x" }), /^test:1:\d+: sections\[0\]\.start: /],
     [
       document({ start: "0x0", last: "0x1ffffffffffffffff", type: "ram", region: "x" }),
       /sections\[0\]\.last: must be a hexadecimal/,
@@ -243,7 +243,7 @@ describe("parseSectionList", () => {
       document({ start: "0x0", last: "0xf", type: "ram", region: "x", speed: 1 }),
       /sections\[0\]: Unrecognized key: "speed"/,
     ],
-    ['{"schema":"iommufd.sections/2","sections":[]}', /^test: schema: /],
+    ['{"schema":"iommufd.sections/2","sections":[]}', /^test:1:11: schema: /],
   ])("refuses %s", (text, message) => {
     expect(() => parseSectionList(text, "test")).toThrow(message);
   });

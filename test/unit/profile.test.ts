@@ -168,7 +168,7 @@ describe("a profile that does not fit", () => {
       const file = join(directory, "host.json");
       expect(() => loadProfile(file)).toThrow(/^cannot read the profile: ENOENT/);
       writeFileSync(file, "{");
-      expect(() => loadProfile(file)).toThrow(`${file}: not JSON: `);
+      expect(() => loadProfile(file)).toThrow(`${file}:1:2: not JSON: `);
       writeFileSync(file, JSON.stringify(changed("name", "my host")));
       expect(loadProfile(file).name).toBe("my host");
     } finally {

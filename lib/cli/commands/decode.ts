@@ -2,10 +2,11 @@
 
 import { Command, Option } from "commander";
 import { IommufdError } from "../../errors.ts";
-import { findDmarUnits } from "../../host/dmesg.ts";
+import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";
+import { linesOf } from "../../lines.ts";
 import { formatVtd, formatVtdUnits, vtdDocument, vtdUnitsDocument } from "../../report/vtd-report.ts";
 import { addExamples } from "../examples.ts";
-import { parseRegister, readInput, sourceName } from "../input.ts";
+import { parseRegister, readChunks, sourceName } from "../input.ts";
 import { addCommonOptions } from "../options.ts";
 import { printJson, printText } from "../output.ts";
 
@@ -41,7 +42,8 @@ export function decodeCommand(): Command {
 
 async function decode({ cap, ecap, dmesg, json = false }: DecodeFlags): Promise<void> {
   if (dmesg !== undefined) {
-    const units = findDmarUnits(await readInput(dmesg));
+    const units: DmarUnit[] = [];
+    for await (const line of linesOf(readChunks(dmesg))) units.push(...findDmarUnits(line));
     if (units.length === 0) {
       throw new IommufdError(
         "ERR_IOMMUFD_INPUT",
