@@ -14,6 +14,8 @@ export const u64 = z
   .string()
   .regex(/^0x[0-9a-fA-F]{1,16}$/, {
     error: 'must be a hexadecimal string of at most 64 bits, such as "0xfffc0000"',
+    // What is checked of several fields at once may count on bigints.
+    abort: true,
   })
   .transform((text) => BigInt(text));
 

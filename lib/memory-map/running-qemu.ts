@@ -91,7 +91,8 @@ export async function askLibvirt(
   return await askMonitor(monitor, addressSpace);
 }
 
-async function askMonitor(monitor: Monitor, addressSpace: string): Promise<RunningVm> {
+/** Asks through a monitor that is there. */
+export async function askMonitor(monitor: Monitor, addressSpace: string): Promise<RunningVm> {
   const version = await monitor.version();
   const view = { "command-line": "info mtree -f" };
   const text = await monitor.ask("human-monitor-command", view, z.string());

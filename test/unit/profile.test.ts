@@ -123,6 +123,7 @@ describe("a profile that does not fit", () => {
     ["colour", "red", 'profile: the document: Unrecognized key: "colour"'],
     ["iommus.dmar0.hwInfo.capReg", 5, "profile: iommus.dmar0.hwInfo.capReg: "],
     ["iommus.dmar0.hwInfo.capReg", "0x", "profile: iommus.dmar0.hwInfo.capReg: must be a hexadecimal string"],
+    ["iommus.dmar0.hwInfo.ecapReg", "-7", "hwInfo.ecapReg: must be a hexadecimal string"],
     ["iommus.dmar0.hwInfo.type", "smmu", "profile: iommus.dmar0.hwInfo.type: "],
     ["iommus.dmar0.hwInfo.flags", ["SPR17"], "profile: iommus.dmar0.hwInfo.flags[0]: "],
     [
