@@ -4,7 +4,7 @@
 
 import type { MemorySection } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
-import { linesOf } from "../lines.ts";
+import { eachLine } from "../lines.ts";
 import { FlatViewReader, findFlatView, parseFlatViews } from "./mtree.ts";
 import { parseSectionList } from "./section-list.ts";
 
@@ -37,7 +37,7 @@ export async function readMemoryMapFrom(
 ): Promise<readonly MemorySection[]> {
   const reader = new FlatViewReader(source, addressSpace);
   const json: string[] = [];
-  for await (const line of linesOf(untilJson(chunks, json))) reader.push(line);
+  await eachLine(untilJson(chunks, json), (line) => reader.push(line));
   if (json.length > 0) return sectionsOf(json.join(""), addressSpace, source);
   return findFlatView(reader.end(), addressSpace, source).sections;
 }

@@ -42,6 +42,7 @@ const TPM_CRB_REGION = "tpm-crb-cmd";
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])/g;
 
+const PROMPT = "(qemu) ";
 const VIEW = /^FlatView #\d+$/;
 const ADDRESS_SPACE = /^ AS "(?<name>.*)", root: (?<root>.*)$/;
 const SECTION =
@@ -54,7 +55,10 @@ const LOOKS_LIKE_SECTION = /^\s+[0-9a-f]{8,}-[0-9a-f]/;
 export class FlatViewReader {
   readonly #source: string;
   readonly #wanted: string | undefined;
-  readonly #views: { addressSpaces: AddressSpace[]; sections: MemorySection[] }[] = [];
+  readonly #views: FlatView[] = [];
+  /** The address spaces of views that are not kept, by name. */
+  readonly #others = new Map<string, AddressSpace>();
+  #view: { addressSpaces: AddressSpace[]; sections: MemorySection[] } | undefined;
   #number = 0;
   /** The section before, of the same view. */
   #previous: MemorySection | undefined;
@@ -63,7 +67,8 @@ export class FlatViewReader {
 
   /**
    * @param source what to call the text in errors: a file name
-   * @param wanted the address space whose sections are kept, as {@link findFlatView} takes it; default: all
+   * @param wanted the address space whose views are kept, as {@link findFlatView} takes it, and of the others no more than
+   *   their names; default: all
    */
   constructor(source: string, wanted?: string) {
     this.#source = source;
@@ -77,17 +82,15 @@ export class FlatViewReader {
    */
   push(raw: string): void {
     this.#number++;
-    const line = raw
-      .replaceAll("\r", "")
-      .replace(ESCAPES, "")
-      .replace(/^\(qemu\) /, "");
+    const line = withoutEcho(raw);
     if (this.#isBlank && line.trim() !== "") this.#isBlank = false;
     if (VIEW.test(line)) {
-      this.#views.push({ addressSpaces: [], sections: [] });
+      this.#endView();
+      this.#view = { addressSpaces: [], sections: [] };
       this.#previous = undefined;
       return;
     }
-    const view = this.#views.at(-1);
+    const view = this.#view;
     if (view === undefined) {
       this.#isTree ||= line.startsWith("address-space: ");
       return;
@@ -107,8 +110,16 @@ export class FlatViewReader {
    * @throws IommufdError ERR_IOMMUFD_INPUT: there was no flat view in it
    */
   end(): FlatView[] {
-    if (this.#views.length > 0) return this.#views;
+    this.#endView();
+    if (this.#others.size > 0) this.#views.push({ addressSpaces: [...this.#others.values()], sections: [] });
+    if (this.#view !== undefined) return this.#views;
     throw new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}: ${this.#whyNone()}`);
+  }
+
+  #endView(): void {
+    if (this.#view === undefined) return;
+    if (this.#wanted === undefined || isOf(this.#view, this.#wanted)) this.#views.push(this.#view);
+    else for (const space of this.#view.addressSpaces) this.#others.set(space.name, space);
   }
 
   #whyNone(): string {
@@ -150,6 +161,15 @@ export function findFlatView(views: readonly FlatView[], name: string, source: s
       ? `${source}: no address space ${JSON.stringify(name)}; there are ${there.map((each) => JSON.stringify(each)).join(", ")}`
       : `${source}: several address spaces are called ${JSON.stringify(name)}; say which: ${there.map((each) => JSON.stringify(each)).join(", ")}`,
   );
+}
+
+/** A line without what a monitor and a terminal add to it. */
+function withoutEcho(raw: string): string {
+  // Most lines have nothing of it, and a look is faster than a replacement.
+  let line = raw;
+  if (line.includes("\r")) line = line.replaceAll("\r", "");
+  if (line.includes("\u001b")) line = line.replace(ESCAPES, "");
+  return line.startsWith(PROMPT) ? line.slice(PROMPT.length) : line;
 }
 
 /** Whether a view is of an address space, by its name or by "NAME:ROOT". */

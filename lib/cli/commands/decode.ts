@@ -3,7 +3,7 @@
 import { Command, Option } from "commander";
 import { IommufdError } from "../../errors.ts";
 import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";
-import { linesOf } from "../../lines.ts";
+import { eachLine } from "../../lines.ts";
 import { formatVtd, formatVtdUnits, vtdDocument, vtdUnitsDocument } from "../../report/vtd-report.ts";
 import { addExamples } from "../examples.ts";
 import { parseRegister, readChunks, sourceName } from "../input.ts";
@@ -43,7 +43,7 @@ export function decodeCommand(): Command {
 async function decode({ cap, ecap, dmesg, json = false }: DecodeFlags): Promise<void> {
   if (dmesg !== undefined) {
     const units: DmarUnit[] = [];
-    for await (const line of linesOf(readChunks(dmesg))) units.push(...findDmarUnits(line));
+    await eachLine(readChunks(dmesg), (line) => units.push(...findDmarUnits(line)));
     if (units.length === 0) {
       throw new IommufdError(
         "ERR_IOMMUFD_INPUT",
