@@ -66,7 +66,9 @@ export class Machine {
 
   constructor(root = "/") {
     this.#root = root;
-    this.kernelRelease = this.#read("proc/sys/kernel/osrelease")?.trim();
+    // It becomes part of a path, which is not to leave the tree.
+    const [release] = /^[\w.+~-]+$/.exec(this.#read("proc/sys/kernel/osrelease")?.trim() ?? "") ?? [];
+    this.kernelRelease = release;
     this.kernelConfig = this.#readConfig();
     this.commandLine = this.#read("proc/cmdline")?.trim().split(/\s+/);
     this.iommus = this.#list("sys/class/iommu");

@@ -137,6 +137,18 @@ describe("the kernel", () => {
   });
 });
 
+it("a release that would lead out of the tree is none", () => {
+  const outside = mkdtempSync(join(tmpdir(), "iommufd-outside-"));
+  try {
+    writeFileSync(join(outside, "config"), "CONFIG_IOMMUFD=y\n");
+    file("boot/config-/x");
+    file("proc/sys/kernel/osrelease", `/../../..${outside}/config\n`);
+    expect(new Machine(root)).toMatchObject({ kernelRelease: undefined, kernelConfig: undefined });
+  } finally {
+    rmSync(outside, { recursive: true });
+  }
+});
+
 describe("the IOMMU", () => {
   it("none, switched off", () => {
     remove("sys/class/iommu");
