@@ -117,9 +117,11 @@ Napi::Value UnixSocket::Accept(const Napi::CallbackInfo& info) {
 Napi::Value UnixSocket::Send(const Napi::CallbackInfo& info) {
   if (!info[1].IsArray()) arguments::ThrowInvalidType(info[1], "fds", "an array");
   const auto list = info[1].As<Napi::Array>();
-  if (list.Length() > kMaxDescriptors) arguments::ThrowOutOfRange(info[1], "fds", "at most 253 descriptors");
+  // Read once: a getter in the list could make it longer meanwhile, and the message has room for no more.
+  const uint32_t count = list.Length();
+  if (count > kMaxDescriptors) arguments::ThrowOutOfRange(info[1], "fds", "at most 253 descriptors");
   std::vector<int> fds;
-  for (uint32_t i = 0; i < list.Length(); i++) fds.push_back(arguments::Fd(list.Get(i), "fds"));
+  for (uint32_t i = 0; i < count; i++) fds.push_back(arguments::Fd(list.Get(i), "fds"));
 
   const auto bytes = arguments::Bytes(info[0], "bytes");
   Message message(bytes.data, bytes.length);

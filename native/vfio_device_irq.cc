@@ -68,7 +68,8 @@ Napi::Value VfioDeviceFile::SetIrqs(const Napi::CallbackInfo& info) {
   if (!info[4].IsArray()) arguments::ThrowInvalidType(info[4], "eventfds", "an array");
   const auto list = info[4].As<Napi::Array>();
   std::vector<std::shared_ptr<const Descriptor>> eventfds;
-  for (uint32_t i = 0; i < list.Length(); i++) {
+  const uint32_t listed = list.Length();  // once: a getter in it could make it ever longer
+  for (uint32_t i = 0; i < listed; i++) {
     eventfds.push_back(EventFile::FromArgument(list.Get(i), "eventfds"));
   }
   if (!eventfds.empty() && eventfds.size() != command.count)

@@ -5,6 +5,8 @@
 Napi::Value Wait::Start(Napi::Object owner, std::shared_ptr<const Descriptor> descriptor, int events,
                         Wait** slot) {
   const Napi::Env env = owner.Env();
+  // As the event loop says of one descriptor; of a duplicate it would not know.
+  if (*slot != nullptr) return Status(env, -EEXIST);
   uv_loop_t* loop = nullptr;
   NAPI_THROW_IF_FAILED(env, napi_get_uv_event_loop(env, &loop), Napi::Value());
   auto wait = std::unique_ptr<Wait>(new Wait(owner, std::move(descriptor), slot));

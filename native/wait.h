@@ -15,8 +15,8 @@
 class Wait {
  public:
   // Starts a wait for UV_READABLE or UV_WRITABLE. The promise becomes true when that is so, and false when
-  // the wait is cancelled. Throws what uv_poll_init() says where the descriptor cannot be waited for. `slot`
-  // is null again when the wait is over.
+  // the wait is cancelled; -EEXIST where one that has `slot` is running. Throws what uv_poll_init() says
+  // where the descriptor cannot be waited for. `slot` is null again when the wait is over.
   static Napi::Value Start(Napi::Object owner, std::shared_ptr<const Descriptor> descriptor, int events,
                            Wait** slot);
 

@@ -35,8 +35,10 @@ export function formatDoctor(checks: readonly HostCheck[], coloured = false): st
   const paint = (status: CheckStatus) => (coloured ? styleText(COLOURS[status], status) : status);
   const table = formatTable(
     ["", "check", "found"],
-    checks.map(({ status, name, found }) => [paint(status), name, printable(found)]),
+    checks.map(({ status, name, found }) => [paint(status), printable(name), printable(found)]),
   );
-  const fixes = checks.flatMap(({ name, fix }) => (fix === null ? [] : [`- ${name}: ${fix}`]));
+  const fixes = checks.flatMap(({ name, fix }) =>
+    fix === null ? [] : [`- ${printable(name)}: ${printable(fix)}`],
+  );
   return [table, "", verdict(checks), ...(fixes.length === 0 ? [] : ["", "To do:", ...fixes])].join("\n");
 }

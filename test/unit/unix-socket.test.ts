@@ -115,6 +115,22 @@ describe.runIf(process.platform === "linux")("unix sockets", () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  it("wait once for each: a second wait for the same is refused, and the first ends", () => {
+    // In a process of its own: a wait that is lost would keep it from ending.
+    const script = `
+      const addon = require("./build/Release/iommufd.node");
+      const server = addon.listenUnixSocket(${JSON.stringify(`${path}-2`)});
+      const first = server.writable();
+      server.writable();
+      server.close();
+      first.then((ready) => console.log(ready));`;
+    const { status, stdout } = spawnSync(process.execPath, ["-e", script], {
+      encoding: "utf8",
+      timeout: 10_000,
+    });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "false\n" });
+  });
+
   it("refuse what cannot be, and lose nothing", async () => {
     expect(() => UnixServer.listen(path)).toThrow(
       expect.objectContaining({ code: "EADDRINUSE", syscall: "bind", request: { path } }),
