@@ -10,6 +10,13 @@ const collecting = process.env.IOMMUFD_TEST_GC
 export default {
   test: {
     ...collecting,
+    // Of the library; what the command's own processes run, scripts/coverage.sh counts apart.
+    coverage: {
+      provider: "v8",
+      include: ["lib/**/*.ts"],
+      exclude: ["lib/cli/**", "lib/report/**", "lib/backend/kernel/**"],
+      reporter: ["text", "text-summary"],
+    },
     include: ["test/{unit,conformance,e2e}/**/*.test.ts"],
     // Examples import the package by its name, as its users do.
     alias: { iommufd: fileURLToPath(new URL("lib/index.ts", import.meta.url)) },

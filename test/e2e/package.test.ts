@@ -1,0 +1,54 @@
+/** What is published, and what comes with it. */
+
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { PROJECT } from "./command.ts";
+
+const json = (path: string) => JSON.parse(readFileSync(`${PROJECT}${path}`, "utf8"));
+
+describe("the package", () => {
+  it("holds what it needs, and nothing else", () => {
+    const { stdout } = spawnSync("npm", ["pack", "--dry-run", "--ignore-scripts", "--json"], {
+      cwd: PROJECT,
+      encoding: "utf8",
+    });
+    const [{ files }] = JSON.parse(stdout) as [{ files: { path: string; mode: number }[] }];
+    const paths = files.map(({ path }) => path);
+    const isMeant =
+      /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|binding\.gyp|scripts\/install\.js|assets\/page\.(?:css|js)|profiles\/[a-z.-]+\.json|native\/(?:uapi\/)?\w+\.(?:cc|h)|dist\/iommufd\.1|dist\/[a-z0-9/-]+\.(?:js|d\.ts|js\.map))$/;
+    expect(paths.filter((path) => !isMeant.test(path))).toEqual([]);
+    for (const needed of [
+      ...["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "dist/iommufd.1", "binding.gyp"],
+      ...["native/addon.cc", "native/uapi/iommufd.h", "profiles/sapphire-rapids.json", "assets/page.js"],
+    ])
+      expect(paths).toContain(needed);
+  });
+
+  it("depends on little, all of it pinned by the lock file and under licences like its own", () => {
+    const { packages } = json("package-lock.json") as {
+      packages: Record<
+        string,
+        { dev?: boolean; license?: string; integrity?: string; hasInstallScript?: boolean }
+      >;
+    };
+    const shipped = Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev);
+    expect(shipped.length).toBeLessThan(25);
+    for (const [path, { license, integrity, hasInstallScript }] of shipped) {
+      expect(license, path).toMatch(/^(MIT|ISC|BSD-[23]-Clause|Apache-2\.0|0BSD)$/);
+      expect(integrity, path).toMatch(/^sha512-/);
+      expect(hasInstallScript, path).toBeUndefined();
+    }
+    // What is built with is not shipped, and may be under more.
+    for (const [path, { license }] of Object.entries(packages))
+      if (path !== "")
+        expect(license, path).toMatch(
+          /^(MIT|ISC|BSD-[23]-Clause|Apache-2\.0|0BSD|MPL-2\.0|CC-BY-4\.0|BlueOak-1\.0\.0|Python-2\.0|.*(MIT|CC0-1\.0).*)$/,
+        );
+  });
+
+  it("says the version that the changes say", () => {
+    const { version } = json("package.json");
+    expect(readFileSync(`${PROJECT}CHANGELOG.md`, "utf8")).toContain(`\n## ${version}`);
+  });
+});
