@@ -36,8 +36,18 @@ export function formatRegion(region: string, offset: bigint): string {
   return printable(region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
 }
 
-/** Rows under a heading, in columns, without lines around them. */
+/** How many rows the library for tables is given at once: it takes time by their square, and passes them on as arguments. */
+const ROWS_AT_ONCE = 2000;
+
+/** Rows under a heading, in columns, without lines around them. Of very many, each block has columns of its own width. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const blocks = [formatBlock(head, rows.slice(0, ROWS_AT_ONCE))];
+  for (let start = ROWS_AT_ONCE; start < rows.length; start += ROWS_AT_ONCE)
+    blocks.push(formatBlock([], rows.slice(start, start + ROWS_AT_ONCE)));
+  return blocks.join("\n");
+}
+
+function formatBlock(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const none = "";
   const table = new Table({
     head: [...head],

@@ -2,10 +2,14 @@
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { MAIN, PROJECT } from "./command.ts";
+import { iommufd, MAIN, PROJECT } from "./command.ts";
+import { temporaryFiles } from "./temporary-files.ts";
+
+const { directory, file } = temporaryFiles();
 
 const MEGABYTE = 1 << 20;
 const GUEST = readFileSync(`${PROJECT}examples/guest-with-nesting.mtree`, "utf8");
@@ -51,6 +55,19 @@ describe("a hundred megabytes", () => {
     },
     60_000,
   );
+
+  it("twenty thousand sections are printed, and drawn", () => {
+    const at = (index: number, offset: number) => `0x${(index * 2 ** 20 + offset).toString(16)}`;
+    const sections = Array.from({ length: 20_000 }, (_, index) => {
+      return { start: at(index, 0), last: at(index, 0xfff), type: "ram", region: `r${index}` };
+    });
+    const input = file("sections.json", JSON.stringify({ schema: "iommufd.sections/1", sections }));
+    const page = join(directory, "page.html");
+    const { status, stdout } = iommufd(["plan", input, "--no-nesting", "--html", page]);
+    expect(status).toBe(0);
+    expect(stdout.match(/^map read-write/gm)).toHaveLength(20_000);
+    expect(readFileSync(page, "utf8")).toContain(">r19999<");
+  }, 60_000);
 
   it("of kernel log", async () => {
     const line =

@@ -28,7 +28,8 @@ const NARROWEST = 6;
 
 /** @param shown for each section of the guest, in order, what to say of it */
 export function drawSvg({ host, axis }: AddressMap, shown: readonly (ShownSection & Extent)[]): Markup {
-  const narrow = Math.ceil(NARROWEST / Math.min(...axis.map(({ from, to }) => to - from)));
+  const narrowest = axis.reduce((least, { from, to }) => Math.min(least, to - from), 1);
+  const narrow = Math.ceil(NARROWEST / narrowest);
   // Not wider than a few screens, however many sections there are.
   const width = narrow > 900 ? Math.min(narrow, 8000) : "100%";
   return html`<svg class="map" width="${width}" height="${host.length > 0 ? 118 : 90}" role="group" aria-labelledby="map-title">
