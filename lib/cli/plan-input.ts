@@ -7,7 +7,7 @@ import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
 import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
-import { readChunks, sourceName } from "./input.ts";
+import { parseSize, readChunks, sourceName } from "./input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
 
 /** Values of {@link addPlanOptions}. */
@@ -18,6 +18,7 @@ export interface PlanFlags extends BackendFlags {
   nesting?: boolean;
   bypassRo: BypassRoSetting;
   json?: boolean;
+  pageSize?: number;
   html?: string;
 }
 
@@ -38,6 +39,7 @@ export function addPlanOptions(command: Command): Command {
         .choices(["auto", "on", "off"])
         .default("auto"),
     )
+    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
     .option("--html <file>", "also write the result as a page, to look at in a browser");
   return addCommonOptions(addBackendOptions(command));
 }

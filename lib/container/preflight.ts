@@ -13,7 +13,7 @@ import type { Ioas } from "../iommufd/ioas.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { Container, type ContainerOptions } from "./container.ts";
 import { apertureOf, reservedBetween } from "./iova-ranges.ts";
-import { mappedBytes, type Plan, type PlannedMapping } from "./plan.ts";
+import { mappedBytes, type Plan, type PlannedMapping, plan } from "./plan.ts";
 import type { MemorySection } from "./section.ts";
 
 /** How much memory stands in for the guest's, in bytes. */
@@ -21,6 +21,8 @@ const STAND_IN = 64n << 20n;
 
 /** What is to be tried. */
 export interface PreflightOptions extends Pick<ContainerOptions, "nesting" | "bypassRo"> {
+  /** Page size that the plan is made for, in bytes; default: that of this host. */
+  pageSize?: number | undefined;
   /** Told how much of the guest's memory has been tried, in bytes. */
   onProgress?: ((done: bigint, total: bigint) => void) | undefined;
   /** Stops it; what was done until then is undone. */
@@ -87,7 +89,7 @@ export async function preflight(
   sections: Iterable<MemorySection>,
   options: PreflightOptions = {},
 ): Promise<Preflight> {
-  const { nesting, bypassRo, onProgress, signal } = options;
+  const { nesting, bypassRo, pageSize = iommufd.pageSize, onProgress, signal } = options;
   await using container = new Container(iommufd, { nesting, bypassRo, onWarning: () => {} });
   const deviceObstacles: DeviceObstacle[] = [];
   for (const device of devices) {
@@ -98,14 +100,14 @@ export async function preflight(
       deviceObstacles.push({ device: device.name, syscall: error.syscall, code: error.code });
     }
   }
-  const plan = container.plan(sections);
+  const tried = plan(sections, { bypassRo: container.bypassRo, pageSize });
   const { ranges } = container.iovaRanges();
-  const total = mappedBytes(plan);
-  const found = { plan, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
+  const total = mappedBytes(tried);
+  const found = { plan: tried, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
   if (deviceObstacles.length > 0) return { ...found, obstacles: [] };
 
   using source = iommufd.allocIoas();
-  const longest = plan.map.reduce(
+  const longest = tried.map.reduce(
     (most, { length }) => (length > most ? length : most),
     BigInt(iommufd.pageSize),
   );
@@ -115,7 +117,7 @@ export async function preflight(
   const obstacles: Obstacle[] = [];
   const mapped: PlannedMapping[] = [];
   let done = 0n;
-  for (const mapping of plan.map) {
+  for (const mapping of tried.map) {
     try {
       for (let offset = 0n; offset < mapping.length; offset += size) {
         signal?.throwIfAborted();

@@ -33,6 +33,19 @@ describe("iommufd check", () => {
     expect(stdout).toMatch(/^Plan {6}accepted: 2 mappings on 0000:6a:01\.0, all undone again\n/);
   });
 
+  it("takes the page size that a plan is made for, as plan does", () => {
+    const path = guest(["0x0", "0x1ffff"], ["0x100000", "0x100fff"]);
+    const args = ["--profile", "vtd-no-erratum", "--page-size", "64K", "--json"];
+    expect(JSON.parse(check(path, ...args).stdout)).toMatchObject({ accepted: true, mappings: 1 });
+    expect(JSON.parse(iommufd(["plan", path, ...args]).stdout).skipped).toMatchObject([
+      { reason: "sub-page" },
+    ]);
+    expect(check(path, "--page-size", "3")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("pageSize must be a power of two of at least 4096"),
+    });
+  });
+
   it.each([
     [
       ["--bypass-ro", "off"],

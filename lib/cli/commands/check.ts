@@ -45,11 +45,17 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
   try {
     const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
       const devices = (flags.device ?? [onlyDevice(iommufd)]).map((bdf) => iommufd.openDevice(bdf));
-      const { bypassRo } = flags;
+      const { bypassRo, pageSize } = flags;
       using progress = new Progress("checking", flags);
       const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
       const { signal } = interruption;
-      const found = await preflight(iommufd, devices, sections, { nesting, bypassRo, onProgress, signal });
+      const found = await preflight(iommufd, devices, sections, {
+        nesting,
+        bypassRo,
+        pageSize,
+        onProgress,
+        signal,
+      });
       return { devices: devices.map(({ name }) => name), nesting, ...found, memlock: limitOf(iommufd) };
     });
     if (flags.json) printJson(checkDocument(report));

@@ -14,14 +14,12 @@ import { planPage } from "../../report/page/plan-page.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
 import { type Fact, formatAddress } from "../../report/text.ts";
 import { addExamples } from "../examples.ts";
-import { parseSize } from "../input.ts";
 import { withIommufd } from "../options.ts";
 import { printJson, printNote, printText, TERMINAL_WIDTH, writeWhole } from "../output.ts";
 import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 
 interface PlanFileFlags extends PlanFlags {
   device?: string;
-  pageSize?: number;
 }
 
 /** What is known of the host. */
@@ -44,9 +42,10 @@ export function planCommand(): Command {
         "tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
     );
   return addExamples(
-    addPlanOptions(command)
-      .option("--device <bdf>", "the device whose IOMMU decides (default: the only one there is)")
-      .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize),
+    addPlanOptions(command).option(
+      "--device <bdf>",
+      "the device whose IOMMU decides (default: the only one there is)",
+    ),
     "iommufd plan guest.mtree --device 6a:01.0",
     "iommufd plan guest.mtree --profile sapphire-rapids",
     "iommufd plan - --bypass-ro on --json < guest.mtree",
