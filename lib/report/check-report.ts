@@ -1,6 +1,6 @@
 /** What came of trying a plan, for people and as JSON. */
 
-import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
+import type { Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
 import { type Fact, formatFacts, formatLength, formatRange, printable } from "./text.ts";
@@ -109,20 +109,23 @@ export function checkFacts(report: CheckReport): Fact[] {
     ["bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]],
     ["IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]],
     ["Memory", formatMemory(report)],
-    ...deviceObstacles.map((obstacle): Fact => [obstacle.device, describeDevice(obstacle)]),
   ];
+}
+
+/** The devices that could not be attached: why, and what helps. */
+export function deviceFacts({ deviceObstacles }: CheckReport): Fact[] {
+  return deviceObstacles.map(({ device, syscall, code }) => [
+    device,
+    [`${code}, ${syscall}`, DEVICE_HELP[code] ?? REASONS.other[1]],
+  ]);
 }
 
 /** The outcome for people. */
 export function formatCheck(report: CheckReport): string {
-  const { deviceObstacles, obstacles } = report;
   return [
-    formatFacts(checkFacts(report).slice(0, -deviceObstacles.length || undefined)),
-    ...deviceObstacles.map((obstacle) => {
-      const [what, help] = describeDevice(obstacle);
-      return `\n${obstacle.device}: ${what}\n  ${help}`;
-    }),
-    ...obstacles.map((obstacle) => `\n${formatObstacle(obstacle)}`),
+    formatFacts(checkFacts(report)),
+    ...deviceFacts(report).map(([device, [what, help]]) => `\n${device}: ${what}\n  ${help}`),
+    ...report.obstacles.map((obstacle) => `\n${formatObstacle(obstacle)}`),
   ].join("\n");
 }
 
@@ -140,10 +143,6 @@ function formatMemory(report: CheckReport): string[] {
   if (memlock.limit === undefined) return [each, "no limit (RLIMIT_MEMLOCK is unlimited)"];
   const limit = `limit: ${formatLength(memlock.limit)} (RLIMIT_MEMLOCK)`;
   return [each, isLimited(report) ? `${limit}, which is too low: ${REASONS.memory[1]}` : limit];
-}
-
-function describeDevice({ syscall, code }: DeviceObstacle): [what: string, help: string] {
-  return [`${code}, ${syscall}`, DEVICE_HELP[code] ?? REASONS.other[1]];
 }
 
 function formatObstacle(obstacle: Obstacle): string {

@@ -80,20 +80,24 @@ export function planDocument({ addressSpace, nesting, decision, plan, vm }: Plan
   };
 }
 
-/** What a plan was made from, and what came of it. */
+/** What a plan was made from. */
 export function planFacts({ nesting, decision, plan, iommu = [], vm }: PlanReport): Fact[] {
-  const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
   return [
     ...iommu,
     ["VM", vm === undefined ? NOT_ASKED : describeVm(vm)],
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
     ["bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]],
+  ];
+}
+
+/** What came of it, in figures. */
+export function planTotals({ plan }: PlanReport): Fact {
+  const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
+  return [
+    "Totals",
     [
-      "Totals",
-      [
-        `${plan.map.length} of ${plan.map.length + plan.skipped.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
-          `${readOnly} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
-      ],
+      `${plan.map.length} of ${plan.map.length + plan.skipped.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
+        `${readOnly} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
     ],
   ];
 }
@@ -110,10 +114,9 @@ export function planAdvice({ nesting, affected, plan, vm }: PlanReport): string[
  */
 export function formatPlan(report: PlanReport, width: number): string {
   const { addressSpace, plan, iovaRanges } = report;
-  const facts = planFacts(report);
   const map = drawPlan(plan, iovaRanges);
   return [
-    formatFacts(facts.slice(0, -1)),
+    formatFacts(planFacts(report)),
     "",
     `Address space ${printable(JSON.stringify(addressSpace))}, pages of ${formatLength(BigInt(plan.pageSize))}:`,
     "",
@@ -121,7 +124,7 @@ export function formatPlan(report: PlanReport, width: number): string {
     "",
     labelled("Map", formatBar(map, width - LABEL_WIDTH)),
     "",
-    formatFacts(facts.slice(-1)),
+    formatFacts([planTotals(report)]),
     "",
     "In QEMU:",
     ...planAdvice(report),

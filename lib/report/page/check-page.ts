@@ -1,7 +1,7 @@
 /** What came of trying a plan, as a page. */
 
 import { drawPlan } from "../address-map.ts";
-import { type CheckReport, checkFacts, explainObstacle } from "../check-report.ts";
+import { type CheckReport, checkFacts, deviceFacts, explainObstacle } from "../check-report.ts";
 import { formatPage } from "./page.ts";
 import { describeSection } from "./plan-page.ts";
 
@@ -11,7 +11,7 @@ export function checkPage(report: CheckReport, source: string): string {
   const obstacles = new Map(report.obstacles.map((obstacle) => [obstacle.mapping.section, obstacle]));
   return formatPage({
     title: `Check of ${source}`,
-    facts: checkFacts(report),
+    facts: [...checkFacts(report), ...deviceFacts(report)],
     map,
     sections: map.guest.map((drawn) => {
       const section = describeSection(drawn);

@@ -2,7 +2,7 @@
 
 import { isMapping } from "../../container/plan.ts";
 import { type DrawnSection, drawPlan } from "../address-map.ts";
-import { describeDecision, type PlanReport, planAdvice, planFacts } from "../plan-report.ts";
+import { describeDecision, type PlanReport, planAdvice, planFacts, planTotals } from "../plan-report.ts";
 import { formatRegion } from "../text.ts";
 import { formatPage, type PageSection } from "./page.ts";
 
@@ -11,7 +11,7 @@ export function planPage(report: PlanReport, source: string): string {
   const map = drawPlan(report.plan, report.iovaRanges);
   return formatPage({
     title: `DMA plan of ${source}`,
-    facts: planFacts(report),
+    facts: [...planFacts(report), planTotals(report)],
     map,
     sections: map.guest.map(describeSection),
     advice: { heading: "In QEMU", lines: planAdvice(report) },
