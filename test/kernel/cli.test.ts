@@ -68,7 +68,10 @@ describe("iommufd check", () => {
     expect(pinned()).toBeLessThan(100_000);
   });
 
-  it("undoes everything when it is interrupted: exit 130", async () => {
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("undoes everything when it gets %s: exit %i", async (signal, exitCode) => {
     const path = sections("/run/tmp/huge.json", ["0x100000000", "0x7fffffffff"]);
     const child = spawn(process.execPath, [MAIN, "check", path, "--device", FIRST], {
       stdio: ["ignore", "pipe", "pipe"],
@@ -80,9 +83,12 @@ describe("iommufd check", () => {
     // It says which backend it is on, and begins.
     while (!stderr.includes("kernel backend")) await new Promise((resolve) => setTimeout(resolve, 20));
     await new Promise((resolve) => setTimeout(resolve, 2000));
-    child.kill("SIGINT");
+    child.kill(signal);
     const [status] = await once(child, "exit");
-    expect([status, stderr]).toEqual([130, expect.stringContaining("interrupted; everything was undone")]);
+    expect([status, stderr]).toEqual([
+      exitCode,
+      expect.stringContaining("interrupted; everything was undone"),
+    ]);
     using machine = Iommufd.open({ backend: "kernel" });
     machine.openDevice(FIRST);
   });
