@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Iommufd } from "../../lib/index.ts";
 import { laterThan } from "../conformance/backend.ts";
 import { iommufd, MAIN, PROJECT } from "../e2e/command.ts";
+import { RunningServer } from "../e2e/running-server.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
 const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
@@ -234,6 +235,29 @@ describe("probe for programs", () => {
     const { stdout } = iommufd(["probe", "--format", "prometheus"]);
     expect(stdout).toContain(`iommufd_device_probe_success{bdf="${FIRST}"} 0\n`);
     expect(stdout).not.toContain("iommufd_device_erratum_772415{");
+  });
+});
+
+describe("iommufd serve", () => {
+  const ask = async ({ url }: RunningServer) => await (await fetch(url)).text();
+
+  it("opens no device: another program has them meanwhile", async () => {
+    using other = Iommufd.open({ backend: "kernel" });
+    await using server = await RunningServer.start();
+    using _first = other.openDevice(FIRST);
+    const metrics = await ask(server);
+    expect(metrics).toContain("\niommufd_ready 1\n");
+    expect(metrics).toContain(`\niommufd_checks{check="${FIRST}",status="pass"} 2\n`);
+    expect(metrics).not.toContain("iommufd_device_");
+  });
+
+  it("--probe: opens them once, at the start", async () => {
+    await using server = await RunningServer.start("--probe");
+    using other = Iommufd.open({ backend: "kernel" });
+    using _first = other.openDevice(FIRST);
+    const metrics = await ask(server);
+    expect(metrics).toContain(`\niommufd_device_erratum_772415{bdf="${FIRST}"} 1\n`);
+    expect(metrics).toContain('backend="kernel"} 1\n');
   });
 });
 

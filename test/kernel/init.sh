@@ -8,6 +8,9 @@ mount -t sysfs sys /sys
 mount -t tmpfs run /run # not /tmp: the project may be there
 mount -t debugfs debug /sys/kernel/debug
 mkdir /run/out /run/tmp
+# The loopback interface up (SIOCSIFFLAGS), for servers; there may be no ip command.
+perl -e 'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16s x22", "lo", 1);
+  ioctl($s, 0x8914, $up) or warn "lo: $!\n"'
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out /run/out
 
 for device in /sys/bus/pci/devices/*; do
