@@ -106,39 +106,57 @@ export async function preflight(
   const found = { plan: tried, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
   if (deviceObstacles.length > 0) return { ...found, obstacles: [] };
 
-  using source = iommufd.allocIoas();
   const longest = tried.map.reduce(
     (most, { length }) => (length > most ? length : most),
     BigInt(iommufd.pageSize),
   );
   const size = longest < STAND_IN ? longest : STAND_IN;
   using memory = iommufd.allocMemory(size);
+  using source = iommufd.allocIoas();
   await source.map(memory, { iova: 0n });
   const obstacles: Obstacle[] = [];
   const mapped: PlannedMapping[] = [];
   let done = 0n;
-  for (const mapping of tried.map) {
-    try {
-      for (let offset = 0n; offset < mapping.length; offset += size) {
-        signal?.throwIfAborted();
-        const rest = mapping.length - offset;
-        const length = rest < size ? rest : size;
-        const iova = mapping.iova + offset;
-        await container.ioas.copyFrom(source, { sourceIova: 0n, length, iova, writeable: !mapping.readonly });
-        onProgress?.(done + offset + length, total);
-      }
-      mapped.push(mapping);
-    } catch (error) {
-      if (!isSystemError(error)) throw error;
-      obstacles.push(explain(mapping, error.code, ranges, mapped));
-      await unmapAll(container.ioas, mapping);
+  try {
+    for (const mapping of tried.map) {
+      const onPiece = (offset: bigint) => onProgress?.(done + offset, total);
+      const code = await refusalOf(mapping, container.ioas, source, size, onPiece, signal);
+      if (code === undefined) mapped.push(mapping);
+      else obstacles.push(explain(mapping, code, ranges, mapped));
+      done += mapping.length;
+      onProgress?.(done, total);
     }
-    done += mapping.length;
-    onProgress?.(done, total);
+  } finally {
+    // Before the memory that it maps, however it went.
+    await container.close();
   }
-  await container.close();
-  source.close();
   return { ...found, obstacles };
+}
+
+/** Makes a mapping, in pieces of what stands in; what the kernel refuses it with, after which nothing of it is there. */
+async function refusalOf(
+  mapping: PlannedMapping,
+  ioas: Ioas,
+  source: Ioas,
+  size: bigint,
+  onPiece: (end: bigint) => void,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const writeable = !mapping.readonly;
+  try {
+    for (let offset = 0n; offset < mapping.length; offset += size) {
+      signal?.throwIfAborted();
+      const rest = mapping.length - offset;
+      const length = rest < size ? rest : size;
+      await ioas.copyFrom(source, { sourceIova: 0n, length, iova: mapping.iova + offset, writeable });
+      onPiece(offset + length);
+    }
+    return undefined;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    await unmapAll(ioas, mapping);
+    return error.code;
+  }
 }
 
 /** Takes away what of a mapping was made before the rest was refused. */
