@@ -1,6 +1,5 @@
 /** A plan as a bar of characters, for a terminal of any kind. */
 
-import type { IovaRange } from "../backend/uapi.ts";
 import type { AddressMap, Drawn, GuestKind, HostKind } from "./address-map.ts";
 import type { Piece } from "./axis.ts";
 import { formatAddress } from "./text.ts";
@@ -47,16 +46,16 @@ function spread(axis: readonly Piece[], width: number): Piece[][] {
     return Array.from({ length: width }, (_, column) => axis.slice(first(column), first(column + 1)));
   }
   const spare = width - axis.length;
-  return axis.flatMap((piece, index) => {
+  return axis.flatMap((piece) => {
     const more = Math.round(spare * piece.to) - Math.round(spare * piece.from);
-    return Array.from({ length: 1 + more }, () => [axis[index] as Piece]);
+    return Array.from({ length: 1 + more }, () => [piece]);
   });
 }
 
 /** Ranges begin and end where pieces do, and do not overlap. */
 function pieceGlyphs<Kind extends string>(
   axis: readonly Piece[],
-  drawn: readonly (IovaRange & { kind: Kind })[],
+  drawn: readonly Drawn<Kind>[],
   glyphs: Readonly<Record<Kind, string>>,
 ): Map<Piece, string> {
   const found = new Map<Piece, string>();

@@ -164,13 +164,18 @@ function vmDocument({ version, nesting, virtioMem }: RunningVm): object {
 }
 
 function row({ start, last, decision }: DrawnSection): string[] {
-  const offset = isMapping(decision) ? decision.offsetInRegion : decision.section.offsetInRegion;
   return [
     describeDecision(decision),
     formatRange(start, last),
     formatLength(last - start + 1n),
-    formatRegion(decision.section.region, offset),
+    describeRegion(decision),
   ];
+}
+
+/** What a decision is about: "pc.bios @0x20000". */
+export function describeRegion(decision: Decision): string {
+  const { region, offsetInRegion } = decision.section;
+  return formatRegion(region, isMapping(decision) ? decision.offsetInRegion : offsetInRegion);
 }
 
 /** What becomes of a section, in words. */

@@ -1,12 +1,13 @@
 /** An address map as SVG: what the guest has above what the host reserves, and the addresses below. */
 
-import type { AddressMap, HostKind } from "../address-map.ts";
+import type { IovaRange } from "../../backend/uapi.ts";
+import type { AddressMap, Drawn, HostKind } from "../address-map.ts";
 import type { Piece } from "../axis.ts";
 import { formatAddress, formatLength, formatRange } from "../text.ts";
 import { html, type Markup } from "./markup.ts";
 
 /** A section as the page shows it. */
-export interface ShownSection {
+export interface ShownSection extends IovaRange {
   /** The id of its row in the table. */
   readonly row: string;
   /** The class that it is drawn with: "read-write", "refused". */
@@ -27,7 +28,7 @@ const LABEL_WIDTH = 0.11;
 const NARROWEST = 6;
 
 /** @param shown for each section of the guest, in order, what to say of it */
-export function drawSvg({ host, axis }: AddressMap, shown: readonly (ShownSection & Extent)[]): Markup {
+export function drawSvg({ host, axis }: AddressMap, shown: readonly ShownSection[]): Markup {
   const narrowest = axis.reduce((least, { from, to }) => Math.min(least, to - from), 1);
   const narrow = Math.ceil(NARROWEST / narrowest);
   // Not wider than a few screens, however many sections there are.
@@ -48,22 +49,17 @@ ${labels(axis).map(
 )}</svg>`;
 }
 
-interface Extent {
-  readonly start: bigint;
-  readonly last: bigint;
-}
-
-function drawSection(axis: readonly Piece[], section: ShownSection & Extent): Markup {
+function drawSection(axis: readonly Piece[], section: ShownSection): Markup {
   const { row, kind, title } = section;
   return html`<a href="#${row}" data-row="${row}" aria-label="${title}"><rect class="${kind}" ${extent(axis, section)} y="4" height="48"/><title>${title}</title></a>\n`;
 }
 
-function titleOf({ kind, start, last }: Extent & { kind: HostKind }): string {
+function titleOf({ kind, start, last }: Drawn<HostKind>): string {
   return `${HOST_TITLES[kind]}: ${formatRange(start, last)}, ${formatLength(last - start + 1n)}`;
 }
 
 /** Ranges begin and end where pieces do. */
-function extent(axis: readonly Piece[], { start, last }: Extent): Markup {
+function extent(axis: readonly Piece[], { start, last }: IovaRange): Markup {
   const from = pieceAt(axis, start).from;
   const to = pieceAt(axis, last).to;
   return html`x="${percent(from)}" width="${percent(to - from)}"`;

@@ -5,19 +5,18 @@
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import type { IovaRange } from "../../backend/uapi.ts";
 import type { AddressMap, GuestKind } from "../address-map.ts";
-import { type Fact, formatAddress, formatLength } from "../text.ts";
+import { type Fact, formatAddress, formatLength, formatRange } from "../text.ts";
 import { drawSvg } from "./drawing.ts";
 import { html, Markup } from "./markup.ts";
 
 /** What is said of a section. */
-export interface PageSection {
+export interface PageSection extends IovaRange {
   /** What is done with it: "map read-write". */
   readonly use: string;
   /** How it is drawn; the legend tells them apart. */
   readonly kind: GuestKind | "refused";
-  readonly start: bigint;
-  readonly last: bigint;
   readonly region: string;
   /** More to say of it, or nothing. */
   readonly remark: string;
@@ -112,8 +111,8 @@ function number(value: bigint, shown: string): Markup {
 }
 
 function describe({ use, start, last, region, remark }: PageSection): string {
-  const range = `${formatAddress(start)}-${formatAddress(last)}`;
-  return [region, range, formatLength(last - start + 1n), use, ...(remark === "" ? [] : [remark])].join(", ");
+  const length = formatLength(last - start + 1n);
+  return [region, formatRange(start, last), length, use, ...(remark === "" ? [] : [remark])].join(", ");
 }
 
 function asset(name: string): string {

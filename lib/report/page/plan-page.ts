@@ -1,9 +1,14 @@
 /** A plan as a page. */
 
-import { isMapping } from "../../container/plan.ts";
 import { type DrawnSection, drawPlan } from "../address-map.ts";
-import { describeDecision, type PlanReport, planAdvice, planFacts, planTotals } from "../plan-report.ts";
-import { formatRegion } from "../text.ts";
+import {
+  describeDecision,
+  describeRegion,
+  type PlanReport,
+  planAdvice,
+  planFacts,
+  planTotals,
+} from "../plan-report.ts";
 import { formatPage, type PageSection } from "./page.ts";
 
 /** @param source what the plan is of: a file, a socket, a domain */
@@ -20,7 +25,5 @@ export function planPage(report: PlanReport, source: string): string {
 
 /** A section of a plan, as pages tell it. */
 export function describeSection({ start, last, kind, decision }: DrawnSection): PageSection {
-  const offset = isMapping(decision) ? decision.offsetInRegion : decision.section.offsetInRegion;
-  const region = formatRegion(decision.section.region, offset);
-  return { use: describeDecision(decision), kind, start, last, region, remark: "" };
+  return { use: describeDecision(decision), kind, start, last, region: describeRegion(decision), remark: "" };
 }
