@@ -9,10 +9,14 @@ const qemuVersion = z
   .object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
   .transform(({ qemu: { major, minor, micro } }) => `${major}.${minor}.${micro}`);
 
-const answer = z.union([
+/** What answers a command. */
+export const answer = z.union([
   z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
   z.object({ return: z.unknown() }),
 ]);
+
+/** What answers a command: what it returns, or why it was refused. */
+export type Answer = z.output<typeof answer>;
 
 /** Settings of a monitor. */
 export interface MonitorOptions {
@@ -32,8 +36,8 @@ export abstract class Monitor implements Disposable {
     this.timeout = timeout;
   }
 
-  /** Sends a command, and resolves to the document that answers it. */
-  protected abstract exchange(command: string, args: object): Promise<string>;
+  /** Sends a command, and resolves to its answer. */
+  protected abstract exchange(command: string, args: object): Promise<Answer>;
 
   abstract [Symbol.dispose](): void;
 
@@ -53,7 +57,7 @@ export abstract class Monitor implements Disposable {
     args: object,
     schema: Schema,
   ): Promise<z.output<Schema>> {
-    const result = this.parse(await this.exchange(command, args), answer);
+    const result = await this.exchange(command, args);
     if ("error" in result)
       throw new IommufdError("ERR_IOMMUFD_QEMU", `${this.name}: ${command}: ${result.error.desc}`, {
         cause: result.error,

@@ -5,10 +5,10 @@ import { createConnection, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { IommufdError, isSystemError } from "../errors.ts";
-import { Monitor, type MonitorOptions } from "./monitor.ts";
+import { type Answer, answer, Monitor, type MonitorOptions } from "./monitor.ts";
 
 const greeting = z.object({ QMP: z.object({}) });
-const event = z.object({ event: z.string() });
+const eventOrAnswer = z.union([z.object({ event: z.string() }), answer]);
 
 /** Why QEMU may not answer: others wait until the first has ended. */
 const ONE_CLIENT = "; it serves one client at a time";
@@ -56,11 +56,11 @@ export class QmpClient extends Monitor {
     this.#socket.destroy();
   }
 
-  protected override async exchange(command: string, args: object): Promise<string> {
+  protected override async exchange(command: string, args: object): Promise<Answer> {
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     for (;;) {
-      const document = await this.#nextLine(`the answer to ${command}`);
-      if (!event.safeParse(this.parse(document, z.unknown())).success) return document;
+      const sent = this.parse(await this.#nextLine(`the answer to ${command}`), eventOrAnswer);
+      if (!("event" in sent)) return sent;
     }
   }
 

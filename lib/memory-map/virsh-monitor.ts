@@ -3,7 +3,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { IommufdError, isSystemError } from "../errors.ts";
-import { Monitor, type MonitorOptions } from "./monitor.ts";
+import { type Answer, answer, Monitor, type MonitorOptions } from "./monitor.ts";
 
 /** The longest answer that is taken, in bytes: a flat view of tens of thousands of sections. */
 const LONGEST = 64 << 20;
@@ -24,7 +24,11 @@ export class VirshMonitor extends Monitor {
 
   [Symbol.dispose](): void {}
 
-  protected override async exchange(command: string, args: object): Promise<string> {
+  protected override async exchange(command: string, args: object): Promise<Answer> {
+    return this.parse(await this.#run(command, args), answer);
+  }
+
+  async #run(command: string, args: object): Promise<string> {
     const document = JSON.stringify({ execute: command, arguments: args });
     const words = ["qemu-monitor-command", "--domain", this.#domain, "--cmd", document];
     try {

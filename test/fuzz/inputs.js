@@ -15,7 +15,7 @@ import { Machine } from "../../dist/host/machine.js";
 import { memlockLimit } from "../../dist/host/memlock.js";
 import { decodeVtd } from "../../dist/hw-info/vtd.js";
 import { readMemoryMap } from "../../dist/memory-map/memory-map.js";
-import { Monitor } from "../../dist/memory-map/monitor.js";
+import { answer, Monitor } from "../../dist/memory-map/monitor.js";
 import { askMonitor } from "../../dist/memory-map/running-qemu.js";
 import { parseSectionList } from "../../dist/memory-map/section-list.js";
 import { formatDoctor } from "../../dist/report/doctor-report.js";
@@ -99,7 +99,7 @@ class FuzzedMonitor extends Monitor {
   }
 
   async exchange() {
-    return this.#answers.shift() ?? "";
+    return this.parse(this.#answers.shift() ?? "", answer);
   }
 
   [Symbol.dispose]() {}
