@@ -74,11 +74,11 @@ export function formatCompletion(program: Command, shell: Shell): string {
 }
 
 function describeFlag(option: Option): Flag {
-  const [, placeholder] = /[<[](.*?)(?:\.\.\.)?[>\]]$/.exec(option.flags) ?? [];
+  const [, argumentName] = /[<[](.*?)(?:\.\.\.)?[>\]]$/.exec(option.flags) ?? [];
   return {
     name: option.long ?? option.flags,
     description: option.description,
-    value: placeholder === undefined ? undefined : describeValue(placeholder, option),
+    value: argumentName === undefined ? undefined : describeValue(argumentName, option),
   };
 }
 

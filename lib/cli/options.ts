@@ -49,17 +49,17 @@ export function addCommonOptions(command: Command, { json = true } = {}): Comman
 
 /** Adds `--root`. */
 export function addRootOption(command: Command): Command {
-  return command.option(
-    "--root <directory>",
-    "a recorded tree of another machine: proc, sys, dev, boot",
-    "/",
+  return command.addOption(
+    new Option("--root <directory>", "a recorded tree of another machine: proc, sys, dev, boot")
+      .argParser(checkRoot)
+      .default("/"),
   );
 }
 
-/** @throws IommufdError ERR_IOMMUFD_INPUT: there is no such directory */
-export function checkRoot(root: string): void {
+function checkRoot(root: string): string {
   if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
     throw new IommufdError("ERR_IOMMUFD_INPUT", `--root: ${root}: no such directory`);
+  return root;
 }
 
 /** Opens an iommufd as the options say, tells which backend it is on and why, and hands it to the work. */

@@ -5,6 +5,7 @@
 import { normalizeBdf } from "../backend/bdf.ts";
 import type { IovaRange } from "../backend/uapi.ts";
 import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
+import type { Device } from "../iommufd/device.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "./quirks.ts";
 
@@ -39,12 +40,21 @@ export function probeDevice(iommufd: Iommufd, address: string): ProbedDevice {
     using device = iommufd.openDevice(bdf);
     const info = device.hwInfo();
     found = { ...found, info: decodeHwInfo(info), quirks: hostIommuQuirks(info.type, info.data) };
-    using ioas = iommufd.allocIoas();
-    device.attachSync(ioas);
-    return { ...found, iovaRanges: ioas.iovaRanges().ranges };
+    return { ...found, iovaRanges: askIovaRanges(iommufd, device) };
   } catch (error) {
     return { ...found, error: describeFailure(error) };
   }
+}
+
+/**
+ * Asks where mappings may be once a device is attached: attaches it to an empty address space, and detaches it again.
+ *
+ * @throws a system error where it cannot be attached, as of a device whose group is attached elsewhere (EBUSY)
+ */
+export function askIovaRanges(iommufd: Iommufd, device: Device): readonly IovaRange[] {
+  using ioas = iommufd.allocIoas();
+  device.attachSync(ioas);
+  return ioas.iovaRanges().ranges;
 }
 
 function describeFailure(error: unknown): { code: string; message: string } {

@@ -8,7 +8,7 @@ import { memlockLimit } from "../../host/memlock.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
-import { addCommonOptions, addRootOption, checkRoot, DEVICES_ARGUMENT } from "../options.ts";
+import { addCommonOptions, addRootOption, DEVICES_ARGUMENT } from "../options.ts";
 import { HAS_COLOURS, printJson, printText } from "../output.ts";
 
 /** The command. */
@@ -29,7 +29,6 @@ export function doctorCommand(): Command {
 }
 
 function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
-  checkRoot(root);
   const checks = examine(new Machine(root), bdfs.map(normalizeBdf), memlockLimit(root));
   if (json) printJson(doctorDocument(checks));
   else printText(formatDoctor(checks, HAS_COLOURS));

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import type { IovaRange } from "../../backend/uapi.ts";
 import { decideBypassRo } from "../../container/bypass-ro.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
+import { askIovaRanges } from "../../container/probe.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
 import { isSystemError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
@@ -38,8 +39,7 @@ export function planCommand(): Command {
     .summary("decide which memory sections become DMA mappings")
     .description(
       "Reads a VM's memory map, as QEMU's monitor prints it for \"info mtree -f\" or as a JSON section list, or asks a " +
-        "running QEMU, and " +
-        "tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
+        "running QEMU, and tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
     );
   return addExamples(
     addPlanOptions(command).option(
@@ -98,16 +98,14 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
     quirks,
     pageSize: iommufd.pageSize,
     iommu: describeIommu(device.name, decodeHwInfo(info), quirks),
-    iovaRanges: askIovaRanges(iommufd, device),
+    iovaRanges: iovaRangesIfAny(iommufd, device),
   };
 }
 
 /** The plan does without them: a device whose group is attached elsewhere has none to tell. */
-function askIovaRanges(iommufd: Iommufd, device: Device): readonly IovaRange[] | undefined {
+function iovaRangesIfAny(iommufd: Iommufd, device: Device): readonly IovaRange[] | undefined {
   try {
-    using ioas = iommufd.allocIoas();
-    device.attachSync(ioas);
-    return ioas.iovaRanges().ranges;
+    return askIovaRanges(iommufd, device);
   } catch (error) {
     if (!isSystemError(error)) throw error;
     return undefined;

@@ -1,8 +1,9 @@
 /** `iommufd probe`: what the IOMMU of each device is, and whether it reports the erratum. */
 
 import { Command, Option } from "commander";
+import type { ProbedDevice } from "../../container/probe.ts";
 import { formatNodeFeatures } from "../../report/node-features.ts";
-import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
+import { formatProbe, isAffected, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import {
@@ -62,27 +63,32 @@ interface ProbeFlags extends BackendFlags {
 
 async function probe(bdfs: string[], flags: ProbeFlags): Promise<void> {
   const format = flags.json ? "json" : flags.format;
-  const forPrograms = format === "prometheus" || format === "nfd";
-  const report = forPrograms
-    ? await probeHost(flags, bdfs)
-    : await withIommufd(flags, (iommufd) => probeDevices(iommufd, bdfs));
-  const text = await formatAs(format, report);
-  if (flags.output === undefined) process.stdout.write(text);
-  else writeWhole(flags.output, text);
-  const devices = report?.devices ?? [];
+  if (format === "prometheus" || format === "nfd") {
+    const report = await probeHost(flags, bdfs);
+    const text = format === "nfd" ? formatNodeFeatures(report) : await formatMetrics(report);
+    tell(text, report?.devices ?? [], flags);
+  } else {
+    const report = await withIommufd(flags, (iommufd) => probeDevices(iommufd, bdfs));
+    tell(
+      format === "json" ? jsonText(probeDocument(report)) : `${formatProbe(report)}\n`,
+      report.devices,
+      flags,
+    );
+  }
+}
+
+function tell(text: string, devices: readonly ProbedDevice[], { output, failOn }: ProbeFlags): void {
+  if (output === undefined) process.stdout.write(text);
+  else writeWhole(output, text);
   if (devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
-  if (flags.failOn === "erratum" && devices.some(({ quirks }) => quirks.includes("NESTING_PARENT_BYPASS_RO")))
+  if (failOn === "erratum" && devices.some(({ info }) => info !== null && isAffected(info)))
     process.exitCode = EXIT.no;
 }
 
-async function formatAs(format: Format, report: ProbeReport | undefined): Promise<string> {
-  if (format === "nfd") return formatNodeFeatures(report);
-  if (format === "prometheus" || report === undefined) {
-    // Loaded by those alone who need it: it takes longer than all else.
-    const { addProbe, makeRegistry } = await import("../../report/metrics.ts");
-    const registry = makeRegistry("text");
-    addProbe(registry, report, Date.now());
-    return await registry.metrics();
-  }
-  return format === "json" ? jsonText(probeDocument(report)) : `${formatProbe(report)}\n`;
+async function formatMetrics(report: ProbeReport | undefined): Promise<string> {
+  // Loaded by those alone who need it: it takes longer than all else.
+  const { addProbe, makeRegistry } = await import("../../report/metrics.ts");
+  const registry = makeRegistry("text");
+  addProbe(registry, report, Date.now());
+  return await registry.metrics();
 }

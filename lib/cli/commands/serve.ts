@@ -13,7 +13,6 @@ import {
   addCommonOptions,
   addRootOption,
   type BackendFlags,
-  checkRoot,
   DEVICES_ARGUMENT,
 } from "../options.ts";
 import { printError, printNote } from "../output.ts";
@@ -60,7 +59,6 @@ export function serveCommand(): Command {
 
 async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
   const { listen, hostName, root } = flags;
-  checkRoot(root);
   const devices = bdfs.map(normalizeBdf);
   const { addChecks, addProbe, makeRegistry } = await import("../../report/metrics.ts");
   using interruption = new Interruption();
