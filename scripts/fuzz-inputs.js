@@ -18,22 +18,24 @@ const MTREE = readFileSync(join(project, "examples/guest-with-nesting.mtree"), "
 const SECTIONS =
   '{"schema":"iommufd.sections/1","sections":[{"start":"0x0","last":"0xbffff","type":"ram","region":"pc.ram","readonly":true}]}';
 
-/** Each function, its part of the inputs, and what it starts from. */
+/** Each function, its part of the inputs, and what makes what it starts from. */
 const TARGETS = {
-  mtree: { part: 0.3, seeds: [MTREE, MTREE.replaceAll("\n", "\r\n")] },
-  sections: { part: 0.2, seeds: [SECTIONS] },
+  mtree: { part: 0.3, seeds: () => [MTREE, MTREE.replaceAll("\n", "\r\n")] },
+  sections: { part: 0.2, seeds: () => [SECTIONS] },
   plans: {
     part: 0.15,
-    seeds: [runCommand("plan", "examples/guest-with-nesting.mtree", "--no-nesting", "--json")],
+    seeds: () => [runCommand("plan", "examples/guest-with-nesting.mtree", "--no-nesting", "--json")],
   },
-  profiles: { part: 0.1, seeds: readProfiles() },
+  profiles: { part: 0.1, seeds: readProfiles },
   dmesg: {
     part: 0.15,
-    seeds: ["[ 0.1] DMAR: dmar0: reg_base_addr c8fc000 ver 6:0 cap 19ed008c40780c66 ecap 3ef9e86f050df\n"],
+    seeds: () => [
+      "[ 0.1] DMAR: dmar0: reg_base_addr c8fc000 ver 6:0 cap 19ed008c40780c66 ecap 3ef9e86f050df\n",
+    ],
   },
   qmp: {
     part: 0.09,
-    seeds: [
+    seeds: () => [
       [
         '{"return":{"qemu":{"micro":3,"minor":1,"major":11},"package":""}}',
         JSON.stringify({ return: MTREE }),
@@ -46,7 +48,7 @@ const TARGETS = {
   },
   sysfs: {
     part: 0.01,
-    seeds: [
+    seeds: () => [
       [
         "proc/sys/kernel/osrelease 6.12.0\\n",
         "proc/cmdline intel_iommu=on,sm_on\\n",
@@ -78,7 +80,7 @@ const results = [];
 for (const [name, { part, seeds }] of Object.entries(TARGETS)) {
   if (values.only !== undefined && values.only !== name) continue;
   const runs = Math.round(inputs * (values.only === undefined ? part : 1));
-  results.push(fuzz(name, runs, seeds));
+  results.push(fuzz(name, runs, seeds()));
 }
 console.table(results);
 const total = results.reduce((sum, result) => sum + result.inputs, 0);

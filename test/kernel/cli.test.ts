@@ -9,12 +9,13 @@ import { Iommufd } from "../../lib/index.ts";
 import { laterThan } from "../conformance/backend.ts";
 import { iommufd, MAIN, PROJECT } from "../e2e/command.ts";
 import { RunningServer } from "../e2e/running-server.ts";
+import { machineFigure } from "./proc.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
 const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
 
 describe("iommufd check", () => {
-  const pinned = () => Number(readFileSync("/proc/meminfo", "utf8").match(/^Unevictable:\s+(\d+)/m)?.[1]);
+  const pinned = () => machineFigure("Unevictable");
   const sections = (path: string, ...ranges: [string, string][]) => {
     const list = ranges.map(([start, last], index) => ({ start, last, type: "ram", region: `ram${index}` }));
     writeFileSync(

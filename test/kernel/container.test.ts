@@ -1,6 +1,5 @@
 /** The point of it all, on a real kernel: the plan of a real guest, with and without bypassRo. */
 
-import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -13,6 +12,7 @@ import {
   readMemoryMap,
 } from "../../lib/index.ts";
 import { readCapture } from "../fixtures/captures.ts";
+import { processFigure } from "./proc.ts";
 
 const sections = readMemoryMap(readCapture("q35-nest", "mtree"), "memory", "q35-nest.mtree");
 
@@ -26,11 +26,7 @@ beforeEach(() => {
 
 afterEach(() => iommufd.close());
 
-/** Pages that this process has pinned for DMA, in KiB. */
-function pinned(): number {
-  const [, kib] = /^VmPin:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
-  return Number(kib);
-}
+const pinned = () => processFigure("VmPin");
 
 async function withContainer(
   options: ContainerOptions,

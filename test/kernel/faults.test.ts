@@ -23,6 +23,7 @@ import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Container, type DmaMemory, type Ioas, Iommufd, type MemorySection } from "../../lib/index.ts";
 import { FIRST, PAGE, SECOND } from "../conformance/backend.ts";
+import { machineFigure, processFigure } from "./proc.ts";
 
 const DEBUG = "/sys/kernel/debug";
 const CAN_INJECT = process.env["IOMMUFD_TEST_MACHINE"] === "faults";
@@ -119,8 +120,6 @@ function codeOf(error: unknown): unknown {
 
 /** What the kernel holds for this process. */
 function held(): object {
-  const status = readFileSync("/proc/self/status", "utf8");
-  const figure = (name: string) => status.match(new RegExp(`^${name}:\\s+(\\d+)`, "m"))?.[1];
   const files = readdirSync("/proc/self/fd").map((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`);
@@ -129,8 +128,8 @@ function held(): object {
     }
   });
   return {
-    pinned: figure("VmPin"),
-    locked: figure("VmLck"),
+    pinned: processFigure("VmPin"),
+    locked: processFigure("VmLck"),
     files: files.filter((file) => file.includes("iommu") || file.includes("vfio")).length,
   };
 }
@@ -257,9 +256,7 @@ describe.runIf(CAN_INJECT)("every allocation fails once", () => {
 
 /** Memory that programs could have, in MiB, with what this one has: what the kernel lost is missing from it. */
 function available(): number {
-  const kilobytes = (file: string, name: string) =>
-    Number(readFileSync(file, "utf8").match(new RegExp(`^${name}:\\s+(\\d+)`, "m"))?.[1]);
-  return (kilobytes("/proc/meminfo", "MemAvailable") + kilobytes("/proc/self/status", "VmRSS")) / 1024;
+  return (machineFigure("MemAvailable") + processFigure("VmRSS")) / 1024;
 }
 
 /** Finds libuv's thread, while it waits for somebody to open the other end of a pipe. */

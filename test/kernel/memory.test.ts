@@ -4,14 +4,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Ioas, Iommufd } from "../../lib/index.ts";
 import { laterThan, PAGE } from "../conformance/backend.ts";
+import { machineFigure, processFigure } from "./proc.ts";
 
 const HUGE = 1n << 21n;
 const RESERVED = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-
-/** A figure of the kernel about this process, in KiB. */
-function kilobytes(file: string, name: string): number {
-  return Number(readFileSync(file, "utf8").match(new RegExp(`^${name}:\\s+(\\d+)`, "m"))?.[1]);
-}
 
 let iommufd: Iommufd;
 let ioas: Ioas;
@@ -30,9 +26,9 @@ describe("memory for DMA", () => {
     (backing) => {
       const memory = iommufd.allocMemory(16n * PAGE, { backing });
       new Uint8Array(memory.buffer)[5] = 5;
-      const pinned = kilobytes("/proc/self/status", "VmPin");
+      const pinned = processFigure("VmPin");
       ioas.mapSync(memory);
-      expect(kilobytes("/proc/self/status", "VmPin")).toBe(pinned + 64);
+      expect(processFigure("VmPin")).toBe(pinned + 64);
       expect(new Uint8Array(memory.buffer)[5]).toBe(5);
     },
   );
@@ -46,7 +42,7 @@ describe("memory for DMA", () => {
 
   it("has its pages when it is prefaulted, not before", async () => {
     const memory = iommufd.allocMemory(4096n * PAGE, { backing: "anonymous" });
-    const resident = () => kilobytes("/proc/self/status", "RssAnon");
+    const resident = () => processFigure("RssAnon");
     const before = resident();
     await memory.prefault();
     expect(resident() - before).toBeGreaterThan(15_000);
@@ -66,8 +62,7 @@ describe("huge pages", () => {
   afterAll(() => writeFileSync(RESERVED, before));
 
   it.each(["memfd", "anonymous"] as const)("%s: are set aside, used and given back", async (backing) => {
-    const free = () =>
-      kilobytes("/proc/meminfo", "HugePages_Free") - kilobytes("/proc/meminfo", "HugePages_Rsvd");
+    const free = () => machineFigure("HugePages_Free") - machineFigure("HugePages_Rsvd");
     expect(free()).toBe(4);
     const memory = iommufd.allocMemory(4n * HUGE, { backing, pageSize: HUGE });
     expect(memory.pageSize).toBe(HUGE);
