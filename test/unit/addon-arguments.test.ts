@@ -3,7 +3,7 @@
  * error of JavaScript or an errno, and the process lives. The sanitizers run this too.
  */
 
-import { rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -19,8 +19,9 @@ const RUNS = Number(process.env["IOMMUFD_TEST_RUNS"] ?? 300);
 
 describe.runIf(process.platform === "linux")("the addon's arguments", () => {
   const addon = loadAddon() as unknown as Record<string, Callable>;
-  const socket = join(tmpdir(), `iommufd-arguments-${process.pid}`);
-  afterAll(() => rmSync(socket, { force: true }));
+  const directory = mkdtempSync(join(tmpdir(), "iommufd-arguments-"));
+  const socket = join(directory, "socket");
+  afterAll(() => rmSync(directory, { recursive: true }));
 
   /** One handle of each kind, on files that are harmless. */
   const openAll = (): Handle[] => {
@@ -117,11 +118,14 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
     () => Object.create(null),
     () => () => 0,
   ];
+  /** Any text may become the name of a socket: one in the directory, not in the project. */
+  const elsewhere = (anything: unknown) =>
+    typeof anything === "string" ? join(directory, anything) : anything;
   const value = fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom(...HOSTILE) },
     { weight: 2, arbitrary: fc.integer({ min: 0, max: 70 }).map((number) => () => number) },
     { weight: 1, arbitrary: fc.bigInt({ min: 0n, max: 1n << 20n }).map((number) => () => number) },
-    { weight: 1, arbitrary: fc.anything().map((anything) => () => anything) },
+    { weight: 1, arbitrary: fc.anything().map((anything) => () => elsewhere(anything)) },
   );
   const call = fc.record({
     method: fc.oneof(
