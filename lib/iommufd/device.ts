@@ -46,7 +46,7 @@ export class Device extends Resource {
   readonly #iommufd: IommufdFile;
   readonly #file: VfioDeviceFile;
   readonly #createEventFd: () => EventFd;
-  readonly #attachments = new Map<number | undefined, PageTable>();
+  readonly #attachments = new Map<number | undefined, PageTable<Device>>();
 
   /** @internal Takes over the file, and closes it where it cannot be bound. */
   constructor(
@@ -82,12 +82,12 @@ export class Device extends Resource {
   }
 
   /** What it is attached to. */
-  get attachedTo(): PageTable | undefined {
+  get attachedTo(): PageTable<Device> | undefined {
     return this.#attachments.get(undefined);
   }
 
   /** What its PASIDs are attached to, of those that are. */
-  get attachedPasids(): ReadonlyMap<number, PageTable> {
+  get attachedPasids(): ReadonlyMap<number, PageTable<Device>> {
     return new Map(
       [...this.#attachments].flatMap(([pasid, table]) => (pasid === undefined ? [] : [[pasid, table]])),
     );
@@ -192,13 +192,13 @@ export class Device extends Resource {
    * @throws SystemError EINVAL: the HWPT does not fit the IOMMU of this device, or the device has no PASIDs; EADDRINUSE:
    *   something is mapped in a range that the device reserves
    */
-  async attach(target: PageTable, { pasid }: AttachOptions = {}): Promise<HwptId> {
+  async attach(target: PageTable<Device>, { pasid }: AttachOptions = {}): Promise<HwptId> {
     const { id } = this.#attachment(target, pasid);
     return this.#attached(target, pasid, await this.#file.attachIommufdPt(id, pasid));
   }
 
   /** {@link attach}, on this thread. */
-  attachSync(target: PageTable, { pasid }: AttachOptions = {}): HwptId {
+  attachSync(target: PageTable<Device>, { pasid }: AttachOptions = {}): HwptId {
     const { id } = this.#attachment(target, pasid);
     return this.#attached(target, pasid, this.#file.attachIommufdPtSync(id, pasid));
   }
@@ -212,7 +212,7 @@ export class Device extends Resource {
   }
 
   /** @internal Detaches whatever of it is attached to a page table. */
-  detachFrom(target: PageTable): void {
+  detachFrom(target: PageTable<Device>): void {
     for (const [pasid, table] of [...this.#attachments]) if (table === target) this.detach({ pasid });
   }
 
@@ -230,13 +230,13 @@ export class Device extends Resource {
     for (const pasid of [...this.#attachments.keys()]) this.#forgetAttachment(pasid);
   }
 
-  #attachment(target: PageTable, pasid: number | undefined): PageTable {
+  #attachment(target: PageTable<Device>, pasid: number | undefined): PageTable<Device> {
     this.assertOpen();
     if (pasid !== undefined) checkPasid(pasid);
-    return this.checkPeer(target, PageTable, "target");
+    return this.checkPeer<PageTable<Device>>(target, PageTable, "target");
   }
 
-  #attached(target: PageTable, pasid: number | undefined, id: HwptId): HwptId {
+  #attached(target: PageTable<Device>, pasid: number | undefined, id: HwptId): HwptId {
     this.#forgetAttachment(pasid);
     this.#attachments.set(pasid, target);
     target.attached(this);

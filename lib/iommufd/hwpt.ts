@@ -62,7 +62,7 @@ export interface DirtyBitmapOptions {
  * A hardware page table (HWPT): what an IOMMU walks. Made by {@link Ioas.allocHwpt}, or from a nest parent by
  * {@link Hwpt.allocNested}. Closing it detaches the devices attached to it and destroys it.
  */
-export class Hwpt extends PageTable {
+export class Hwpt extends PageTable<Device> {
   override readonly id: HwptId;
   readonly #file: IommufdFile;
 

@@ -50,7 +50,7 @@ import type { Resource } from "./resource.ts";
  * An I/O address space (IOAS): which memory is mapped at which I/O virtual address. Closing it detaches what is
  * attached, which waits for a running map() or unmap(), and unmaps everything.
  */
-export class Ioas extends PageTable {
+export class Ioas extends PageTable<Device> {
   override readonly id: IoasId;
   readonly #file: IommufdFile;
   readonly #mappings = new Mappings();

@@ -3,27 +3,31 @@
  */
 
 import type { PageTableId } from "../backend/uapi.ts";
-import type { Device } from "./device.ts";
 import { Resource } from "./resource.ts";
 
+/** What a page table has to know of a device. */
+export interface Attachable {
+  detachFrom(target: PageTable): void;
+}
+
 /** An {@link Ioas} or a {@link Hwpt}. Closing it detaches the devices attached to it. */
-export abstract class PageTable extends Resource {
+export abstract class PageTable<Member extends Attachable = Attachable> extends Resource {
   /** Its object id. */
   abstract readonly id: PageTableId;
-  readonly #devices = new Set<Device>();
+  readonly #devices = new Set<Member>();
 
   /** The devices attached to it. */
-  get devices(): readonly Device[] {
+  get devices(): readonly Member[] {
     return [...this.#devices];
   }
 
   /** @internal */
-  attached(device: Device): void {
+  attached(device: Member): void {
     this.#devices.add(device);
   }
 
   /** @internal */
-  detached(device: Device): void {
+  detached(device: Member): void {
     this.#devices.delete(device);
   }
 

@@ -192,9 +192,10 @@ class ModelMocks implements MockMachine {
   event(device: Device, count: number): void {
     const bound = this.#object(device.id, BoundDevice);
     const hwpt = bound.attachedTo(NO_PASID);
-    if (!(hwpt instanceof NestedHwptObject) || hwpt.viommu === undefined || bound.vdevice === undefined)
+    const { vdevice } = bound;
+    if (!(hwpt instanceof NestedHwptObject) || vdevice === undefined || hwpt.viommu !== vdevice.viommu)
       throw systemError("ENOENT", "event");
-    for (let i = 0; i < count; i++) selftestQueue(hwpt.viommu).report(selftestEvent(bound.vdevice.virtId));
+    for (let i = 0; i < count; i++) selftestQueue(vdevice.viommu).report(selftestEvent(vdevice.virtId));
   }
 
   iotlbHas(hwpt: Hwpt, index: number, value: number): boolean {

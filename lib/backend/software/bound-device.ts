@@ -17,7 +17,7 @@ import {
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 import { CACHE_ENTRIES, CACHED } from "./selftest.ts";
-import type { VdeviceObject } from "./viommu.ts";
+import type { VdeviceObject, VirtualizedDevice } from "./viommu.ts";
 
 /** Page Request Group Indexes have 9 bits. */
 const PAGE_REQUEST_GROUPS = 512;
@@ -26,19 +26,22 @@ const PAGE_REQUEST_GROUPS = 512;
 export const NO_PASID = 0;
 
 /** IOMMUFD_OBJ_DEVICE */
-export class BoundDevice extends KernelObject {
+export class BoundDevice extends KernelObject implements VirtualizedDevice {
   readonly profile: DeviceProfile;
   readonly iommu: IommuProfile;
   readonly #objects: ObjectTable;
-  /** What it is to a vIOMMU. */
   vdevice: VdeviceObject | undefined;
   /** The cache of a mock device. */
   readonly cache = new Uint32Array(CACHE_ENTRIES).fill(CACHED);
   #nextGroup = 0;
-  readonly #group: DeviceGroup;
+  readonly #group: DeviceGroup<BoundDevice>;
 
   constructor(
-    { profile, iommu, group }: { profile: DeviceProfile; iommu: IommuProfile; group: DeviceGroup },
+    {
+      profile,
+      iommu,
+      group,
+    }: { profile: DeviceProfile; iommu: IommuProfile; group: DeviceGroup<BoundDevice> },
     objects: ObjectTable,
   ) {
     super();
@@ -157,7 +160,7 @@ export class BoundDevice extends KernelObject {
   }
 
   /** All devices of the group move together. */
-  #replace(attachment: Attachment, hwpt: HwptObject, pasid: number): HwptObject {
+  #replace(attachment: Attachment<BoundDevice>, hwpt: HwptObject, pasid: number): HwptObject {
     const { hwpt: old, devices } = attachment;
     if (hwpt === old) return hwpt;
     const [from, to] = [old.paging.ioas, hwpt.paging.ioas];

@@ -1,20 +1,19 @@
 /** An IOMMU group: devices that the IOMMU cannot tell apart, and so have one attachment (drivers/iommu/iommu.c). */
 
-import type { BoundDevice } from "./bound-device.ts";
 import type { HwptObject } from "./page-tables.ts";
 import { Refusal } from "./refusal.ts";
 
 /** What DMA without a PASID, or with one, goes through. */
-export interface Attachment {
+export interface Attachment<Device> {
   hwpt: HwptObject;
   /** The devices that were attached; the others of the group follow. */
-  readonly devices: Set<BoundDevice>;
+  readonly devices: Set<Device>;
 }
 
 /** struct iommufd_group */
-export class DeviceGroup {
+export class DeviceGroup<Device> {
   /** By PASID. */
-  readonly attachments = new Map<number, Attachment>();
+  readonly attachments = new Map<number, Attachment<Device>>();
   #owner: object | undefined;
   #devices = 0;
 

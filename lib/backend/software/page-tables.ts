@@ -21,7 +21,6 @@ import { KernelObject } from "./object-table.ts";
 import type { DomainProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 import { IOTLB_ENTRIES, SELFTEST } from "./selftest.ts";
-import type { ViommuObject } from "./viommu.ts";
 
 /** ERRATA_772415_SPR17 as the kernel reports it of this IOMMU. */
 function reportsErratum(iommu: IommuProfile): boolean {
@@ -169,13 +168,14 @@ function readSelftest({ type, bytes }: DriverData): Uint32Array {
 /** What a nested HWPT is made on: a nest parent, or a vIOMMU on top of one. */
 export interface NestParent {
   readonly hwpt: PagingHwptObject;
-  readonly viommu?: ViommuObject | undefined;
+  readonly viommu?: KernelObject | undefined;
 }
 
 /** IOMMUFD_OBJ_HWPT_NESTED */
 export class NestedHwptObject extends AnyHwptObject {
   readonly parent: PagingHwptObject;
-  readonly viommu: ViommuObject | undefined;
+  /** What it was made on, where that is a vIOMMU. */
+  readonly viommu: KernelObject | undefined;
   readonly options: Pick<PagingHwptOptions, "pasid">;
   readonly #data: HwptVtdS1 | Uint32Array;
 

@@ -46,7 +46,7 @@ export class SoftwareBackend implements Backend {
   readonly #limit: LockedMemory;
   readonly #failures = new Failures();
   /** The IOMMU groups that the profile names. */
-  readonly #groups = new Map<number, DeviceGroup>();
+  readonly #groups = new Map<number, DeviceGroup<BoundDevice>>();
   #nextAddress = 0x7f00_0000_0000n;
 
   constructor(profile: Profile) {

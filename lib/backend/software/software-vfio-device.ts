@@ -36,7 +36,7 @@ export interface SoftwareDevice {
   readonly profile: DeviceProfile;
   readonly iommu: IommuProfile;
   /** The IOMMU group; other devices may be in it. */
-  readonly group: DeviceGroup;
+  readonly group: DeviceGroup<BoundDevice>;
   /** The file through which it is bound; only one can be at a time. */
   boundTo: SoftwareVfioDeviceFile | undefined;
 }

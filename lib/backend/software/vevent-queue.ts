@@ -6,7 +6,6 @@ import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";
 import { SELFTEST } from "./selftest.ts";
-import type { ViommuObject } from "./viommu.ts";
 
 /** VEVENTQ_MAX_DEPTH */
 const MOST_EVENTS = 1 << 19;
@@ -17,9 +16,14 @@ export function checkVeventq(type: number, depth: number): void {
   if (depth === 0 || depth > MOST_EVENTS) throw new Refusal("EINVAL");
 }
 
+/** What an event queue has to know of its vIOMMU. */
+export interface EventfulViommu extends KernelObject {
+  readonly veventqs: Map<number, VeventqObject>;
+}
+
 /** IOMMUFD_OBJ_VEVENTQ */
 export class VeventqObject extends KernelObject implements EventQueueObject {
-  readonly #viommu: ViommuObject;
+  readonly #viommu: EventfulViommu;
   readonly #type: number;
   readonly #depth: number;
   #sequence = 0;
@@ -28,7 +32,7 @@ export class VeventqObject extends KernelObject implements EventQueueObject {
   /** Tells whoever waits. */
   onEvent: () => void = () => {};
 
-  constructor(viommu: ViommuObject, type: number, depth: number) {
+  constructor(viommu: EventfulViommu, type: number, depth: number) {
     super();
     if (viommu.veventqs.has(type)) throw new Refusal("EEXIST");
     this.#viommu = viommu;
@@ -66,7 +70,7 @@ export function selftestEvent(virtId: bigint): Uint8Array {
 }
 
 /** The queue that events of mock devices go to. */
-export function selftestQueue(viommu: ViommuObject): VeventqObject {
+export function selftestQueue(viommu: EventfulViommu): VeventqObject {
   const queue = viommu.veventqs.get(SELFTEST.veventqType);
   if (queue === undefined) throw new Refusal("EOPNOTSUPP");
   return queue;

@@ -6,18 +6,27 @@
 import type { BatchOutcome, HwQueueAllocRequest, InvalidateRequest } from "../backend.ts";
 import type { DriverData } from "../uapi.ts";
 import { batchRefusal } from "./batch.ts";
-import type { BoundDevice } from "./bound-device.ts";
 import { KernelObject } from "./object-table.ts";
 import { PagingHwptObject } from "./page-tables.ts";
+import type { IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 import { CACHE_ENTRIES, SELFTEST } from "./selftest.ts";
-import type { VeventqObject } from "./vevent-queue.ts";
+import type { EventfulViommu, VeventqObject } from "./vevent-queue.ts";
 
 /** How many hardware queues a mock vIOMMU has (IOMMU_TEST_HW_QUEUE_MAX). */
 const HW_QUEUES = 2;
 
+/** What a vIOMMU has to know of a device. */
+export interface VirtualizedDevice {
+  readonly iommu: IommuProfile;
+  /** The cache of a mock device. */
+  readonly cache: Uint32Array;
+  /** What it is to a vIOMMU. */
+  vdevice: VdeviceObject | undefined;
+}
+
 /** IOMMUFD_OBJ_VIOMMU */
-export class ViommuObject extends KernelObject {
+export class ViommuObject extends KernelObject implements EventfulViommu {
   readonly parent: PagingHwptObject;
   /** What its driver answered. */
   readonly data: Uint8Array;
@@ -28,7 +37,7 @@ export class ViommuObject extends KernelObject {
   readonly hwQueues: (HwQueueObject | undefined)[] = [];
 
   /** iommufd_viommu_alloc_ioctl(), mock_viommu_init() */
-  constructor({ iommu }: BoundDevice, parent: KernelObject | undefined, { type, bytes }: DriverData) {
+  constructor({ iommu }: VirtualizedDevice, parent: KernelObject | undefined, { type, bytes }: DriverData) {
     super();
     if (iommu.hwInfo.type !== "selftest" || type !== SELFTEST.viommuType) throw new Refusal("EOPNOTSUPP");
     if (!(parent instanceof PagingHwptObject)) throw new Refusal("ENOENT");
@@ -80,11 +89,11 @@ export class ViommuObject extends KernelObject {
 /** IOMMUFD_OBJ_VDEVICE */
 export class VdeviceObject extends KernelObject {
   readonly viommu: ViommuObject;
-  readonly device: BoundDevice;
+  readonly device: VirtualizedDevice;
   readonly virtId: bigint;
 
   /** iommufd_vdevice_alloc_ioctl() */
-  constructor(viommu: ViommuObject, device: BoundDevice, virtId: bigint) {
+  constructor(viommu: ViommuObject, device: VirtualizedDevice, virtId: bigint) {
     super();
     if (viommu.parent.iommu !== device.iommu) throw new Refusal("EINVAL");
     if (device.vdevice !== undefined || viommu.vdevices.has(virtId)) throw new Refusal("EEXIST");
