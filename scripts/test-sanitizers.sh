@@ -9,7 +9,7 @@ trap 'rm -rf "$copy"' EXIT
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$copy"
 ln -s "$PWD/node_modules" "$copy/node_modules"
 ln -s "$PWD/dist" "$copy/dist" # for the tests that start another process
-[ $# -gt 0 ] || set -- test/unit/{addon,addon-arguments,unix-socket,workers}.test.ts
+[ $# -gt 0 ] || set -- test/unit/{addon,addon-arguments,addon-events,unix-socket,workers}.test.ts
 
 cd "$copy"
 flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g'

@@ -1,16 +1,29 @@
 /**
  * What a backend is: one method per ioctl, the same on the kernel and on the model of it.
  *
- * Methods take what the kernel's structures take and throw a {@link SystemError} where it refuses. Those that can
+ * Methods take what the kernel's structures take and throw a `SystemError` where it refuses. Those that can
  * pin memory or walk page tables for long are asynchronous and have a `…Sync` twin, as in `node:fs`.
  * This interface is for the objects in `lib/iommufd`; those are what programs use.
  */
 
-import type { SystemError } from "../errors.ts";
+import type { BackendMemory, BackendRegion, EventFd, FaultQueueFile, VeventQueueFile } from "./handles.ts";
+import type {
+  BatchOutcome,
+  DirtyBitmapRequest,
+  HwptAllocRequest,
+  HwQueueAllocRequest,
+  InvalidateRequest,
+  IoasCopyRequest,
+  IoasMapFileRequest,
+  IoasMapManyRequest,
+  IoasMapRequest,
+  MemoryRequest,
+  OptionRequest,
+  SetIrqsRequest,
+  ViommuAllocRequest,
+} from "./requests.ts";
 import type {
   DeviceId,
-  DriverData,
-  FaultQueueId,
   HwInfo,
   HwptId,
   HwQueueId,
@@ -18,11 +31,8 @@ import type {
   IovaRange,
   IovaRanges,
   ObjectId,
-  PageFaultRecord,
   PageTableId,
   VdeviceId,
-  VeventQueueId,
-  VeventRecord,
   VfioDeviceInfo,
   VfioIrqInfo,
   VfioRegionInfo,
@@ -71,232 +81,11 @@ export interface VfioDeviceEntry {
   group?: number | undefined;
 }
 
-/** Which memory is wanted. */
-export interface MemoryRequest {
-  /** In bytes, a multiple of the page size. */
-  length: bigint;
-  /** Size of its pages in bytes; other than the usual size, of huge pages. */
-  pageSize: bigint;
-  /** Whether it is no file. */
-  anonymous: boolean;
-}
-
-/** Memory that a backend can map for DMA. */
-export interface BackendMemory {
-  /** In bytes. */
-  readonly length: bigint;
-  /** The memory; the same ArrayBuffer each time. */
-  buffer(): ArrayBuffer;
-  /** The memory as a file descriptor (memfd). EBADF: it is anonymous. */
-  fd(): number;
-  /** Puts a page behind every address. ENOMEM: there are not so many. */
-  prefault(): Promise<void>;
-  /** Puts a page behind every address. */
-  prefaultSync(): void;
-  /** Detaches the ArrayBuffer and lets go of the memory. Closing twice is harmless. */
-  close(): void;
-}
-
-/** Part of a device, or of a vIOMMU, mapped into the process. */
-export interface BackendRegion {
-  /** The part; the same ArrayBuffer each time. */
-  buffer(): ArrayBuffer;
-  /** Detaches the ArrayBuffer and unmaps it. Closing twice is harmless. */
-  close(): void;
-}
-
-/** struct iommu_ioas_map. */
-export interface IoasMapRequest {
-  ioasId: IoasId;
-  /** IOMMU_IOAS_MAP_* */
-  flags: number;
-  memory: BackendMemory;
-  /** Where in the memory the mapping starts, in bytes. */
-  offset: bigint;
-  /** In bytes. */
-  length: bigint;
-  /** Used if IOMMU_IOAS_MAP_FIXED_IOVA is set; otherwise the kernel chooses. */
-  iova: bigint;
-}
-
-/** Many mappings of one memory. */
-export interface IoasMapManyRequest {
-  ioasId: IoasId;
-  /** IOMMU_IOAS_MAP_*, with FIXED_IOVA. */
-  flags: number;
-  memory: BackendMemory;
-  /** Where each is mapped. */
-  iovas: BigUint64Array;
-  /** Where in the memory each starts, in bytes. */
-  offsets: BigUint64Array;
-  /** How long each is, in bytes. */
-  lengths: BigUint64Array;
-  /** Whether those before one that is refused are unmapped again. */
-  rollBack: boolean;
-}
-
-/** How a batch ended. */
-export interface BatchOutcome {
-  /** How many were handled: all, or those before the one that was refused. */
-  done: number;
-  /** Why one was refused; absent where all were handled. */
-  error?: SystemError;
-}
-
-/** struct iommu_ioas_map_file. */
-export interface IoasMapFileRequest {
-  ioasId: IoasId;
-  /** IOMMU_IOAS_MAP_* */
-  flags: number;
-  /** Memory of the same backend, or the descriptor of a memfd or of a dma-buf of VFIO. */
-  file: BackendMemory | number;
-  /** Where in the file the mapping starts, in bytes. */
-  start: bigint;
-  /** In bytes. */
-  length: bigint;
-  /** Used if IOMMU_IOAS_MAP_FIXED_IOVA is set; otherwise the kernel chooses. */
-  iova: bigint;
-}
-
-/** struct iommu_ioas_copy. */
-export interface IoasCopyRequest {
-  destinationId: IoasId;
-  sourceId: IoasId;
-  /** IOMMU_IOAS_MAP_*; FIXED_IOVA is about the destination. */
-  flags: number;
-  /** In bytes. */
-  length: bigint;
-  destinationIova: bigint;
-  sourceIova: bigint;
-}
-
-/** struct iommu_option. */
-export interface OptionRequest {
-  /** IOMMU_OPTION_* */
-  optionId: number;
-  /** IOMMU_OPTION_OP_* */
-  op: number;
-  /** The object that it is of; 0 for the iommufd. */
-  objectId: number;
-  /** What to set. */
-  value: bigint;
-}
-
-/** struct iommu_hwpt_alloc. */
-export interface HwptAllocRequest {
-  deviceId: DeviceId;
-  /** The IOAS; for a nested HWPT its parent, or a vIOMMU on top of that. */
-  ptId: PageTableId | ViommuId;
-  /** IOMMU_HWPT_* */
-  flags: number;
-  /** Fault queue, used if IOMMU_HWPT_FAULT_ID_VALID is set. */
-  faultId?: FaultQueueId | undefined;
-  /** Of type IOMMU_HWPT_DATA_*; absent: IOMMU_HWPT_DATA_NONE. */
-  data?: DriverData | undefined;
-}
-
-/** struct iommu_hwpt_invalidate. */
-export interface InvalidateRequest {
-  /** A nested HWPT, or a vIOMMU. */
-  id: HwptId | ViommuId;
-  /** IOMMU_HWPT_INVALIDATE_DATA_* */
-  dataType: number;
-  /** Length of an entry in bytes. */
-  entryLength: number;
-  /** How many there are. */
-  count: number;
-  /** All of them, one after the other. */
-  entries: Uint8Array;
-}
-
-/** struct iommu_viommu_alloc. */
-export interface ViommuAllocRequest {
-  deviceId: DeviceId;
-  /** A nest parent. */
-  hwptId: HwptId;
-  /** Of type IOMMU_VIOMMU_TYPE_*; with bytes where that driver has something to tell or to ask. */
-  data: DriverData;
-}
-
-/** struct iommu_hw_queue_alloc. */
-export interface HwQueueAllocRequest {
-  viommuId: ViommuId;
-  /** IOMMU_HW_QUEUE_TYPE_* */
-  type: number;
-  /** Which of the queues of the vIOMMU. */
-  index: number;
-  /** Where its memory is mapped, in the IOAS of the nest parent. */
-  iova: bigint;
-  /** In bytes. */
-  length: bigint;
-}
-
-/** A descriptor that tells of events. */
-export interface EventSource {
-  /** The descriptor; it stays this file's to close. */
-  fd(): number;
-  /**
-   * Waits for something to read: true once there is, false when it is closed meanwhile. The event loop stays alive
-   * for as long as that takes. One wait at a time.
-   */
-  readable(): Promise<boolean>;
-  /** Closes the descriptor. Closing twice is harmless. */
-  close(): void;
-}
-
-/** The descriptor of a fault queue. */
-export interface FaultQueueFile extends EventSource {
-  readonly id: FaultQueueId;
-  /** Reads whole groups of at most so many faults together; none where there is none. EINVAL: the next group has more. */
-  read(count: number): PageFaultRecord[];
-  /** Answers a group that was read. EINVAL: there is none with that cookie, or it has been answered. */
-  respond(cookie: number, code: number): void;
-}
-
-/** The descriptor of a vEVENTQ. */
-export interface VeventQueueFile extends EventSource {
-  readonly id: VeventQueueId;
-  /** Reads at most so many events, each with that length of data; none where there is none. */
-  read(dataLength: number, count: number): VeventRecord[];
-}
-
-/** An eventfd. */
-export interface EventFd extends EventSource {
-  /** How often it was signalled since it was last read. */
-  read(): bigint;
-}
-
-/** struct vfio_irq_set. */
-export interface SetIrqsRequest {
-  /** VFIO_PCI_*_IRQ_INDEX */
-  index: number;
-  /** VFIO_IRQ_SET_ACTION_* */
-  action: number;
-  /** The first interrupt of that index, and how many. */
-  start: number;
-  count: number;
-  /** One for each; none: it is about the interrupts themselves, and with TRIGGER and a count of 0 turns them all off. */
-  eventFds: readonly EventFd[];
-}
-
 /** The ioctls of an iommufd that a kernel may not know yet. */
 export type IommufdIoctl = Exclude<
   keyof IommufdFile,
   "close" | "fd" | "supports" | "mapRegion" | `${string}Sync` | `${string}Many`
 >;
-
-/** struct iommu_hwpt_get_dirty_bitmap. */
-export interface DirtyBitmapRequest {
-  hwptId: HwptId;
-  /** IOMMU_HWPT_GET_DIRTY_BITMAP_* */
-  flags: number;
-  /** Where the range starts. */
-  iova: bigint;
-  /** How long it is, in bytes. */
-  length: bigint;
-  /** How much a bit stands for, in bytes. */
-  pageSize: bigint;
-}
 
 /** An open iommufd. */
 export interface IommufdFile {

@@ -23,7 +23,7 @@ export function traceIoctls(): Disposable {
 }
 
 /** One ioctl as a line: `IOMMU_IOAS_MAP(ioasId=2, flags=7, length=0xc0000, iova=0x0) = 0x0`. */
-export function formatTrace({ syscall, arguments: values, result, error }: IoctlTrace): string {
+function formatTrace({ syscall, arguments: values, result, error }: IoctlTrace): string {
   const outcome =
     error === undefined ? formatValue(result) : isSystemError(error) ? `-1 ${error.code}` : String(error);
   return `${syscall}(${values.map(formatValue).filter(Boolean).join(", ")})${outcome === "" ? "" : ` = ${outcome}`}`;

@@ -55,7 +55,7 @@ export interface Obstacle {
 }
 
 /** A device that could not be attached. */
-export interface DeviceObstacle {
+interface DeviceObstacle {
   readonly device: string;
   /** The ioctl, and what the kernel answered. */
   readonly syscall: string;

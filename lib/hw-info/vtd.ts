@@ -103,7 +103,7 @@ export interface VtdHwInfo {
 }
 
 /** Length of struct iommu_hw_info_vtd in bytes. */
-export const VTD_HW_INFO_LENGTH = 24;
+const VTD_HW_INFO_LENGTH = 24;
 
 /** Reads struct iommu_hw_info_vtd; undefined where the data is too short to be one. */
 export function readVtdHwInfo(data: Uint8Array): VtdHwInfo | undefined {

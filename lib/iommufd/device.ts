@@ -3,7 +3,8 @@
  */
 
 import { checkU32 } from "../arguments.ts";
-import type { EventFd, IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
+import type { EventFd } from "../backend/handles.ts";
 import {
   type DeviceId,
   type HwInfo,

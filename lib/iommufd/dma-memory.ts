@@ -2,7 +2,7 @@
  * Memory for DMA.
  */
 
-import type { BackendMemory } from "../backend/backend.ts";
+import type { BackendMemory } from "../backend/handles.ts";
 import { IommufdError } from "../errors.ts";
 import { Resource } from "./resource.ts";
 

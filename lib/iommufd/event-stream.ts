@@ -2,7 +2,7 @@
  * Events that come over a descriptor.
  */
 
-import type { EventSource } from "../backend/backend.ts";
+import type { EventSource } from "../backend/handles.ts";
 import { Resource } from "./resource.ts";
 
 /**

@@ -2,7 +2,8 @@
  * Page requests of devices (PCI Express PRI): faults that a guest, or a driver in user space, resolves.
  */
 
-import type { FaultQueueFile, IommufdFile } from "../backend/backend.ts";
+import type { IommufdFile } from "../backend/backend.ts";
+import type { FaultQueueFile } from "../backend/handles.ts";
 import {
   type DeviceId,
   type FaultQueueId,

@@ -3,7 +3,8 @@
  */
 
 import { checkU64 } from "../arguments.ts";
-import type { DirtyBitmapRequest, HwptAllocRequest, IommufdFile } from "../backend/backend.ts";
+import type { IommufdFile } from "../backend/backend.ts";
+import type { DirtyBitmapRequest, HwptAllocRequest } from "../backend/requests.ts";
 import {
   type HwptId,
   IOMMU_HWPT_ALLOC_PASID,

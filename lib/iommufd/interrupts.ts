@@ -3,7 +3,8 @@
  */
 
 import { checkU32 } from "../arguments.ts";
-import type { EventFd, VfioDeviceFile } from "../backend/backend.ts";
+import type { VfioDeviceFile } from "../backend/backend.ts";
+import type { EventFd } from "../backend/handles.ts";
 import {
   VFIO_IRQ_SET_ACTION_MASK,
   VFIO_IRQ_SET_ACTION_TRIGGER,

@@ -3,6 +3,7 @@
  */
 
 import { checkInstance, checkU32, checkU64 } from "../arguments.ts";
+import type { IommufdFile } from "../backend/backend.ts";
 import type {
   BatchOutcome,
   HwptAllocRequest,
@@ -10,8 +11,7 @@ import type {
   IoasMapFileRequest,
   IoasMapManyRequest,
   IoasMapRequest,
-  IommufdFile,
-} from "../backend/backend.ts";
+} from "../backend/requests.ts";
 import {
   type HwptId,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,

@@ -3,7 +3,8 @@
  */
 
 import { checkU32, checkU64 } from "../arguments.ts";
-import type { BackendRegion, VfioDeviceFile } from "../backend/backend.ts";
+import type { VfioDeviceFile } from "../backend/backend.ts";
+import type { BackendRegion } from "../backend/handles.ts";
 import { VFIO_REGION_INFO_FLAG_WRITE, type VfioRegionInfo } from "../backend/uapi.ts";
 import { invalidType, outOfRange, systemError } from "../errors.ts";
 import { Resource } from "./resource.ts";

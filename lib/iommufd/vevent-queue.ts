@@ -3,7 +3,8 @@
  */
 
 import { checkU32 } from "../arguments.ts";
-import type { IommufdFile, VeventQueueFile } from "../backend/backend.ts";
+import type { IommufdFile } from "../backend/backend.ts";
+import type { VeventQueueFile } from "../backend/handles.ts";
 import {
   IOMMU_VEVENTQ_FLAG_LOST_EVENTS,
   IOMMU_VEVENTQ_TYPE_ARM_SMMUV3,

@@ -4,7 +4,8 @@
  */
 
 import { checkU32, checkU64 } from "../arguments.ts";
-import type { IommufdFile, ViommuAllocRequest } from "../backend/backend.ts";
+import type { IommufdFile } from "../backend/backend.ts";
+import type { ViommuAllocRequest } from "../backend/requests.ts";
 import {
   type DriverData,
   type HwQueueId,

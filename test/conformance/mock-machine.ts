@@ -30,7 +30,7 @@ export function words(type: number, ...values: number[]): DriverData {
 export const nestedSelftest = (iotlb: number) => words(0xdead, iotlb, 0);
 
 /** Page requests of a device, each of the page after the one before. */
-export interface MockFaults {
+interface MockFaults {
   pasid?: number;
   groupId: number;
   /** IOMMU_PGFAULT_PERM_* */

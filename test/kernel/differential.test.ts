@@ -9,7 +9,8 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
-import type { Backend, BackendMemory, IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
+import type { Backend, IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
+import type { BackendMemory } from "../../lib/backend/handles.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
 import { SoftwareMemory } from "../../lib/backend/software/software-memory.ts";
 import type { DeviceId, HwptId, IoasId, ObjectId, ViommuId } from "../../lib/backend/uapi.ts";

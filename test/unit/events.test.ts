@@ -1,7 +1,8 @@
 /** Streams of events: what no hardware at hand sends, given by a file that stands in for the kernel's. */
 
 import { describe, expect, it } from "vitest";
-import type { IommufdFile, VeventQueueFile } from "../../lib/backend/backend.ts";
+import type { IommufdFile } from "../../lib/backend/backend.ts";
+import type { VeventQueueFile } from "../../lib/backend/handles.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "../../lib/backend/software/fault-queue.ts";
 import type { DeviceId, VeventQueueId, VeventRecord, ViommuId } from "../../lib/backend/uapi.ts";
 import { FaultQueue, Iommufd, type PageFaultGroup, type Vevent } from "../../lib/index.ts";

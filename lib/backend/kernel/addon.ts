@@ -34,7 +34,7 @@ export interface NativeMemory {
 }
 
 /** native/pages.h */
-export interface NativeRegion {
+interface NativeRegion {
   buffer(): ArrayBuffer;
   close(): void;
 }

@@ -2,15 +2,9 @@
  * The real thing: /dev/iommu and /dev/vfio/devices/*, through the addon.
  */
 
-import type {
-  Backend,
-  BackendMemory,
-  EventFd,
-  IommufdFile,
-  MemoryRequest,
-  VfioDeviceEntry,
-  VfioDeviceFile,
-} from "../backend.ts";
+import type { Backend, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import type { BackendMemory, EventFd } from "../handles.ts";
+import type { MemoryRequest } from "../requests.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelEventFd } from "./kernel-event-source.ts";

@@ -1,6 +1,6 @@
 /** Descriptors that tell of events: those of fault queues and vEVENTQs, and eventfds. */
 
-import type { EventFd, EventSource, FaultQueueFile, VeventQueueFile } from "../backend.ts";
+import type { EventFd, EventSource, FaultQueueFile, VeventQueueFile } from "../handles.ts";
 import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../uapi.ts";
 import type { NativeEventFile, NativeQueue } from "./addon.ts";
 import { check } from "./check.ts";

@@ -1,11 +1,11 @@
 /** An open /dev/iommu: one method per ioctl, each telling what was asked where it is refused. */
 
 import { systemError } from "../../errors.ts";
+import type { IommufdFile, IommufdIoctl } from "../backend.ts";
+import type { BackendRegion, FaultQueueFile, VeventQueueFile } from "../handles.ts";
 import type {
-  BackendRegion,
   BatchOutcome,
   DirtyBitmapRequest,
-  FaultQueueFile,
   HwptAllocRequest,
   HwQueueAllocRequest,
   InvalidateRequest,
@@ -13,12 +13,9 @@ import type {
   IoasMapFileRequest,
   IoasMapManyRequest,
   IoasMapRequest,
-  IommufdFile,
-  IommufdIoctl,
   OptionRequest,
-  VeventQueueFile,
   ViommuAllocRequest,
-} from "../backend.ts";
+} from "../requests.ts";
 import {
   type DeviceId,
   type HwInfo,

@@ -1,7 +1,7 @@
 /** Memory of the addon's own. */
 
 import { invalidType } from "../../errors.ts";
-import type { BackendMemory } from "../backend.ts";
+import type { BackendMemory } from "../handles.ts";
 import type { NativeMemory } from "./addon.ts";
 import { check } from "./check.ts";
 

@@ -1,7 +1,9 @@
 /** An open VFIO device: one method per ioctl. */
 
 import { invalidType } from "../../errors.ts";
-import type { BackendRegion, IommufdFile, SetIrqsRequest, VfioDeviceFile } from "../backend.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { BackendRegion } from "../handles.ts";
+import type { SetIrqsRequest } from "../requests.ts";
 import type { DeviceId, HwptId, PageTableId, VfioDeviceInfo, VfioIrqInfo, VfioRegionInfo } from "../uapi.ts";
 import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";

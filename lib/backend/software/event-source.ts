@@ -1,11 +1,11 @@
 /** What tells of events, in the model: a queue that can be waited for. */
 
 import { IommufdError } from "../../errors.ts";
-import type { EventFd, EventSource } from "../backend.ts";
+import type { EventFd, EventSource } from "../handles.ts";
 import { noDescriptors } from "./refusal.ts";
 
 /** A descriptor that becomes readable when something is there. */
-export abstract class SoftwareEventSource implements EventSource {
+abstract class SoftwareEventSource implements EventSource {
   #closed = false;
   #wake: ((ready: boolean) => void) | undefined;
 

@@ -1,6 +1,6 @@
 /** Fault queues of the model (drivers/iommu/iommufd/eventq.c). */
 
-import type { FaultQueueFile } from "../backend.ts";
+import type { FaultQueueFile } from "../handles.ts";
 import {
   type FaultQueueId,
   IOMMU_PGFAULT_FLAGS_LAST_PAGE,

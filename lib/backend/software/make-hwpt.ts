@@ -1,6 +1,6 @@
 /** IOMMU_HWPT_ALLOC: which kind of page table is made, and the checks before that (drivers/iommu/iommufd/hw_pagetable.c). */
 
-import type { HwptAllocRequest } from "../backend.ts";
+import type { HwptAllocRequest } from "../requests.ts";
 import {
   type DriverData,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,

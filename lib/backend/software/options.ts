@@ -1,6 +1,6 @@
 /** IOMMU_OPTION and IOMMU_VFIO_IOAS: what is set of an iommufd (drivers/iommu/iommufd/main.c, vfio_compat.c). */
 
-import type { OptionRequest } from "../backend.ts";
+import type { OptionRequest } from "../requests.ts";
 import {
   IOMMU_OPTION_HUGE_PAGES,
   IOMMU_OPTION_OP_GET,

@@ -3,7 +3,7 @@
  * (drivers/iommu/iommufd/hw_pagetable.c, drivers/iommu/intel/).
  */
 
-import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../backend.ts";
+import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
 import {
   type DriverData,
   type HwptVtdS1,

@@ -7,15 +7,9 @@
 
 import { checkU32, checkU64 } from "../../arguments.ts";
 import { IommufdError, invalidType, type LinuxErrorCode, systemError } from "../../errors.ts";
-import type {
-  Backend,
-  BackendMemory,
-  EventFd,
-  IommufdFile,
-  MemoryRequest,
-  VfioDeviceEntry,
-  VfioDeviceFile,
-} from "../backend.ts";
+import type { Backend, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import type { BackendMemory, EventFd } from "../handles.ts";
+import type { MemoryRequest } from "../requests.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import { DeviceGroup } from "./device-group.ts";
 import { transfer } from "./dma.ts";

@@ -3,11 +3,11 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
+import type { IommufdFile } from "../backend.ts";
+import type { BackendRegion, FaultQueueFile, VeventQueueFile } from "../handles.ts";
 import type {
-  BackendRegion,
   BatchOutcome,
   DirtyBitmapRequest,
-  FaultQueueFile,
   HwptAllocRequest,
   HwQueueAllocRequest,
   InvalidateRequest,
@@ -15,11 +15,9 @@ import type {
   IoasMapFileRequest,
   IoasMapManyRequest,
   IoasMapRequest,
-  IommufdFile,
   OptionRequest,
-  VeventQueueFile,
   ViommuAllocRequest,
-} from "../backend.ts";
+} from "../requests.ts";
 import {
   type DeviceId,
   type HwInfo,

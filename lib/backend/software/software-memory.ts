@@ -3,7 +3,7 @@
  */
 
 import { IommufdError } from "../../errors.ts";
-import type { BackendMemory } from "../backend.ts";
+import type { BackendMemory } from "../handles.ts";
 import { noDescriptors } from "./refusal.ts";
 
 /** Memory that the model can map. */

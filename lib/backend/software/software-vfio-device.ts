@@ -3,7 +3,9 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
-import type { BackendRegion, IommufdFile, SetIrqsRequest, VfioDeviceFile } from "../backend.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { BackendRegion } from "../handles.ts";
+import type { SetIrqsRequest } from "../requests.ts";
 import {
   type DeviceId,
   type HwptId,

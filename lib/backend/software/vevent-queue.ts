@@ -1,6 +1,6 @@
 /** Event queues of modelled vIOMMUs (drivers/iommu/iommufd/eventq.c). */
 
-import type { VeventQueueFile } from "../backend.ts";
+import type { VeventQueueFile } from "../handles.ts";
 import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../uapi.ts";
 import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
 import { KernelObject } from "./object-table.ts";

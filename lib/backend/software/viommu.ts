@@ -3,7 +3,7 @@
  * the kernel's mock devices (drivers/iommu/iommufd/selftest.c).
  */
 
-import type { BatchOutcome, HwQueueAllocRequest, InvalidateRequest } from "../backend.ts";
+import type { BatchOutcome, HwQueueAllocRequest, InvalidateRequest } from "../requests.ts";
 import type { DriverData } from "../uapi.ts";
 import { batchRefusal } from "./batch.ts";
 import { KernelObject } from "./object-table.ts";

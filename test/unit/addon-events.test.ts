@@ -1,0 +1,88 @@
+/** The addon's files that tell of events: eventfds, and what reads like the queues of an iommufd. */
+
+import { writeSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import {
+  loadAddon,
+  type NativeEventFile,
+  type NativeVfioDeviceFile,
+} from "../../lib/backend/kernel/addon.ts";
+
+const EAGAIN = -11;
+const EEXIST = -17;
+const EINVAL = -22;
+
+describe.runIf(process.platform === "linux")("files of events, in the addon", () => {
+  const addon = loadAddon();
+  const create = () => addon.createEventFd() as NativeEventFile;
+  const signal = (file: NativeEventFile, count = 1n) => writeSync(file.fd(), new BigUint64Array([count]));
+
+  it("are counted until they are read", () => {
+    const file = create();
+    expect(file.readCount()).toBe(0n);
+    signal(file, 2n);
+    signal(file);
+    expect(file.readCount()).toBe(3n);
+    expect(file.readCount()).toBe(0n);
+  });
+
+  it("end a wait; so does closing", async () => {
+    const file = create();
+    const wait = file.readable();
+    expect(file.readable(), "one wait at a time").toBe(EEXIST);
+    signal(file);
+    await expect(wait).resolves.toBe(true);
+    await expect(file.readable()).resolves.toBe(true);
+    file.readCount();
+    const cancelled = file.readable();
+    file.close();
+    file.close();
+    await expect(cancelled).resolves.toBe(false);
+    expect(() => file.readable()).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
+    expect(() => file.fd()).toThrow("EventFile is closed");
+  });
+
+  it("keep a file that is waited for, whoever else lets go of it", async () => {
+    let file: NativeEventFile | undefined = create();
+    const fd = file.fd();
+    const wait = file.readable();
+    file = undefined;
+    globalThis.gc?.();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    globalThis.gc?.();
+    writeSync(fd, new BigUint64Array([1n]));
+    await expect(wait).resolves.toBe(true);
+  });
+
+  it("are not waited for, or read, where that is not to be", () => {
+    const file = create();
+    expect(file.readFaults(1)).toBe(EAGAIN);
+    expect(file.respondToFault(1, 0)).toBeUndefined();
+    // Those 8 bytes read as a header that says that events were lost; with 2 in place of 1, as one of an event.
+    expect(file.readEvents(4, 1)).toEqual([{ flags: 1, sequence: 0, data: new Uint8Array(0) }]);
+    signal(file, 2n);
+    expect(file.readEvents(4, 1)).toBe(EINVAL);
+    for (const refused of [
+      () => file.readFaults(0),
+      () => file.readFaults(65537),
+      () => file.readEvents(4097, 1),
+      () => file.readEvents(0, 0),
+      () => file.respondToFault(-1, 0),
+      () => addon.createEventFd.call(undefined) && file.readEvents.call({} as never, 0, 1),
+    ])
+      expect(refused).toThrow();
+  });
+
+  it("are given to interrupts as what they are only", () => {
+    const device = addon.openVfioDevice("/dev/null") as NativeVfioDeviceFile;
+    const file = create();
+    expect(() => device.setIrqs(0, 1 << 5, 0, 1, [addon.allocMemory(4096n, 4096n, false) as never])).toThrow(
+      "eventfds must be an EventFile, received an object",
+    );
+    expect(() => device.setIrqs(0, 1 << 5, 0, 2, [file])).toThrow("eventfds must be as many as count");
+    expect(() => device.setIrqs(0, 5, 0, 1, [file])).toThrow("action must be one of VFIO_IRQ_SET_ACTION_*");
+    expect(() => device.setIrqs(0, 1 << 5, 0, 1, file as never)).toThrow("eventfds must be an array");
+    file.close();
+    expect(() => device.setIrqs(0, 1 << 5, 0, 1, [file])).toThrow("EventFile is closed");
+  });
+});
