@@ -61,6 +61,9 @@ export function selectBackend(options: BackendOptions = {}): SelectedBackend {
 
 /** The kernel backend if /dev/iommu opens and the addon loads, else what is missing. */
 function openKernel(): KernelBackend | { missing: string; cause: unknown } {
+  const { platform } = process;
+  if (platform !== "linux")
+    return { missing: `this is ${platform}, and only Linux has iommufd`, cause: undefined };
   let backend: KernelBackend;
   try {
     backend = new KernelBackend();

@@ -20,6 +20,7 @@ import type {
   VfioRegionInfo,
   ViommuId,
 } from "../uapi.ts";
+import { loadPrebuilt } from "./prebuilt.ts";
 
 /** A refused call yields a negative Linux error number in place of its result. */
 export type Errno = number;
@@ -219,18 +220,36 @@ export interface Addon {
 let loaded: Addon | undefined;
 
 /**
- * The addon.
+ * The addon: the one that comes with the package, or where there is none that fits, that which was built here.
  *
- * @throws Error with the loader's own explanation, where it was not built or does not fit this Node.js
+ * @throws Error with the loader's own explanation, where there is neither
  */
 export function loadAddon(): Addon {
   if (loaded === undefined) {
-    const require = createRequire(import.meta.url);
-    const bindings = require("bindings") as (options: { bindings: string; module_root: string }) => Addon;
-    loaded = bindings({
+    let unfit: unknown;
+    try {
+      loaded = loadPrebuilt() as Addon | undefined;
+    } catch (error) {
+      unfit = error;
+    }
+    loaded ??= loadBuilt(unfit);
+  }
+  return loaded;
+}
+
+/** @param unfit why the addon of the package does not load, where there is one */
+function loadBuilt(unfit: unknown): Addon {
+  const require = createRequire(import.meta.url);
+  const bindings = require("bindings") as (options: { bindings: string; module_root: string }) => Addon;
+  try {
+    return bindings({
       bindings: "iommufd",
       module_root: fileURLToPath(new URL("../../..", import.meta.url)),
     });
+  } catch (error) {
+    if (unfit === undefined) throw error;
+    throw new Error(`that of the package: ${(unfit as Error).message}; none was built here`, {
+      cause: error,
+    });
   }
-  return loaded;
 }

@@ -1,0 +1,20 @@
+/** The addon that comes with the package, built beforehand (scripts/prebuild.sh). */
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { familySync } from "detect-libc";
+
+/**
+ * Loads it, where there is one for this processor and C library. There are some for glibc; with musl it is built locally.
+ *
+ * @returns undefined where there is none
+ * @throws Error with the loader's own explanation, where it does not fit this machine
+ */
+export function loadPrebuilt(): unknown {
+  const { platform, arch } = process;
+  const path = fileURLToPath(
+    new URL(`../../../prebuilds/${platform}-${arch}-${familySync()}/iommufd.node`, import.meta.url),
+  );
+  return existsSync(path) ? createRequire(import.meta.url)(path) : undefined;
+}
