@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A prefixes=([x64]=x86_64-linux-gnu- [arm64]=aarch64-linux-gnu-)
-for arch in x64 arm64; do
+for arch in "${!prefixes[@]}"; do
   prefix=${prefixes[$arch]}
   if ! command -v "${prefix}g++" >/dev/null; then
     echo "prebuild: no ${prefix}g++ (Debian: apt-get install g++ g++-aarch64-linux-gnu)" >&2
@@ -21,7 +21,10 @@ for arch in x64 arm64; do
   ln -sfn "$PWD/node_modules" "$work/node_modules"
   CC=${prefix}gcc CXX=${prefix}g++ \
     npx --no-install node-gyp --directory "$work" --arch="$arch" --loglevel=warn --jobs=max configure build
-  target=prebuilds/linux-$arch-glibc
-  mkdir -p "$target"
-  "${prefix}strip" --strip-unneeded -o "$target/iommufd.node" "$work/build/Release/iommufd.node"
+  "${prefix}strip" --strip-unneeded "$work/build/Release/iommufd.node"
+done
+
+# All or none.
+for arch in "${!prefixes[@]}"; do
+  install -D "build/prebuild/$arch/build/Release/iommufd.node" "prebuilds/linux-$arch-glibc/iommufd.node"
 done
