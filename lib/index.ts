@@ -32,6 +32,8 @@ export type {
   IoasId,
   IovaRange,
   IovaRanges,
+  ObjectId,
+  PageTableId,
   VdeviceId,
   VeventQueueId,
   VfioDeviceInfo,
@@ -130,7 +132,9 @@ export type {
   MapManyRanges,
   MapOptions,
 } from "./iommufd/map-options.ts";
+export type { Attachable, PageTable } from "./iommufd/page-table.ts";
 export { MappedRegion, Region } from "./iommufd/region.ts";
+export type { Resource } from "./iommufd/resource.ts";
 export {
   type LostEvents,
   type RawEvent,

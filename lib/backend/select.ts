@@ -25,6 +25,7 @@ export const DEFAULT_PROFILE = "sapphire-rapids";
 
 /** A chosen backend. */
 export interface SelectedBackend {
+  /** To open iommufds on, {@link Iommufd.open}. */
   backend: Backend;
   /** Why this one: "/dev/iommu opens", "no /dev/iommu (ENOENT); model of sapphire-rapids". */
   reason: string;

@@ -12,7 +12,7 @@ import type { Backend, IommufdFile, VfioDeviceFile } from "./backend.ts";
 export interface IoctlTrace {
   /** The ioctl: "IOMMU_IOAS_MAP". */
   syscall: string;
-  /** Its arguments, in the order of the method of {@link IommufdFile} or {@link VfioDeviceFile}. */
+  /** Its arguments, in the order of the method of lib/backend/backend.ts. */
   arguments: readonly unknown[];
   /** What it returned; set once it has. */
   result?: unknown;

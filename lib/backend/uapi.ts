@@ -294,7 +294,12 @@ export interface VfioRegionInfo {
   /** Where it is in the device's file, in bytes. */
   offset: bigint;
   /** The parts that may be mapped, where not all may be (VFIO_REGION_INFO_CAP_SPARSE_MMAP). */
-  sparseAreas?: { offset: bigint; size: bigint }[];
+  sparseAreas?: {
+    /** Within the region, in bytes. */
+    offset: bigint;
+    /** In bytes. */
+    size: bigint;
+  }[];
   /** What kind of device-specific region it is (VFIO_REGION_INFO_CAP_TYPE). */
   type?: number;
   /** VFIO_REGION_INFO_CAP_TYPE */

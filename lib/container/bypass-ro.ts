@@ -19,6 +19,7 @@ export interface BypassRoInput {
 
 /** The decision. */
 export interface BypassRoDecision {
+  /** Whether read-only sections are left out. */
   readonly bypassRo: boolean;
   /** Why, in one sentence. */
   readonly reason: string;

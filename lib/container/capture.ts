@@ -30,11 +30,17 @@ interface CapturedDomain {
 
 /** The document `iommufd.profile/1`, as `parseProfile()` reads it. */
 export interface CapturedProfile {
+  /** The version of the format. */
   readonly schema: "iommufd.profile/1";
+  /** For people. */
   readonly name: string;
+  /** For people: where and when it was captured. */
   readonly description: string;
+  /** Of the host, in bytes. */
   readonly pageSize: number;
+  /** By name; u64 as hexadecimal strings. */
   readonly iommus: Readonly<Record<string, object>>;
+  /** Those that were bound to VFIO. */
   readonly devices: readonly object[];
 }
 

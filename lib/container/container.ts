@@ -221,6 +221,7 @@ export class Container implements AsyncDisposable {
     });
   }
 
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

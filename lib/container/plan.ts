@@ -42,6 +42,7 @@ export interface PlanOptions {
 
 /** A section that is mapped. */
 export interface PlannedMapping {
+  /** What it maps. */
   readonly section: MemorySection;
   /** The start of the section, rounded up to a page. */
   readonly iova: bigint;
@@ -57,7 +58,9 @@ export interface PlannedMapping {
 
 /** A section that is not mapped. */
 export interface SkippedSection {
+  /** What is left out. */
   readonly section: MemorySection;
+  /** Why. */
   readonly reason: SkipReason;
 }
 
@@ -66,9 +69,13 @@ export type Decision = PlannedMapping | SkippedSection;
 
 /** What becomes of all sections, by address. */
 export interface Plan {
+  /** Whether read-only sections were to be left out. */
   readonly bypassRo: boolean;
+  /** To whose multiples mappings were cut, in bytes: the pages of the host. */
   readonly pageSize: number;
+  /** The mappings, by address. */
   readonly map: readonly PlannedMapping[];
+  /** The rest, by address. */
   readonly skipped: readonly SkippedSection[];
 }
 

@@ -11,16 +11,23 @@ import { type HostIommuQuirk, hostIommuQuirks } from "./quirks.ts";
 
 /** What was found out about one device. */
 export interface ProbedDevice {
+  /** Its PCI address in full, "0000:6a:01.0". */
   readonly bdf: string;
   /** Path of its character device; null where it has none. */
   readonly cdev: string | null;
   /** Null where it could not be asked. */
   readonly info: DecodedHwInfo | null;
+  /** What a VMM has to heed; empty where it could not be asked. */
   readonly quirks: readonly HostIommuQuirk[];
   /** Where mappings may be placed once it is attached; null where it could not be attached. */
   readonly iovaRanges: readonly IovaRange[] | null;
   /** Why something above is missing. */
-  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly error: {
+    /** "EBUSY", "ERR_IOMMUFD_NO_DEVICE" */
+    readonly code: string;
+    /** One line for people. */
+    readonly message: string;
+  } | null;
 }
 
 /**

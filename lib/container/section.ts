@@ -22,6 +22,7 @@ export interface MemorySection {
   readonly region: string;
   /** Where in the region it starts, in bytes. */
   readonly offsetInRegion: bigint;
+  /** What is behind it. */
   readonly type: SectionType;
   /** Whether the address space sees it read-only. */
   readonly readonly: boolean;

@@ -11,7 +11,9 @@ export interface DmarUnit {
   readonly registerBase: bigint;
   /** Architecture version, "6:0". */
   readonly version: string;
+  /** The 64 bits of CAP_REG, as {@link decodeVtd} takes them. */
   readonly capReg: bigint;
+  /** The 64 bits of ECAP_REG. */
   readonly ecapReg: bigint;
 }
 

@@ -61,7 +61,9 @@ export const EFR2_FIELDS: readonly Field[] = [
 
 /** struct iommu_hw_info_amd, 16 bytes: u64 efr, u64 efr2. */
 export interface AmdHwInfo {
+  /** The Extended Feature Register, MMIO offset 0030h, 64 bits. */
   readonly efr: bigint;
+  /** The Extended Feature 2 Register, MMIO offset 01A0h, 64 bits. */
   readonly efr2: bigint;
 }
 

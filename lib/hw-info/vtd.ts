@@ -98,7 +98,9 @@ function derive(
 export interface VtdHwInfo {
   /** enum iommu_hw_info_vtd_flags */
   readonly flags: number;
+  /** CAP_REG, 64 bits (VT-d specification, section 11.4.2). */
   readonly capReg: bigint;
+  /** ECAP_REG, 64 bits (VT-d specification, section 11.4.3). */
   readonly ecapReg: bigint;
 }
 

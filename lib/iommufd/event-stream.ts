@@ -31,6 +31,7 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
     return this.#source.fd();
   }
 
+  /** The events, as they come, until it is closed. */
   [Symbol.asyncIterator](): AsyncIterator<Event, undefined> {
     return {
       next: () => this.#next(),

@@ -30,7 +30,9 @@ export interface PageFault {
   readonly address: bigint;
   /** What the device wants to do there. */
   readonly permissions: {
+    /** IOMMU_PGFAULT_PERM_READ */
     readonly read: boolean;
+    /** IOMMU_PGFAULT_PERM_WRITE */
     readonly write: boolean;
     /** Only with a PASID. */
     readonly execute: boolean;

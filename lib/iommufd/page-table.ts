@@ -7,6 +7,7 @@ import { Resource } from "./resource.ts";
 
 /** What a page table has to know of a device. */
 export interface Attachable {
+  /** Detaches whatever of it is attached to a page table. */
   detachFrom(target: PageTable): void;
 }
 
@@ -31,6 +32,7 @@ export abstract class PageTable<Member extends Attachable = Attachable> extends 
     this.#devices.delete(device);
   }
 
+  /** @internal */
   protected detachAll(): void {
     for (const device of this.#devices) device.detachFrom(this);
   }

@@ -33,6 +33,7 @@ export abstract class Resource implements Disposable {
     this.#close(this.#parents.length === 0);
   }
 
+  /** {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -32,6 +32,7 @@ export type VeventQueueType =
 
 /** What {@link Viommu.allocVeventQueue} makes. */
 export interface VeventQueueOptions {
+  /** Which events; each vIOMMU has one queue of a type. */
   type: VeventQueueType;
   /** How many events the kernel keeps until they are read; what comes then is lost. From 1 to 2^19. */
   depth: number;
@@ -47,6 +48,7 @@ interface VeventHeader {
 
 /** An event record of an SMMU (Arm SMMUv3 architecture, section 7.3), with the guest's own stream id. */
 export interface SmmuEvent extends VeventHeader {
+  /** IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 */
   readonly type: "arm-smmuv3";
   /** Number of the event: 0x10 is F_TRANSLATION. */
   readonly eventId: number;
@@ -60,6 +62,7 @@ export interface SmmuEvent extends VeventHeader {
 
 /** Which virtual command queues of a Tegra241 CMDQV have an error (register LVCMDQ_ERR_MAP of its VINTF). */
 export interface Tegra241CmdqvEvent extends VeventHeader {
+  /** IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV */
   readonly type: "tegra241-cmdqv";
   /** A bit a queue, the lowest first, 64 each. */
   readonly errorMap: readonly [bigint, bigint];
@@ -67,12 +70,15 @@ export interface Tegra241CmdqvEvent extends VeventHeader {
 
 /** An event of a type that is not known here. */
 export interface RawEvent extends VeventHeader {
+  /** Its number, enum iommu_veventq_type. */
   readonly type: number;
+  /** What the driver tells, as bytes. */
   readonly data: Uint8Array;
 }
 
 /** The queue was full: `lost` events were lost and none has come since. */
 export interface LostEvents extends VeventHeader {
+  /** IOMMU_VEVENTQ_FLAG_LOST_EVENTS */
   readonly type: "lost";
 }
 

@@ -19,6 +19,7 @@ export interface AddressSpace {
 
 /** A flat view, which several address spaces can share. */
 export interface FlatView {
+  /** Those that it is the view of. */
   readonly addressSpaces: readonly AddressSpace[];
   /** By address; empty where QEMU has rendered none. */
   readonly sections: readonly MemorySection[];

@@ -9,9 +9,11 @@ import { VirshMonitor } from "./virsh-monitor.ts";
 
 /** Memory that a VM can be given more of, and less, while it runs. */
 export interface VirtioMem {
+  /** What the VM's owner calls it: `-device virtio-mem-pci,id=…`. */
   readonly id: string;
-  /** Where it is, ends inclusive: all that it can grow to. */
+  /** Where it begins: all that it can grow to is from here. */
   readonly start: bigint;
+  /** The last address of it. */
   readonly last: bigint;
   /** How much of it the VM has now, in bytes. QEMU maps that alone; which parts, QMP does not tell. */
   readonly plugged: bigint;
@@ -29,11 +31,13 @@ export interface PropertyNames {
 export interface RunningVm {
   /** Version of QEMU: "10.0.2". */
   readonly version: string;
+  /** Those of the address space that was asked for. */
   readonly sections: readonly MemorySection[];
   /** Has an intel-iommu in scalable mode with first-stage translation. */
   readonly nesting: boolean;
   /** Undefined where this QEMU has no intel-iommu. */
   readonly propertyNames: PropertyNames | undefined;
+  /** Its virtio-mem devices; none: no remark is needed. */
   readonly virtioMem: readonly VirtioMem[];
 }
 

@@ -32,7 +32,9 @@ const sectionList = z.strictObject({
 
 /** A section list as JSON has it. */
 export interface SectionList {
+  /** Which address space of the VM: "memory". */
   readonly addressSpace: string;
+  /** By address. */
   readonly sections: readonly MemorySection[];
 }
 

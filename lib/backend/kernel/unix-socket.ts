@@ -91,6 +91,7 @@ export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
     });
   }
 
+  /** What is received, until the other end closes; throws as {@link receive} does. */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReceivedMessage, undefined> {
     for (let message = await this.receive(); message !== undefined; message = await this.receive())
       yield message;
@@ -102,6 +103,7 @@ export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
     this.#native.close();
   }
 
+  /** {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -146,6 +148,7 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
     return new UnixServer(check(addon().listenUnixSocket(path), "bind", { path }), path);
   }
 
+  /** Those who connect, until it is closed. */
   async *[Symbol.asyncIterator](): AsyncGenerator<UnixSocket, undefined> {
     while (!this.#closed) {
       const outcome = this.#native.accept();
@@ -166,6 +169,7 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
     }
   }
 
+  /** {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -51,10 +51,12 @@ type Access = "read" | "write";
 
 /** An access of a device that its IOMMU stopped. */
 export class DmaFault extends IommufdError {
+  /** What was in the way. */
   readonly reason: DmaFaultReason;
   /** The address that it was stopped at. */
   readonly iova: bigint;
 
+  /** @internal */
   constructor(reason: DmaFaultReason, access: Access, iova: bigint) {
     super("ERR_IOMMUFD_DMA_FAULT", `the IOMMU stopped a ${access} at 0x${iova.toString(16)}: ${reason}`);
     this.reason = reason;

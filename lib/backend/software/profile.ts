@@ -2,7 +2,7 @@
  * Profiles: the machines that the software backend can model, as JSON.
  *
  * A profile says what the kernel would: the hardware information of each IOMMU, the domains it can make, and the
- * devices behind it. docs/profiles.md explains the fields. Shipped profiles are in `profiles/`.
+ * devices behind it. docs/software-backend.md explains the fields. Shipped profiles are in `profiles/`.
  */
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -18,7 +18,12 @@ import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../uapi.ts";
 const ECAP_NEST = 26n;
 
 const range = z
-  .strictObject({ start: u64, last: u64 })
+  .strictObject({
+    /** Its first address, 64 bits. */
+    start: u64,
+    /** Its last address, 64 bits. */
+    last: u64,
+  })
   .refine(({ start, last }) => start <= last, { error: "start must not be after last" });
 
 const domain = z.strictObject({
@@ -33,24 +38,36 @@ const domain = z.strictObject({
 });
 
 const intelVtd = z.strictObject({
+  /** IOMMU_HW_INFO_TYPE_INTEL_VTD */
   type: z.literal("intel-vtd"),
+  /** enum iommu_hw_info_vtd_flags, without IOMMU_HW_INFO_VTD_. */
   flags: z.array(z.enum(Object.keys(VTD_FLAG_BITS) as [keyof typeof VTD_FLAG_BITS])),
+  /** CAP_REG, 64 bits. */
   capReg: u64,
+  /** ECAP_REG, 64 bits. */
   ecapReg: u64,
 });
 
-const none = z.strictObject({ type: z.literal("none") });
+const none = z.strictObject({
+  /** IOMMU_HW_INFO_TYPE_NONE: its driver tells nothing. */
+  type: z.literal("none"),
+});
 
 /** The kernel's mock devices (CONFIG_IOMMUFD_TEST), which have vIOMMUs. */
-const selftest = z.strictObject({ type: z.literal("selftest") });
+const selftest = z.strictObject({
+  /** IOMMU_HW_INFO_TYPE_SELFTEST */
+  type: z.literal("selftest"),
+});
 
 const iommu = z.strictObject({
+  /** What IOMMU_GET_HW_INFO answers. */
   hwInfo: z.discriminatedUnion("type", [intelVtd, none, selftest]),
   /**
    * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
    * whose kernel does not know of it.
    */
   erratum772415: z.boolean().optional(),
+  /** What IOMMU_HWPT_ALLOC makes. */
   domains: z.strictObject({
     /** What IOMMU_HWPT_ALLOC makes without flags. */
     plain: domain,
@@ -62,10 +79,13 @@ const iommu = z.strictObject({
 });
 
 const device = z.strictObject({
+  /** Its PCI address. */
   bdf: z.string().regex(BDF_PATTERN, { error: 'must be a PCI address such as "0000:6a:01.0"' }),
   /** Which of the IOMMUs translates for it. */
   iommu: z.string(),
+  /** What IOMMU_GET_HW_INFO answers as out_capabilities, without IOMMU_HW_CAP_. */
   outCapabilities: z.array(z.enum(Object.keys(HW_CAPABILITY_BITS) as [keyof typeof HW_CAPABILITY_BITS])),
+  /** Width of its PASIDs in bits; 0: not enabled. */
   maxPasidLog2: z.int().min(0).max(20),
   /** IOVAs that attaching the device takes away. */
   reservedRegions: z.array(range),
@@ -75,21 +95,29 @@ const device = z.strictObject({
   pri: z.boolean().optional(),
   /** Whether it can be reset. */
   reset: z.boolean(),
+  /** How many regions VFIO_DEVICE_GET_INFO tells. */
   numRegions: z.int().min(0).max(255),
+  /** How many kinds of interrupts it tells. */
   numIrqs: z.int().min(0).max(255),
 });
 
 const profile = z
   .strictObject({
+    /** The version of the format. */
     schema: z.literal("iommufd.profile/1"),
+    /** For people. */
     name: z.string().min(1),
+    /** For people: what it is, and where it is from. */
     description: z.string(),
+    /** Of the host, in bytes. */
     pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
       error: "must be a power of two of at least 4096",
     }),
     /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes; absent: no limit, as for root. */
     memlock: u64.optional(),
+    /** The IOMMUs, by name. */
     iommus: z.record(z.string(), iommu),
+    /** The devices that vfio-pci has. */
     devices: z.array(device),
   })
   .superRefine(({ iommus, devices }, context) => {
@@ -142,13 +170,13 @@ export function profileJsonSchema(): object {
 }
 
 /** A machine for the software backend to model. */
-export type Profile = z.output<typeof profile>;
+export interface Profile extends z.output<typeof profile> {}
 /** One of its IOMMUs. */
-export type IommuProfile = z.output<typeof iommu>;
+export interface IommuProfile extends z.output<typeof iommu> {}
 /** A domain that an IOMMU can make. */
-export type DomainProfile = z.output<typeof domain>;
+export interface DomainProfile extends z.output<typeof domain> {}
 /** One of its devices. */
-export type DeviceProfile = z.output<typeof device>;
+export interface DeviceProfile extends z.output<typeof device> {}
 
 const SHIPPED = new URL("../../../profiles/", import.meta.url);
 
