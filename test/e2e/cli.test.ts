@@ -1,3 +1,5 @@
+/** The commands that look and decide: plan, probe, decode, demo, capture. */
+
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";

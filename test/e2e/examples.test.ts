@@ -1,3 +1,5 @@
+/** Examples that need no device, run. */
+
 import { existsSync, readFileSync } from "node:fs";
 import { afterEach, expect, it, vi } from "vitest";
 

@@ -1,5 +1,6 @@
 /** A device: its regions, reset, features, and real DMA. */
 
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   type Device,
@@ -7,6 +8,7 @@ import {
   VFIO_PCI_BAR0_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
 } from "../../lib/index.ts";
+import { PROJECT } from "../e2e/command.ts";
 
 const einval = expect.objectContaining({ code: "EINVAL" });
 
@@ -101,12 +103,14 @@ it("examples/edu-dma.ts: real DMA, which the IOMMU lets through or stops", async
   iommufd.close();
   const log = vi.spyOn(console, "log").mockImplementation(() => {});
   await import("../../examples/edu-dma.ts");
-  expect(log.mock.calls.flat()).toEqual([
+  const lines = log.mock.calls.flat();
+  log.mockRestore();
+  expect(lines).toEqual([
     "edu: identification 0x10000ed",
     "through the IOMMU and back: every byte arrived",
     "a write to a read-only mapping: did not arrive",
     "a write to an IOVA that is not mapped: did not arrive",
     "a write after unmapping: did not arrive",
   ]);
-  log.mockRestore();
+  expect(readFileSync(`${PROJECT}docs/driver.md`, "utf8")).toContain(lines.join("\n"));
 });

@@ -1,3 +1,5 @@
+/** Areas by address, compared with a list that is searched from end to end. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AreaList } from "../../lib/backend/software/area-list.ts";

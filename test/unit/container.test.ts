@@ -1,3 +1,5 @@
+/** The container, on modelled machines. */
+
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemError } from "../../lib/errors.ts";
 import {

@@ -1,3 +1,5 @@
+/** From hardware information to a quirk to a decision. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decideBypassRo, decodeHwInfo, hostIommuQuirks } from "../../lib/index.ts";

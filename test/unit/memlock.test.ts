@@ -1,3 +1,5 @@
+/** The limit on locked memory, as a machine tells it. */
+
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

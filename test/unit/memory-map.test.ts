@@ -1,3 +1,5 @@
+/** What QEMU prints and what JSON lists, read; and what is neither, refused. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {

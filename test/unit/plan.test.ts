@@ -1,3 +1,5 @@
+/** What becomes of a section, rule by rule, and of many at once. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide, isMapping, type MemorySection, plan } from "../../lib/index.ts";

@@ -1,3 +1,5 @@
+/** Profiles: the shipped ones, captured ones, and those that do not fit. */
+
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,3 +1,5 @@
+/** VFIO devices, found in a tree like sysfs. */
+
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,3 +1,5 @@
+/** VT-d's registers, decoded; and found in kernel logs. */
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Field } from "../../lib/hw-info/register.ts";

@@ -1,0 +1,198 @@
+/**
+ * The documents are true: what they show of code is compiled, what they show of commands is run and its output compared,
+ * and what only another machine can show names the test that does. Links lead somewhere.
+ */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { makeProgram } from "../../lib/cli/program.ts";
+import { parseSectionList } from "../../lib/index.ts";
+import { iommufd, PROJECT } from "./command.ts";
+
+const read = (path: string) => readFileSync(join(PROJECT, path), "utf8");
+const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+
+/** Code, in a document. */
+interface Block {
+  readonly document: string;
+  readonly line: number;
+  readonly language: string;
+  readonly code: string;
+  /** What stands right before it. */
+  readonly before: string;
+}
+
+function find(directory: string): string[] {
+  return readdirSync(join(PROJECT, directory), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory())
+      return /^(\.|node_modules$|build$|dist$|coverage$)/.test(entry.name) ? [] : find(path);
+    return path.endsWith(".md") ? [path] : [];
+  });
+}
+
+const documents = find("").filter((path) => !path.startsWith("test/fixtures/"));
+
+const blocks: Block[] = documents.flatMap((document) =>
+  [...read(document).matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)].map((match) => {
+    const [, indent = "", language = "", code = ""] = match;
+    const lines = read(document).slice(0, match.index).split("\n");
+    return {
+      document,
+      line: lines.length,
+      language,
+      code: code.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+      before: lines.slice(-3).join("\n"),
+    };
+  }),
+);
+
+const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => languages.includes(language));
+
+/** Commands that are shown with their output. */
+const shown = inLanguage("console").flatMap(({ document, code }) => {
+  const [, command = "", output = ""] = /^\$ (.*)\n([\s\S]*)$/.exec(code) ?? [];
+  return output === "" || output.startsWith("$ ") ? [] : [{ document, command, output }];
+});
+
+/** What a terminal shows for a command. */
+function run(command: string): string {
+  const [, line = "", lines] = /^(.*?)(?: \| head -n (\d+))?$/.exec(command) ?? [];
+  const words = (line === "npm start" ? (scripts["start"] ?? "") : line).split(" ");
+  expect(words.slice(0, 2)).toEqual(line === "npm start" ? ["node", "dist/cli/main.js"] : ["npx", "iommufd"]);
+  const { stdout, stderr } = iommufd(words.slice(2));
+  return lines === undefined
+    ? stderr + stdout
+    : `${stderr}${stdout.split("\n").slice(0, Number(lines)).join("\n")}\n`;
+}
+
+/** The anchor of a heading, as GitHub makes it. */
+const anchor = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replaceAll(" ", "-");
+
+describe("code in documents", () => {
+  it("is of languages that are checked here", () => {
+    const checked = ["ts", "console", "sh", "json", "yaml", "text"];
+    // test/contributing applies and compiles these.
+    const elsewhere = ["c", "diff"];
+    const others = blocks.filter(
+      ({ document, language }) =>
+        !checked.includes(language) && !(document === "CONTRIBUTING.md" && elsewhere.includes(language)),
+    );
+    expect(others.map(({ document, line }) => `${document}:${line}`)).toEqual([]);
+    expect(blocks.length).toBeGreaterThan(30);
+  });
+
+  it.each(shown)("$document: $command", ({ command, output }) => {
+    expect(run(command)).toBe(output);
+  });
+
+  describe("TypeScript", () => {
+    const directory = join(PROJECT, "build/test/documents");
+    const examples = readdirSync(join(PROJECT, "examples"))
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => read(`examples/${name}`));
+    const isExcerpt = ({ code }: Block) => examples.some((example) => example.includes(code));
+    const alone = inLanguage("ts").filter((block) => !isExcerpt(block));
+
+    beforeAll(() => mkdirSync(directory, { recursive: true }));
+    afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+    it("is an excerpt of an example, which is run, or compiles by itself", () => {
+      expect(alone.length).toBeGreaterThan(3);
+      for (const { document, line, code } of alone)
+        writeFileSync(join(directory, `${document.replaceAll("/", "-")}-${line}.ts`), code);
+      const config = {
+        extends: "../../../tsconfig.json",
+        compilerOptions: { paths: { iommufd: ["../../../lib/index.ts"] }, noUnusedLocals: false },
+        include: ["*.ts"],
+      };
+      writeFileSync(join(directory, "tsconfig.json"), JSON.stringify(config));
+      const { status, stdout } = spawnSync("npx", ["tsc", "--project", directory], {
+        cwd: PROJECT,
+        encoding: "utf8",
+      });
+      expect(stdout).toBe("");
+      expect(status).toBe(0);
+    });
+  });
+
+  it.each(inLanguage("sh"))("$document:$line: is what a shell reads", ({ code }) => {
+    const { status, stderr } = spawnSync("bash", ["-n"], { input: code, encoding: "utf8" });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+  });
+
+  it("names commands and options of iommufd that there are", () => {
+    const commands = new Map(makeProgram().commands.map((command) => [command.name(), command]));
+    let seen = 0;
+    for (const { document, line, code } of inLanguage("sh", "console", "text"))
+      for (const [, name = "", rest = ""] of code.matchAll(
+        /^(?:\$ )?(?:.*\| )?(?:npx )?iommufd (?!-)(\S+)([^|\n]*)/gm,
+      )) {
+        if (name.endsWith(":") || !/^[a-z]+$/.test(name)) continue;
+        const command = commands.get(name);
+        if (command === undefined) throw new Error(`${document}:${line}: no command ${name}`);
+        for (const [option] of rest.matchAll(/--[a-z-]+/g))
+          expect(
+            command.options.map(({ long }) => long),
+            `${document}:${line}`,
+          ).toContain(option);
+        seen++;
+      }
+    expect(seen).toBeGreaterThan(8);
+  });
+
+  it.each(inLanguage("json"))(
+    "$document:$line: is JSON, of a format that can be read",
+    ({ code, document }) => {
+      const { schema } = JSON.parse(code) as { schema: string };
+      if (schema === "iommufd.sections/1")
+        expect(parseSectionList(code, document).sections.length).toBeGreaterThan(0);
+      else expect(schema).toMatch(/^iommufd\.[a-z-]+\/\d$/);
+    },
+  );
+
+  it.each(inLanguage("yaml"))("$document:$line: is YAML", ({ code }) => {
+    expect(parse(code)).toBeTypeOf("object");
+  });
+
+  it.each(inLanguage("text"))("$document:$line: names what shows it", ({ document, before }) => {
+    const [, by = ""] = /<!-- (?:shown|measured) by (.*?) -->/.exec(before) ?? [];
+    if (by === "" && before.includes("<!-- a drawing -->")) return;
+    if (by.startsWith("npm run ")) expect(Object.keys(scripts)).toContain(by.slice("npm run ".length));
+    else expect(read(by)).toContain(document);
+  });
+});
+
+describe.each(documents)("%s", (document) => {
+  const text = read(document);
+
+  it("links to what is there", () => {
+    for (const [, path = "", fragment] of text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)) {
+      const target = path === "" ? document : normalize(join(dirname(document), path));
+      expect(existsSync(join(PROJECT, target)), `${document}: ${path}`).toBe(true);
+      if (fragment === undefined) continue;
+      const headings = [...read(target).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => anchor(heading));
+      expect(headings, `${document}: ${path}#${fragment}`).toContain(fragment);
+    }
+  });
+
+  it("names npm scripts that there are", () => {
+    for (const [, name = ""] of text.matchAll(/npm run (?!-)([\w:]+)/g))
+      expect(Object.keys(scripts)).toContain(name);
+  });
+
+  it("names files that there are", () => {
+    for (const [path] of text.matchAll(
+      /(?<![\w./-])(?:lib|native|test|scripts|bench|docs|examples|profiles|assets)\/[\w./-]*\w\.(?:tsx?|js|cc|h|md|sh|json|py|mtree)\b/g,
+    ))
+      expect(existsSync(join(PROJECT, path)), `${document}: ${path}`).toBe(true);
+  });
+});

@@ -1,0 +1,57 @@
+/** The tree is one to find one's way in: every folder says what it is for, and no file is too long to read. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { PROJECT } from "../e2e/command.ts";
+
+/** How long a file may be, in lines. */
+const LONGEST = 400;
+
+/** What is no source: made by tools, or captured. */
+const OTHERS = /^(\..*|node_modules|build|dist|coverage|prebuilds|qemu-.*|package-lock\.json)$/;
+
+interface Folder {
+  readonly path: string;
+  readonly files: readonly string[];
+}
+
+function walk(path: string): Folder[] {
+  const entries = readdirSync(join(PROJECT, path), { withFileTypes: true }).filter(
+    ({ name }) => !OTHERS.test(name),
+  );
+  return [
+    { path, files: entries.filter((entry) => entry.isFile()).map(({ name }) => name) },
+    ...entries.filter((entry) => entry.isDirectory()).flatMap(({ name }) => walk(join(path, name))),
+  ];
+}
+
+const folders = walk("");
+
+describe("the tree", () => {
+  it.each(folders)("$path says what it is for", ({ path, files }) => {
+    expect(files).toContain("README.md");
+    if (path === "") return;
+    const [title, , purpose = ""] = readFileSync(join(PROJECT, path, "README.md"), "utf8").split("\n");
+    if (path.startsWith("lib") || path.startsWith("test") || path === "native")
+      expect(title).toBe(`# ${path}`);
+    expect(purpose.length).toBeGreaterThan(20);
+  });
+
+  it.each(folders)(`$path has no file of more than ${LONGEST} lines`, ({ path, files }) => {
+    const long = files.filter(
+      (name) => readFileSync(join(PROJECT, path, name), "utf8").split("\n").length - 1 > LONGEST,
+    );
+    expect(long).toEqual([]);
+  });
+
+  it.each(folders)("$path: its sources say at their head what they are for", ({ path, files }) => {
+    const silent = files
+      .filter((name) => /\.(ts|js|cc|h|sh|mjs)$/.test(name))
+      .filter((name) => {
+        const text = readFileSync(join(PROJECT, path, name), "utf8").replace(/^#!.*\n/, "");
+        return !/^(\/\*|\/\/|#)/.test(text);
+      });
+    expect(silent).toEqual([]);
+  });
+});
