@@ -163,7 +163,7 @@ export interface HwInfo {
 export interface HwptVtdS1 {
   /** enum iommu_hwpt_vtd_s1_flags, 64 bits: SRE (0), EAFE (1), WPE (2). */
   flags: bigint;
-  /** Guest-physical address of the page table's root. */
+  /** Guest-physical address of the page table's root, 64 bits. */
   pgtblAddr: bigint;
   /** Address width in bits. */
   addrWidth: number;

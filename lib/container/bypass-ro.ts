@@ -25,7 +25,10 @@ export interface BypassRoDecision {
   readonly reason: string;
 }
 
-/** Decides it as {@link Container.addDevice} does, and says why. */
+/**
+ * Decides it as {@link Container.addDevice} does, and says why: what ERRATA_772415_SPR17 asks of system software (Sapphire
+ * Rapids specification update), as QEMU does it since commit 68d3a2a24d.
+ */
 export function decideBypassRo({ nesting, setting = "auto", quirks }: BypassRoInput): BypassRoDecision {
   const affected = quirks?.includes("NESTING_PARENT_BYPASS_RO") ?? false;
   if (setting === "on") return { bypassRo: true, reason: "set by hand" };

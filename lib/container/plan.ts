@@ -9,7 +9,10 @@ import { checkPowerOfTwo } from "../arguments.ts";
 import { outOfRange } from "../errors.ts";
 import { describeSection, type MemorySection } from "./section.ts";
 
-/** Why a section is not mapped, in the order in which the rules apply. */
+/**
+ * Why a section is not mapped, in the order in which the rules apply (QEMU hw/vfio/listener.c,
+ * vfio_listener_valid_section() and vfio_container_region_add()).
+ */
 export const SKIP_REASONS = [
   /** It is read-only, and the container must not map such (bypassRo). */
   "read-only",
@@ -90,8 +93,9 @@ export function isUnexpectedlyMisaligned({ section, reason }: SkippedSection): b
 }
 
 /**
- * Plans the DMA mappings for memory sections.
+ * Plans the DMA mappings for memory sections: what QEMU's listener would do with them (hw/vfio/listener.c).
  *
+ * @param sections in any order
  * @throws RangeError ERR_OUT_OF_RANGE: a page size is no power of two of at least 4096, a section does not fit
  *   into 64 bits, or two overlap
  */
@@ -117,7 +121,7 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
 }
 
 /**
- * Decides about one section.
+ * Decides about one section. Of a mapping the start is rounded up and the end down to a page of the host.
  *
  * @throws RangeError ERR_OUT_OF_RANGE: as {@link plan}
  */

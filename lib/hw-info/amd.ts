@@ -95,7 +95,10 @@ export function readAmdHwInfo(data: Uint8Array): AmdHwInfo | undefined {
   return { efr: view.getBigUint64(0, true), efr2: view.getBigUint64(8, true) };
 }
 
-/** Decodes the registers. */
+/**
+ * Decodes the registers (AMD I/O Virtualization Technology Specification, 48882, MMIO offsets 0030h and 01A0h; the names
+ * are its acronyms).
+ */
 export function decodeAmd({ efr, efr2 }: AmdHwInfo): AmdCapabilities {
   const fields = { efr: fieldValues(efr, EFR_FIELDS), efr2: fieldValues(efr2, EFR2_FIELDS) };
   const value = (name: string) => fields.efr[name] as number;

@@ -104,7 +104,7 @@ export const SMMUV3_REGISTERS = {
   ],
 } as const satisfies Record<string, readonly Field[]>;
 
-/** The fields that the kernel lets a VMM rely on. */
+/** The fields that the kernel lets a VMM rely on (struct iommu_hw_info_arm_smmuv3 in linux/iommufd.h). */
 export const SMMUV3_GUEST_FIELDS = {
   IDR0: ["ST_LEVEL", "TERM_MODEL", "STALL_MODEL", "TTENDIAN", "CD2L", "ASID16", "TTF"],
   IDR1: ["SIDSIZE", "SSIDSIZE"],
@@ -158,7 +158,7 @@ export function readSmmuv3HwInfo(data: Uint8Array): Smmuv3HwInfo | undefined {
   };
 }
 
-/** Decodes the registers. */
+/** Decodes the registers (Arm SMMU architecture version 3, IHI 0070; the names are its acronyms). */
 export function decodeSmmuv3({ registers }: Smmuv3HwInfo): Smmuv3Capabilities {
   const fields = byRegister((name) => fieldValues(BigInt(registers[name]), SMMUV3_REGISTERS[name]));
   const value = (register: Smmuv3Register, name: string) => fields[register][name] as number;

@@ -49,7 +49,7 @@ export interface VtdDerived {
 }
 
 /**
- * Decodes CAP_REG and ECAP_REG.
+ * Decodes CAP_REG and ECAP_REG (VT-d specification, sections 11.4.2 and 11.4.3; the names are its acronyms).
  *
  * @param capReg the 64 bits of CAP_REG
  * @param ecapReg the 64 bits of ECAP_REG
