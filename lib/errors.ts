@@ -129,6 +129,7 @@ export class IommufdError extends Error {
   /** What kind of error. */
   readonly code: IommufdErrorCode;
 
+  /** @internal */
   constructor(code: IommufdErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "IommufdError";

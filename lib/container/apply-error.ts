@@ -11,6 +11,7 @@ export class ApplyError extends IommufdError {
   /** Mappings that had been made before it and could not be unmapped. Empty unless something is badly wrong. */
   readonly stuck: readonly PlannedMapping[];
 
+  /** @internal */
   constructor(mapping: PlannedMapping, undone: number, stuck: readonly PlannedMapping[], cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const rest =

@@ -75,6 +75,11 @@ export class Container implements AsyncDisposable {
   #bypassRo: boolean;
   #last: Promise<unknown> = Promise.resolve();
 
+  /**
+   * Makes one with an address space of its own (IOMMU_IOAS_ALLOC) and no devices.
+   *
+   * @throws IommufdError ERR_IOMMUFD_CLOSED: the iommufd is closed
+   */
   constructor(iommufd: Iommufd, options: ContainerOptions = {}) {
     this.#iommufd = checkInstance(iommufd, Iommufd, "iommufd");
     this.#nesting = options.nesting ?? false;
@@ -127,7 +132,11 @@ export class Container implements AsyncDisposable {
     });
   }
 
-  /** Removes a device: detaches it. The last one out of a domain frees it. */
+  /**
+   * Removes a device: detaches it. The last one out of a domain frees it.
+   *
+   * @throws RangeError ERR_OUT_OF_RANGE: it is not in this container
+   */
   removeDevice(device: Device): Promise<void> {
     return this.#serialize(async () => {
       const index = this.#domains.findIndex(({ hwpt }) => hwpt.devices.includes(device));
@@ -156,7 +165,11 @@ export class Container implements AsyncDisposable {
     return this.#serialize(() => this.#regionAdd(section, memory));
   }
 
-  /** Removes a section: unmaps what adding it mapped. What is skipped was never mapped. */
+  /**
+   * Removes a section: unmaps what adding it mapped. What is skipped was never mapped.
+   *
+   * @throws SystemError as {@link Ioas.unmap}, but not ENOENT
+   */
   regionDel(section: MemorySection): Promise<Decision> {
     return this.#serialize(async () => {
       const decision = decide(section, this.#planOptions());

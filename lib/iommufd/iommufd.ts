@@ -117,7 +117,11 @@ export class Iommufd extends Resource {
     }
   }
 
-  /** Sets it, or with undefined turns the interface off. */
+  /**
+   * Sets it, or with undefined turns the interface off.
+   *
+   * @throws RangeError ERR_OUT_OF_RANGE: the address space is of another iommufd
+   */
   setVfioIoas(ioas: Ioas | undefined): void {
     this.assertOpen();
     if (ioas === undefined) this.#file.vfioIoas(IOMMU_VFIO_IOAS_CLEAR, 0);
@@ -196,13 +200,21 @@ export class Iommufd extends Resource {
     return this.#device(file, typeof cdev === "string" ? cdev : `descriptor ${cdev}`);
   }
 
-  /** Allocates an I/O address space (IOMMU_IOAS_ALLOC). */
+  /**
+   * Allocates an I/O address space (IOMMU_IOAS_ALLOC).
+   *
+   * @throws SystemError ENOMEM
+   */
   allocIoas(): Ioas {
     this.assertOpen();
     return new Ioas(this.#file, this);
   }
 
-  /** Allocates a queue for the faults of HWPTs (IOMMU_FAULT_QUEUE_ALLOC). */
+  /**
+   * Allocates a queue for the faults of HWPTs (IOMMU_FAULT_QUEUE_ALLOC, Linux 6.11 and later).
+   *
+   * @throws SystemError ENOTTY: the kernel is too old; ENOMEM; EMFILE
+   */
   allocFaultQueue(): FaultQueue {
     this.assertOpen();
     return new FaultQueue(this.#file, this);

@@ -52,35 +52,35 @@ export class Region extends Resource {
     this.#transfer(this.#position(offset, source.length), source, "pwrite");
   }
 
-  /** Reads a register of 16 bits. */
+  /** Reads a register of 16 bits, little-endian. Throws as {@link read} does. */
   readUint16(offset: bigint): number {
     return this.#readWord(offset, 2).getUint16(0, true);
   }
 
-  /** Reads a register of 32 bits. */
+  /** Reads a register of 32 bits, little-endian. Throws as {@link read} does. */
   readUint32(offset: bigint): number {
     return this.#readWord(offset, 4).getUint32(0, true);
   }
 
-  /** Reads a register of 64 bits. */
+  /** Reads a register of 64 bits, little-endian. Throws as {@link read} does. */
   readUint64(offset: bigint): bigint {
     return this.#readWord(offset, 8).getBigUint64(0, true);
   }
 
-  /** Writes a register of 16 bits. */
+  /** Writes a register of 16 bits, little-endian. Throws as {@link write} does. */
   writeUint16(offset: bigint, value: number): void {
     if (checkU32(value, "value") > 0xffff) throw outOfRange("value", "an integer from 0 to 65535", value);
     this.#word.setUint16(0, value, true);
     this.#writeWord(offset, 2);
   }
 
-  /** Writes a register of 32 bits. */
+  /** Writes a register of 32 bits, little-endian. Throws as {@link write} does. */
   writeUint32(offset: bigint, value: number): void {
     this.#word.setUint32(0, checkU32(value, "value"), true);
     this.#writeWord(offset, 4);
   }
 
-  /** Writes a register of 64 bits. */
+  /** Writes a register of 64 bits, little-endian. Throws as {@link write} does. */
   writeUint64(offset: bigint, value: bigint): void {
     this.#word.setBigUint64(0, checkU64(value, "value"), true);
     this.#writeWord(offset, 8);
