@@ -15,14 +15,22 @@ describe("the package", () => {
     });
     const [{ files }] = JSON.parse(stdout) as [{ files: { path: string; mode: number }[] }];
     const paths = files.map(({ path }) => path);
-    const isMeant =
-      /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|binding\.gyp|scripts\/install\.js|assets\/page\.(?:css|js)|profiles\/[a-z.-]+\.json|native\/(?:uapi\/)?\w+\.(?:cc|h)|dist\/iommufd\.1|dist\/[a-z0-9/-]+\.(?:js|d\.ts|js\.map))$/;
-    expect(paths.filter((path) => !isMeant.test(path))).toEqual([]);
+    const isMeant = [
+      /^(package\.json|binding\.gyp|LICENSE|(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|scripts\/install\.js)$/,
+      /^dist\/(iommufd\.1|[a-z0-9/-]+\.(js|d\.ts|js\.map))$/,
+      /^native\/(uapi\/)?(\w+\.(cc|h)|README\.md)$/,
+      /^(assets\/(page\.(css|js)|README\.md)|profiles\/([a-z.-]+\.json|README\.md))$/,
+      /^(docs\/[\w-]+\.md|examples\/(fleet\/)?[\w.-]+\.(ts|mtree|md|yaml|yml|service|timer))$/,
+    ];
+    expect(paths.filter((path) => !isMeant.some((pattern) => pattern.test(path)))).toEqual([]);
     for (const needed of [
       ...["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "dist/iommufd.1", "binding.gyp"],
       ...["native/addon.cc", "native/uapi/iommufd.h", "profiles/sapphire-rapids.json", "assets/page.js"],
     ])
       expect(paths).toContain(needed);
+    const readme = readFileSync(`${PROJECT}README.md`, "utf8");
+    for (const [, linked = ""] of readme.matchAll(/\]\((?!https?:)([^)#]+)/g))
+      expect(paths).toContain(linked);
   });
 
   it("depends on little, all of it pinned by the lock file and under licences like its own", () => {
