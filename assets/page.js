@@ -7,8 +7,10 @@ const rows = [...body.rows];
 const search = /** @type {HTMLInputElement} */ (document.getElementById("search"));
 const count = document.getElementById("count");
 const detail = document.getElementById("detail");
+/** @type {NodeListOf<SVGAElement>} */
+const links = document.querySelectorAll("svg a");
 /** The sections of the drawing, by the id of their row. */
-const drawn = new Map([...document.querySelectorAll("svg a")].map((link) => [link.dataset.row, link]));
+const drawn = new Map([...links].map((link) => [link.dataset.row, link]));
 
 /** What a cell is sorted by. */
 function order(row, column) {
@@ -19,7 +21,7 @@ function order(row, column) {
 for (const [column, heading] of [...table.tHead.rows[0].cells].entries()) {
   heading.querySelector("button").addEventListener("click", () => {
     const descending = heading.ariaSort === "ascending";
-    for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
     rows.sort((a, b) => {
       const [first, second] = [order(a, column), order(b, column)];

@@ -31,10 +31,10 @@ async function attached(length, work, populate = true) {
 
 const cdev = await attached(4n * KIB, ({ cdev }) => cdev);
 
-for (const [name, length, count] of [
-  ["4 KiB", 4n * KIB, 10_000],
-  ["2 MiB", 2n * MIB, 100],
-  ["1 GiB", 1024n * MIB, 1],
+for (const { name, length, count } of [
+  { name: "4 KiB", length: 4n * KIB, count: 10_000 },
+  { name: "2 MiB", length: 2n * MIB, count: 100 },
+  { name: "1 GiB", length: 1024n * MIB, count: 1 },
 ]) {
   await compare(
     `map and unmap ${name}, sync`,
@@ -90,10 +90,11 @@ await compare(
   const backend = new KernelBackend();
   const file = backend.openIommufd();
   const ioasId = file.ioasAlloc();
+  /** @type {import("node:child_process").StdioOptions} */
   const stdio = ["ignore", "pipe", "inherit", file.fd()];
   const mock = new URL("../build/test/mock-device", import.meta.url).pathname;
   const made = execFileSync(mock, ["device", String(file.ioasAlloc()), "0"], { stdio, encoding: "utf8" });
-  const deviceId = Number(made.split(" ")[1]);
+  const deviceId = /** @type {import("../dist/index.js").DeviceId} */ (Number(made.split(" ")[1]));
   // struct iommu_hwpt_selftest: MOCK_IOMMUPT_HUGE; IOMMU_HWPT_ALLOC_DIRTY_TRACKING
   const data = { type: 0xdead, bytes: new Uint8Array(Uint32Array.of(0, 1).buffer) };
   const hwptId = file.hwptAllocSync({ deviceId, ptId: ioasId, flags: 2, data });

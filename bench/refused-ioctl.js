@@ -5,7 +5,9 @@ import { cLoop, compare, compile, time } from "./compare.js";
 const COUNT = 1_000_000;
 
 compile();
-const file = loadAddon().openIommufd("/dev/null");
+const file = /** @type {import("../dist/backend/kernel/addon.js").NativeIommufdFile} */ (
+  loadAddon().openIommufd("/dev/null")
+);
 await compare(
   "refused ioctl",
   () =>

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { versionSync } from "detect-libc";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 const work = join(project, "build/test/fuzz");
@@ -132,9 +133,7 @@ function fuzz(name, runs, seeds) {
 
 /** Jazzer.js needs a C library later than Debian 12's: where this one is not, the fuzzer runs with one of Debian 13. */
 function newerLibraries() {
-  const [major = 0, minor = 0] = String(process.report.getReport().header.glibcVersionRuntime)
-    .split(".")
-    .map(Number);
+  const [major = 0, minor = 0] = String(versionSync()).split(".").map(Number);
   if (major > 2 || minor >= 38) return [];
   const directory = join(project, "build/test/fuzz-libraries");
   if (!existsSync(directory))

@@ -91,8 +91,10 @@ export function dmesg(data) {
 
 /** A monitor whose answers are the lines of an input. */
 class FuzzedMonitor extends Monitor {
+  /** @type {string[]} */
   #answers;
 
+  /** @param {string[]} answers */
   constructor(answers) {
     super("x", {});
     this.#answers = answers;

@@ -110,7 +110,7 @@ const timer = setTimeout(() => {
 }, TIME_LIMIT_MS);
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => machine.kill("SIGTERM"));
 
-machine.on("error", (error) => {
+machine.on("error", (/** @type {NodeJS.ErrnoException} */ error) => {
   clearTimeout(timer);
   const hint = error.code === "ENOENT" ? " (install it: apt-get install qemu-system-x86)" : "";
   console.error(`kernel lane: QEMU does not start: ${error.message}${hint}`);

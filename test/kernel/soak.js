@@ -17,6 +17,7 @@ const SLACK = 12;
 
 const rounds = { "map, unmap": 0, "open, close": 0, "bind, attach, close": 0, "container: apply, close": 0 };
 
+/** @returns {import("../../dist/index.js").MemorySection} */
 const section = (index) => ({
   start: BigInt(index) * 64n * PAGE,
   size: 64n * PAGE,

@@ -19,6 +19,7 @@ if (how === "worker") {
 } else {
   const iommufd = Iommufd.open({ backend: "kernel" });
   const memory = iommufd.allocMemory(PAGES * 4096n);
+  /** @type {import("../../dist/index.js").MemorySection[]} */
   const sections = Array.from({ length: 8 }, (_, index) => ({
     start: BigInt(index) * 128n * 4096n,
     size: 128n * 4096n,
