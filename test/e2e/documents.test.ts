@@ -87,6 +87,7 @@ describe("code in documents", () => {
     );
     expect(others.map(({ document, line }) => `${document}:${line}`)).toEqual([]);
     expect(blocks.length).toBeGreaterThan(30);
+    expect(shown.length).toBeGreaterThan(8);
   });
 
   it.each(shown)("$document: $command", ({ command, output }) => {
