@@ -23,7 +23,10 @@ done
 
 # Through a pipe, so that no program takes the serial console for a terminal.
 bash /run/out/command 2>&1 | cat
-echo "${PIPESTATUS[0]}" >/run/out/status
+status=${PIPESTATUS[0]}
+echo "$status" >/run/out/status
+# Of a program that a signal ended, where it was: the kernel tells the file, and the address in it.
+if [ "$status" -gt 128 ]; then dmesg | grep -E "segfault|general protection|trap" | tail -n 5; fi
 sync
 
 # reboot(LINUX_REBOOT_CMD_POWER_OFF); perl is in every Debian, and there may be no init to ask.
