@@ -3,7 +3,6 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { familySync } from "detect-libc";
 
 /**
  * Loads it, where there is one for this processor and C library. There are some for glibc; with musl it is built locally.
@@ -12,9 +11,12 @@ import { familySync } from "detect-libc";
  * @throws Error with the loader's own explanation, where it does not fit this machine
  */
 export function loadPrebuilt(): unknown {
+  const require = createRequire(import.meta.url);
+  // Here, and not at every start of programs that never ask the kernel.
+  const { familySync } = require("detect-libc") as typeof import("detect-libc");
   const { platform, arch } = process;
   const path = fileURLToPath(
     new URL(`../../../prebuilds/${platform}-${arch}-${familySync()}/iommufd.node`, import.meta.url),
   );
-  return existsSync(path) ? createRequire(import.meta.url)(path) : undefined;
+  return existsSync(path) ? require(path) : undefined;
 }
