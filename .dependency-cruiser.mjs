@@ -63,7 +63,12 @@ export default {
       { path: "^lib/" },
       { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown", "unknown"] },
     ),
-    never("tests-are-for-tests", "", { path: "^(lib|examples|bench)/" }, { path: "^test/" }),
+    never(
+      "tests-are-for-tests",
+      "Nothing else uses them.",
+      { path: "^(lib|examples|bench)/" },
+      { path: "^test/" },
+    ),
     never(
       "examples-are-users",
       "They import the package by its name.",

@@ -6,8 +6,7 @@ cd "$(dirname "$0")/.."
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$copy"
-ln -s "$PWD/node_modules" "$copy/node_modules"
+scripts/copy-tree.sh "$copy"
 ln -s "$PWD/dist" "$copy/dist" # for the tests that start another process
 [ $# -gt 0 ] || set -- test/unit/{addon,addon-arguments,addon-events,unix-socket,workers}.test.ts
 

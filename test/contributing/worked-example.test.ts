@@ -1,11 +1,11 @@
 /** The ioctl of CONTRIBUTING.md's worked example is added to a copy of the project, which is then built and tested. */
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { PROJECT } from "../e2e/command.ts";
+import { PROJECT, run } from "../e2e/command.ts";
 
 const copy = mkdtempSync(join(tmpdir(), "iommufd-contributing-"));
 const text = readFileSync(`${PROJECT}CONTRIBUTING.md`, "utf8");
@@ -15,50 +15,35 @@ const blocks = (language: string) =>
   );
 const [definition = ""] = blocks("c");
 
-function run(command: string, args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}) {
-  const { status, stdout, stderr } = spawnSync(command, args, {
-    cwd: copy,
-    env: { ...process.env, NO_COLOR: "1", ...env },
-    encoding: "utf8",
-    input,
-  });
-  return { status, output: stdout + stderr };
-}
+const inCopy = (command: string, args: readonly string[], settings: Parameters<typeof run>[3] = {}) =>
+  run(copy, command, args, { ...settings, env: { NO_COLOR: "1", ...settings.env } });
 
 const succeeds = (command: string, ...args: string[]) => {
-  const { status, output } = run(command, args);
+  const { status, output } = inCopy(command, args);
   expect(status, output).toBe(0);
 };
 
-beforeAll(() => {
-  const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
-    cwd: PROJECT,
-    encoding: "utf8",
-  });
-  for (const file of files.split("\0").filter(Boolean)) {
-    mkdirSync(join(copy, dirname(file)), { recursive: true });
-    cpSync(`${PROJECT}${file}`, join(copy, file));
-  }
-  symlinkSync(`${PROJECT}node_modules`, join(copy, "node_modules"));
-});
+beforeAll(() => execFileSync(`${PROJECT}scripts/copy-tree.sh`, [copy]));
 
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
 describe("adding an ioctl as CONTRIBUTING.md tells", () => {
   it("the header is C that the kernel could have", () => {
     const source = `#include <linux/ioctl.h>\n#include <linux/types.h>\n#define IOMMUFD_TYPE ';'\n${definition}`;
-    const { status, output } = run("cc", ["-fsyntax-only", "-x", "c", "-"], source);
+    const { status, output } = inCopy("cc", ["-fsyntax-only", "-x", "c", "-"], { input: source });
     expect(status, output).toBe(0);
   });
 
   it("the blocks are a patch", () => {
     expect(blocks("diff").length).toBeGreaterThan(5);
-    const { status, output } = run("patch", ["-p1", "--fuzz=0"], blocks("diff").join(""));
+    const { status, output } = inCopy("patch", ["-p1", "--fuzz=0"], { input: blocks("diff").join("") });
     expect(status, output).toBe(0);
   });
 
   it("the addon compiles without a warning", () => {
-    const { status, output } = run("npx", ["node-gyp", "--jobs=max", "rebuild"], "", { CXXFLAGS: "-Werror" });
+    const { status, output } = inCopy("npx", ["node-gyp", "--jobs=max", "rebuild"], {
+      env: { CXXFLAGS: "-Werror" },
+    });
     expect(status, output).toBe(0);
   });
 
@@ -79,7 +64,7 @@ describe("adding an ioctl as CONTRIBUTING.md tells", () => {
       const header = join(include, "linux/iommufd.h");
       writeFileSync(header, readFileSync(header, "utf8").replace(/\n#endif\s*$/, `\n${definition}#endif\n`));
     }
-    const { status, output } = run(
+    const { status, output } = inCopy(
       "npx",
       [
         "vitest",
@@ -89,8 +74,7 @@ describe("adding an ioctl as CONTRIBUTING.md tells", () => {
         "test/unit/uapi.test.ts",
         "test/conformance",
       ],
-      "",
-      fetched === undefined ? {} : { IOMMUFD_UAPI_INCLUDE: include },
+      { env: fetched === undefined ? {} : { IOMMUFD_UAPI_INCLUDE: include } },
     );
     expect(status, output).toBe(0);
     expect(output).toContain("test/conformance/ioas-more.test.ts");

@@ -27,3 +27,19 @@ export function iommufd(args: readonly string[], input = "", settings: Record<st
   });
   return { status, stdout, stderr };
 }
+
+/** Runs any program; its output is that of both streams. */
+export function run(
+  cwd: string,
+  command: string,
+  args: readonly string[],
+  { input = "", env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
+): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    input,
+    env: { ...process.env, ...env },
+    encoding: "utf8",
+  });
+  return { status, output: stdout + stderr };
+}

@@ -4,12 +4,13 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { makeProgram } from "../../lib/cli/program.ts";
 import { parseSectionList } from "../../lib/index.ts";
+import { foldersOf } from "../tree.ts";
 import { iommufd, PROJECT } from "./command.ts";
 
 const read = (path: string) => readFileSync(join(PROJECT, path), "utf8");
@@ -25,21 +26,15 @@ interface Block {
   readonly before: string;
 }
 
-function find(directory: string): string[] {
-  return readdirSync(join(PROJECT, directory), { withFileTypes: true }).flatMap((entry) => {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory())
-      return /^(\.|node_modules$|build$|dist$|coverage$)/.test(entry.name) ? [] : find(path);
-    return path.endsWith(".md") ? [path] : [];
-  });
-}
+const documents = foldersOf()
+  .flatMap(({ path, files }) => files.map((file) => join(path, file)))
+  .filter((path) => path.endsWith(".md") && !path.startsWith("test/fixtures/"));
 
-const documents = find("").filter((path) => !path.startsWith("test/fixtures/"));
-
-const blocks: Block[] = documents.flatMap((document) =>
-  [...read(document).matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)].map((match) => {
+const blocks: Block[] = documents.flatMap((document) => {
+  const text = read(document);
+  return [...text.matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)].map((match) => {
     const [, indent = "", language = "", code = ""] = match;
-    const lines = read(document).slice(0, match.index).split("\n");
+    const lines = text.slice(0, match.index).split("\n");
     return {
       document,
       line: lines.length,
@@ -47,8 +42,8 @@ const blocks: Block[] = documents.flatMap((document) =>
       code: code.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
       before: lines.slice(-3).join("\n"),
     };
-  }),
-);
+  });
+});
 
 const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => languages.includes(language));
 
@@ -59,7 +54,7 @@ const shown = inLanguage("console").flatMap(({ document, code }) => {
 });
 
 /** What a terminal shows for a command. */
-function run(command: string): string {
+function terminal(command: string): string {
   const [, line = "", lines] = /^(.*?)(?: \| head -n (\d+))?$/.exec(command) ?? [];
   const words = (line === "npm start" ? (scripts["start"] ?? "") : line).split(" ");
   expect(words.slice(0, 2)).toEqual(line === "npm start" ? ["node", "dist/cli/main.js"] : ["npx", "iommufd"]);
@@ -90,8 +85,25 @@ describe("code in documents", () => {
     expect(shown.length).toBeGreaterThan(8);
   });
 
+  it("of README.md: these commands with their output, and the walk as it is", () => {
+    const commands = shown.filter(({ document }) => document === "README.md");
+    expect(
+      commands.map(({ command }) => command.replace(/^npx /, "").split(" ").slice(0, 2).join(" ")),
+    ).toEqual([
+      "npm start",
+      "iommufd probe",
+      "iommufd probe",
+      "iommufd plan",
+      "iommufd check",
+      "iommufd decode",
+      "iommufd demo",
+    ]);
+    const walk = read("examples/walk.ts").replace(/^.*\n\n/, "");
+    expect(read("README.md")).toContain(`\`\`\`ts\n${walk}\`\`\`\n`);
+  });
+
   it.each(shown)("$document: $command", ({ command, output }) => {
-    expect(run(command)).toBe(output);
+    expect(terminal(command)).toBe(output);
   });
 
   describe("TypeScript", () => {
@@ -178,7 +190,10 @@ describe.each(documents)("%s", (document) => {
   it("links to what is there", () => {
     for (const [, path = "", fragment] of text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)) {
       const target = path === "" ? document : normalize(join(dirname(document), path));
-      expect(existsSync(join(PROJECT, target)), `${document}: ${path}`).toBe(true);
+      expect(
+        statSync(join(PROJECT, target), { throwIfNoEntry: false })?.size,
+        `${document}: ${path}`,
+      ).toBeGreaterThan(0);
       if (fragment === undefined) continue;
       const headings = [...read(target).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => anchor(heading));
       expect(headings, `${document}: ${path}#${fragment}`).toContain(fragment);

@@ -3,7 +3,7 @@
  * several versions of Node.js, on two processors, and where there is no Linux.
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import {
   copyFileSync,
   cpSync,
@@ -18,7 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { PROJECT } from "../e2e/command.ts";
+import { PROJECT, run } from "../e2e/command.ts";
 
 const work = mkdtempSync(join(tmpdir(), "iommufd-package-"));
 const bin = join(work, "bin");
@@ -28,16 +28,7 @@ let tarball: string;
 
 /** npm, in an environment with Node.js and a shell, and without anything that compiles. */
 function npm(directory: string, ...args: string[]) {
-  return run(join(bin, "node"), [join(bin, "npm"), ...args], directory, { PATH: bin });
-}
-
-function run(command: string, args: readonly string[], cwd = project, env: NodeJS.ProcessEnv = {}) {
-  const { status, stdout, stderr } = spawnSync(command, args, {
-    cwd,
-    env: { ...process.env, ...env },
-    encoding: "utf8",
-  });
-  return { status, output: stdout + stderr };
+  return run(directory, join(bin, "node"), [join(bin, "npm"), ...args], { env: { PATH: bin } });
 }
 
 beforeAll(() => {
@@ -63,18 +54,16 @@ describe("packing", () => {
   });
 
   it("passes publint", () => {
-    const { status, output } = run("npx", ["publint", "run", tarball, "--strict"], PROJECT);
+    const { status, output } = run(PROJECT, "npx", ["publint", "run", tarball, "--strict"]);
     expect(output).toContain("All good!");
     expect(status).toBe(0);
   });
 
   it("has types for every way to resolve it", () => {
     // That require() gets an ES module is meant: Node.js can do that since 20.19.
-    const { status, output } = run(
-      "npx",
-      ["attw", tarball, "--ignore-rules", "cjs-resolves-to-esm"],
-      PROJECT,
-    );
+    const { status, output } = run(PROJECT, "npx", [
+      ...["attw", tarball, "--ignore-rules", "cjs-resolves-to-esm"],
+    ]);
     expect(output).toContain("No problems found");
     expect(status).toBe(0);
   });
@@ -122,7 +111,7 @@ describe("installed where there is no compiler", () => {
 
     const evaluate = (type: "module" | "commonjs", script: string) => {
       const [command = "", ...args] = node;
-      return run(command, [...args, `--input-type=${type}`, "--eval", script]);
+      return run(project, command, [...args, `--input-type=${type}`, "--eval", script]);
     };
 
     it("imports it; the kernel's backend has the addon that came with it", () => {
@@ -149,7 +138,7 @@ describe("installed where there is no compiler", () => {
 
     it("runs the command", () => {
       const [command = "", ...args] = node;
-      const { status, output } = run(command, [
+      const { status, output } = run(project, command, [
         ...args,
         join(installed, "dist/cli/main.js"),
         "probe",
@@ -180,7 +169,7 @@ export async function use(): Promise<Plan> {
 `;
     writeFileSync(join(project, "use.mts"), source);
     writeFileSync(join(project, "use.cts"), source);
-    const { status, output } = run(`${PROJECT}node_modules/.bin/${compiler}`, [
+    const { status, output } = run(project, `${PROJECT}node_modules/.bin/${compiler}`, [
       ...[
         "--strict",
         "--noEmit",
@@ -209,19 +198,15 @@ describe("installed where the addon that comes with it does not fit", () => {
 
   /** What the kernel's backend says, and which addon it loaded. */
   const open = (before = "") =>
-    run(
-      process.execPath,
-      [
-        "--input-type=module",
-        "--eval",
-        `${before}
+    run(elsewhere, process.execPath, [
+      "--input-type=module",
+      "--eval",
+      `${before}
          const { Iommufd } = await import("iommufd");
          try { Iommufd.open({ backend: "kernel" }).close(); } catch (error) { console.log(error.message); }
          console.log(process.report.getReport().sharedObjects.find((path) => path.endsWith("iommufd.node")));
          console.log(Iommufd.open({ backend: "software" }).backend);`,
-      ],
-      elsewhere,
-    ).output;
+    ]).output;
 
   it("and nothing compiles: installing says so and goes on; the model works, and the kernel's backend says what to do", () => {
     const { status, output } = npm(elsewhere, "rebuild", "--foreground-scripts");
@@ -266,7 +251,9 @@ describe.each(["darwin", "win32"])("on %s, as far as Linux can pretend", (platfo
   );
 
   it("installing builds nothing and says so", () => {
-    const { status, output } = run(process.execPath, [join(installed, "scripts/install.js")], project, env);
+    const { status, output } = run(project, process.execPath, [join(installed, "scripts/install.js")], {
+      env,
+    });
     expect(output).toBe(
       `iommufd: no addon on ${platform}, only Linux has /dev/iommu; the software backend works\n`,
     );
@@ -275,7 +262,7 @@ describe.each(["darwin", "win32"])("on %s, as far as Linux can pretend", (platfo
 
   it("the model answers, and the kernel's backend says why it cannot", () => {
     const cli = (...args: string[]) =>
-      run(process.execPath, [join(installed, "dist/cli/main.js"), ...args], project, env);
+      run(project, process.execPath, [join(installed, "dist/cli/main.js"), ...args], { env });
     const probed = cli("probe");
     expect(probed.output).toContain(
       `iommufd: software backend (this is ${platform}, and only Linux has iommufd; model of sapphire-rapids)`,

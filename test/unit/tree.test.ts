@@ -1,32 +1,16 @@
 /** The tree is one to find one's way in: every folder says what it is for, and no file is too long to read. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { PROJECT } from "../e2e/command.ts";
+import { foldersOf } from "../tree.ts";
 
 /** How long a file may be, in lines. */
 const LONGEST = 400;
 
-/** What is no source: made by tools, or captured. */
-const OTHERS = /^(\..*|node_modules|build|dist|coverage|prebuilds|qemu-.*|package-lock\.json)$/;
-
-interface Folder {
-  readonly path: string;
-  readonly files: readonly string[];
-}
-
-function walk(path: string): Folder[] {
-  const entries = readdirSync(join(PROJECT, path), { withFileTypes: true }).filter(
-    ({ name }) => !OTHERS.test(name),
-  );
-  return [
-    { path, files: entries.filter((entry) => entry.isFile()).map(({ name }) => name) },
-    ...entries.filter((entry) => entry.isDirectory()).flatMap(({ name }) => walk(join(path, name))),
-  ];
-}
-
-const folders = walk("");
+// Captures are as long as they are.
+const folders = foldersOf().filter(({ path }) => !/^test\/fixtures\/qemu-/.test(path));
 
 describe("the tree", () => {
   it.each(folders)("$path says what it is for", ({ path, files }) => {
