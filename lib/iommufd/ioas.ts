@@ -5,7 +5,6 @@
 import { checkInstance, checkU32, checkU64 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type {
-  BatchOutcome,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
@@ -31,6 +30,7 @@ import { Device } from "./device.ts";
 import { DmaBuf } from "./dma-buf.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
+import { HeldMemory } from "./held-memory.ts";
 import { Hwpt, type HwptOptions } from "./hwpt.ts";
 import {
   type CopyOptions,
@@ -40,10 +40,10 @@ import {
   type MapManyOptions,
   type MapManyRanges,
   type MapOptions,
-  memoriesOf,
+  memoryOf,
   placement,
 } from "./map-options.ts";
-import { Mappings } from "./mappings.ts";
+import type { MappingCalls } from "./mapping-calls.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
 
@@ -54,13 +54,16 @@ import type { Resource } from "./resource.ts";
 export class Ioas extends PageTable<Device> {
   override readonly id: IoasId;
   readonly #file: IommufdFile;
-  readonly #mappings = new Mappings();
+  readonly #calls: MappingCalls;
+  readonly #held: HeldMemory;
 
   /** @internal */
-  constructor(file: IommufdFile, parent: Resource) {
+  constructor(file: IommufdFile, calls: MappingCalls, parent: Resource) {
     super(parent);
     this.#file = file;
+    this.#calls = calls;
     this.id = file.ioasAlloc();
+    this.#held = new HeldMemory(calls, file, this.id);
   }
 
   /** The ranges that mappings may be placed in; attaching a device narrows them (IOMMU_IOAS_IOVA_RANGES). */
@@ -80,19 +83,13 @@ export class Ioas extends PageTable<Device> {
    */
   async map(memory: DmaMemory, options: MapOptions = {}): Promise<bigint> {
     const request = this.#mapRequest(memory, options);
-    return this.#hold([memory], request.length, () => this.#file.ioasMap(request));
+    return this.#held.map(memory, request, () => this.#file.ioasMap(request));
   }
 
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
     const request = this.#mapRequest(memory, options);
-    memory.retain();
-    try {
-      return this.#mapped([memory], request.length, this.#file.ioasMapSync(request));
-    } catch (error) {
-      memory.unretain();
-      throw error;
-    }
+    return this.#held.mapSync(memory, request, () => this.#file.ioasMapSync(request));
   }
 
   /**
@@ -103,21 +100,15 @@ export class Ioas extends PageTable<Device> {
    */
   async mapMany(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): Promise<void> {
     const request = this.#mapManyRequest(memory, ranges, options);
-    memory.retain(request.iovas.length);
-    this.#mappedMany(memory, request, await this.#file.ioasMapMany(request).catch(nothingDone));
+    const { error } = await this.#held.mapMany(memory, request, () => this.#file.ioasMapMany(request));
+    if (error !== undefined) throw error;
   }
 
   /** {@link mapMany}, on this thread. */
   mapManySync(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): void {
     const request = this.#mapManyRequest(memory, ranges, options);
-    memory.retain(request.iovas.length);
-    let outcome: FailableOutcome;
-    try {
-      outcome = this.#file.ioasMapManySync(request);
-    } catch (error) {
-      outcome = nothingDone(error);
-    }
-    this.#mappedMany(memory, request, outcome);
+    const { error } = this.#held.mapManySync(memory, request, () => this.#file.ioasMapManySync(request));
+    if (error !== undefined) throw error;
   }
 
   /**
@@ -128,13 +119,17 @@ export class Ioas extends PageTable<Device> {
    */
   async unmapMany(ranges: Pick<MapManyRanges, "iovas" | "lengths">): Promise<void> {
     const { iovas, lengths } = this.#unmapManyRanges(ranges);
-    this.#unmappedMany(iovas, lengths, await this.#file.ioasUnmapMany(this.id, iovas, lengths));
+    const unmap = () => this.#file.ioasUnmapMany(this.id, iovas, lengths);
+    const { error } = await this.#held.unmapMany(iovas, lengths, unmap);
+    if (error !== undefined) throw error;
   }
 
   /** {@link unmapMany}, on this thread. */
   unmapManySync(ranges: Pick<MapManyRanges, "iovas" | "lengths">): void {
     const { iovas, lengths } = this.#unmapManyRanges(ranges);
-    this.#unmappedMany(iovas, lengths, this.#file.ioasUnmapManySync(this.id, iovas, lengths));
+    const unmap = () => this.#file.ioasUnmapManySync(this.id, iovas, lengths);
+    const { error } = this.#held.unmapManySync(iovas, lengths, unmap);
+    if (error !== undefined) throw error;
   }
 
   /**
@@ -148,13 +143,13 @@ export class Ioas extends PageTable<Device> {
    */
   async mapFile(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): Promise<bigint> {
     const request = this.#mapFileRequest(file, options);
-    return this.#hold(memoriesOf(file), request.length, () => this.#file.ioasMapFile(request));
+    return this.#held.map(memoryOf(file), request, () => this.#file.ioasMapFile(request));
   }
 
   /** {@link mapFile}, on this thread. */
   mapFileSync(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): bigint {
     const request = this.#mapFileRequest(file, options);
-    return this.#holdSync(memoriesOf(file), request.length, () => this.#file.ioasMapFileSync(request));
+    return this.#held.mapSync(memoryOf(file), request, () => this.#file.ioasMapFileSync(request));
   }
 
   /**
@@ -166,19 +161,13 @@ export class Ioas extends PageTable<Device> {
    */
   async copyFrom(source: Ioas, options: CopyOptions): Promise<bigint> {
     const request = this.#copyRequest(source, options);
-    return this.#hold(source.#mappings.memoriesIn(options.sourceIova, options.length), request.length, () =>
-      this.#file.ioasCopy(request),
-    );
+    return this.#held.copy(source.#held, request, () => this.#file.ioasCopy(request));
   }
 
   /** {@link copyFrom}, on this thread. */
   copyFromSync(source: Ioas, options: CopyOptions): bigint {
     const request = this.#copyRequest(source, options);
-    return this.#holdSync(
-      source.#mappings.memoriesIn(options.sourceIova, options.length),
-      request.length,
-      () => this.#file.ioasCopySync(request),
-    );
+    return this.#held.copySync(source.#held, request, () => this.#file.ioasCopySync(request));
   }
 
   /**
@@ -214,13 +203,13 @@ export class Ioas extends PageTable<Device> {
    */
   async unmap(iova: bigint, length: bigint): Promise<bigint> {
     this.#checkRange(iova, length);
-    return this.#unmapped(iova, length, await this.#file.ioasUnmap(this.id, iova, length));
+    return this.#held.unmap(iova, length, () => this.#file.ioasUnmap(this.id, iova, length));
   }
 
   /** {@link unmap}, on this thread. */
   unmapSync(iova: bigint, length: bigint): bigint {
     this.#checkRange(iova, length);
-    return this.#unmapped(iova, length, this.#file.ioasUnmapSync(this.id, iova, length));
+    return this.#held.unmapSync(iova, length, () => this.#file.ioasUnmapSync(this.id, iova, length));
   }
 
   /**
@@ -232,7 +221,9 @@ export class Ioas extends PageTable<Device> {
    *   what the IOMMU can translate; ENOENT: there is no such fault queue
    */
   async allocHwpt(device: Device, options: HwptOptions = {}): Promise<Hwpt> {
-    return this.#hwpt(await this.#file.hwptAlloc(this.#hwptRequest(device, options)), options);
+    const request = this.#hwptRequest(device, options);
+    // It maps nothing, but keeps the iommufd and all its mappings until it is done.
+    return this.#hwpt(await this.#calls.run([], () => this.#file.hwptAlloc(request)), options);
   }
 
   /** {@link allocHwpt}, on this thread. */
@@ -245,7 +236,7 @@ export class Ioas extends PageTable<Device> {
       this.detachAll();
       this.#file.destroy(this.id);
     }
-    this.#mappings.forget(0n, 1n << 64n);
+    this.#held.release(whole);
   }
 
   #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
@@ -272,27 +263,11 @@ export class Ioas extends PageTable<Device> {
     };
   }
 
-  #mappedMany(
-    memory: DmaMemory,
-    { iovas, lengths, rollBack }: IoasMapManyRequest,
-    { done, error }: FailableOutcome,
-  ): void {
-    const mapped = this.closed || (error !== undefined && rollBack) ? 0 : done;
-    this.#mappings.addBatch(iovas.subarray(0, mapped), lengths.subarray(0, mapped), memory);
-    memory.unretain(iovas.length - mapped);
-    if (error !== undefined) throw error;
-  }
-
   #unmapManyRanges(
     ranges: Pick<MapManyRanges, "iovas" | "lengths">,
   ): Pick<MapManyRanges, "iovas" | "lengths"> {
     this.assertOpen();
     return copyRanges(ranges, ["iovas", "lengths"]);
-  }
-
-  #unmappedMany(iovas: BigUint64Array, lengths: BigUint64Array, { done, error }: BatchOutcome): void {
-    this.#mappings.forgetBatch(iovas.subarray(0, done), lengths.subarray(0, done));
-    if (error !== undefined) throw error;
   }
 
   #mapFileRequest(file: DmaMemory | DmaBuf | number, options: MapFileOptions): IoasMapFileRequest {
@@ -328,34 +303,6 @@ export class Ioas extends PageTable<Device> {
     return { destinationId: this.id, sourceId, flags, length, destinationIova: iova, sourceIova };
   }
 
-  /** Maps, with the memory held from before the kernel can reach it. */
-  async #hold(memories: readonly DmaMemory[], length: bigint, map: () => Promise<bigint>): Promise<bigint> {
-    for (const memory of memories) memory.retain();
-    try {
-      return this.#mapped(memories, length, await map());
-    } catch (error) {
-      for (const memory of memories) memory.unretain();
-      throw error;
-    }
-  }
-
-  #holdSync(memories: readonly DmaMemory[], length: bigint, map: () => bigint): bigint {
-    for (const memory of memories) memory.retain();
-    try {
-      return this.#mapped(memories, length, map());
-    } catch (error) {
-      for (const memory of memories) memory.unretain();
-      throw error;
-    }
-  }
-
-  #mapped(memories: readonly DmaMemory[], length: bigint, iova: bigint): bigint {
-    // Closed while the call ran: the kernel has dropped the mapping along with the address space.
-    if (this.closed) for (const memory of memories) memory.unretain();
-    else this.#mappings.add(iova, length, memories);
-    return iova;
-  }
-
   #hugePages(op: number, value: bigint): boolean {
     this.assertOpen();
     return this.#file.option({ optionId: IOMMU_OPTION_HUGE_PAGES, op, objectId: this.id, value }) === 1n;
@@ -365,11 +312,6 @@ export class Ioas extends PageTable<Device> {
     this.assertOpen();
     checkU64(iova, "iova");
     checkU64(length, "length");
-  }
-
-  #unmapped(iova: bigint, length: bigint, bytes: bigint): bigint {
-    this.#mappings.forget(iova, length);
-    return bytes;
   }
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {
@@ -388,11 +330,4 @@ export class Ioas extends PageTable<Device> {
   #hwpt(id: HwptId, { faultQueue }: HwptOptions): Hwpt {
     return new Hwpt(this.#file, id, this, faultQueue);
   }
-}
-
-/** How a batch ended, or that it did not begin. */
-type FailableOutcome = Omit<BatchOutcome, "error"> & { error?: unknown };
-
-function nothingDone(error: unknown): FailableOutcome {
-  return { done: 0, error };
 }
