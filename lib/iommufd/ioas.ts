@@ -59,11 +59,12 @@ export class Ioas extends PageTable<Device> {
 
   /** @internal */
   constructor(file: IommufdFile, calls: MappingCalls, parent: Resource) {
+    const id = file.ioasAlloc();
     super(parent);
     this.#file = file;
     this.#calls = calls;
-    this.id = file.ioasAlloc();
-    this.#held = new HeldMemory(calls, file, this.id);
+    this.id = id;
+    this.#held = new HeldMemory(calls, file, id);
   }
 
   /** The ranges that mappings may be placed in; attaching a device narrows them (IOMMU_IOAS_IOVA_RANGES). */

@@ -73,6 +73,24 @@ class Program {
   }
 }
 
+/** What is made to fail. */
+const FAILING = [
+  "IOMMU_DESTROY",
+  "IOMMU_IOAS_ALLOC",
+  "IOMMU_IOAS_MAP",
+  "IOMMU_IOAS_UNMAP",
+  "IOMMU_IOAS_COPY",
+  "IOMMU_HWPT_ALLOC",
+  "IOMMU_FAULT_QUEUE_ALLOC",
+  "IOMMU_VIOMMU_ALLOC",
+  "IOMMU_VDEVICE_ALLOC",
+  "IOMMU_VEVENTQ_ALLOC",
+  "IOMMU_HW_QUEUE_ALLOC",
+  "VFIO_DEVICE_BIND_IOMMUFD",
+  "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+  "VFIO_DEVICE_DETACH_IOMMUFD_PT",
+];
+
 const CALLS = {
   allocIoas: (p: Program) => p.keep(p.iommufd.allocIoas()),
   openDevice: (p: Program, a: number) => {
@@ -150,10 +168,7 @@ const CALLS = {
     );
   },
   failNext: (p: Program, a: number) =>
-    p.machine.machine.failNext(
-      (["IOMMU_DESTROY", "IOMMU_IOAS_UNMAP", "IOMMU_IOAS_MAP"] as const)[a % 3] ?? "",
-      "EBUSY",
-    ),
+    p.machine.machine.failNext(FAILING[a % FAILING.length] ?? "", a % 2 ? "EBUSY" : "ENOMEM"),
   closeOne: (p: Program, a: number) => p.resources[a % p.resources.length]?.close(),
   closeQueue: (p: Program, a: number) => (a % 2 ? p.pick(FaultQueue, a) : p.pick(VeventQueue, a)).close(),
   closeMemory: (p: Program, a: number) => p.memories[a % p.memories.length]?.close(),
