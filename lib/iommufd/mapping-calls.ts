@@ -27,11 +27,11 @@ export interface Unsure {
 /**
  * The calls of one iommufd that are not in the books yet, in the order in which they were made.
  *
- * That is the order in which the kernel sees those of them that conflict (native/mapping_order.h); but JavaScript hears of
- * them in another: a call on the pool may be done while a synchronous one, made later, returns first. So a call is entered
- * in the books when it has settled, and when all calls before it that conflict with it have been entered. Until then the
- * books have what was before it, and it holds the memory that it maps. Thus what is held is
- * never less than what is mapped; and with no call under way it is the same.
+ * The kernel sees those of them that conflict in that order (native/mapping_order.h). JavaScript does not hear of them in that
+ * order: a synchronous call may return before the promise of an earlier one on the pool is settled. So a call is entered in the
+ * books when it has settled and all earlier calls that conflict with it have been entered. Until then the books have what was
+ * before it, and it holds the memory that it maps. So never less is held than is mapped, and with no call under way
+ * exactly that.
  */
 export class MappingCalls {
   readonly #calls = new Set<Call>();
@@ -55,14 +55,15 @@ export class MappingCalls {
   ): Promise<Answer> {
     const entry: Call = { accesses, enter: undefined };
     this.#calls.add(entry);
+    let answer: Answer;
     try {
-      const answer = await call();
-      this.#settle(entry, () => done(answer));
-      return answer;
+      answer = await call();
     } catch (error) {
       this.#settle(entry, refused);
       throw error;
     }
+    this.#settle(entry, () => done(answer));
+    return answer;
   }
 
   /** Makes a call on this thread; as {@link run}. */
