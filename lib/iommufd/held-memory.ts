@@ -44,15 +44,19 @@ export class HeldMemory {
     );
   }
 
-  /** {@link map}, on this thread. */
+  /** {@link map}, on this thread; without closures as a rule, for it is on the path of every mapping. */
   mapSync(memory: DmaMemory | undefined, request: Placed, map: () => bigint): bigint {
     memory?.retain();
-    return this.#calls.runSync(
-      () => [this.#mapAccess(request)],
-      map,
-      (iova) => this.#mappings.add(iova, request.length, memory),
-      () => memory?.unretain(),
-    );
+    let iova: bigint;
+    try {
+      iova = map();
+    } catch (error) {
+      memory?.unretain();
+      throw error;
+    }
+    if (this.#calls.none) this.#mappings.add(iova, request.length, memory);
+    else this.#enterMapping(memory, request, iova);
+    return iova;
   }
 
   /** Maps many ranges. */
@@ -109,12 +113,19 @@ export class HeldMemory {
 
   /** {@link unmap}, on this thread. */
   unmapSync(iova: bigint, length: bigint, unmap: () => bigint): bigint {
-    return this.#calls.runSync(
-      () => [this.#mappings.unmapAccess(iova, length)],
-      unmap,
-      () => this.#mappings.forget(iova, length),
-      () => this.#mappings.doubt(iova, length),
-    );
+    let bytes: bigint;
+    try {
+      bytes = unmap();
+    } catch (error) {
+      this.#calls.enter(
+        () => [this.#mappings.unmapAccess(iova, length)],
+        () => this.#mappings.doubt(iova, length),
+      );
+      throw error;
+    }
+    if (this.#calls.none) this.#mappings.forget(iova, length);
+    else this.#enterUnmapping(iova, length);
+    return bytes;
   }
 
   /** Unmaps many ranges. */
@@ -144,6 +155,20 @@ export class HeldMemory {
   release(whole: boolean): void {
     const accesses = () => [this.#mappings.unmapAccess(0n, U64_MAX)];
     this.#calls.enter(whole ? "everything" : accesses, () => this.#mappings.clear());
+  }
+
+  #enterMapping(memory: DmaMemory | undefined, request: Placed, iova: bigint): void {
+    this.#calls.enter(
+      () => [this.#mapAccess(request)],
+      () => this.#mappings.add(iova, request.length, memory),
+    );
+  }
+
+  #enterUnmapping(iova: bigint, length: bigint): void {
+    this.#calls.enter(
+      () => [this.#mappings.unmapAccess(iova, length)],
+      () => this.#mappings.forget(iova, length),
+    );
   }
 
   #mapAccess({ flags, iova, length }: Placed): Access {

@@ -80,13 +80,7 @@ export class MappingCalls {
       this.enter(accesses, refused);
       throw error;
     }
-    if (this.#calls.size > 0) {
-      this.enter(accesses, () => done(answer));
-    } else {
-      // As a rule; on the path of every mapping.
-      done(answer);
-      this.#findOut();
-    }
+    this.enter(accesses, () => done(answer));
     return answer;
   }
 
@@ -100,6 +94,11 @@ export class MappingCalls {
     const entry: Call = { accesses: accesses === "everything" ? undefined : accesses(), enter: undefined };
     this.#calls.add(entry);
     this.#settle(entry, enter);
+  }
+
+  /** Whether no call is under way, so that one that was made on this thread can be entered at once. */
+  get none(): boolean {
+    return this.#calls.size === 0;
   }
 
   /** Has books find out what they are unsure of, as soon as no call is under way. */
