@@ -144,7 +144,7 @@ struct IoasMapFileOperation {
   MappingAccesses Accesses() const {
     return Placement(command.ioas_id, command.flags, command.iova, command.length);
   }
-    int Run() { return status < 0 ? status : descriptor->Ioctl(uapi::IOMMU_IOAS_MAP_FILE, &command); }
+  int Run() { return status < 0 ? status : descriptor->Ioctl(uapi::IOMMU_IOAS_MAP_FILE, &command); }
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.iova); }
 };
 
