@@ -27,8 +27,8 @@ mkdir -p "$copy"
 cd "$copy"
 # Leaks: the report at the end would name thousands of Node.js itself, which frees little when it exits. What the addon
 # keeps, the tests and test/attack count.
-# Signals: V8 would take SIGSEGV for WebAssembly's traps, and end the process without a word where it is none of them.
-export ASAN_OPTIONS=detect_leaks=0:handle_segv=2:handle_sigbus=2:handle_abort=2${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+# Allocations that are too large are refused, as they are without. Signals: V8 would take SIGSEGV for WebAssembly's traps, and end the process without a word where it is none of them.
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_segv=2:handle_sigbus=2:handle_abort=2${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 export UBSAN_OPTIONS=print_stacktrace=1
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
 exec "$@"

@@ -55,21 +55,26 @@ function reuse(attacker) {
 function send(attacker) {
   const { random } = attacker;
   const socket = attacker.handleOf("UnixSocket");
-  if (socket === undefined || !attacker.passDescriptors) return;
+  if (socket === undefined || !attacker.passDescriptors) return undefined;
   const fds = Array.from({ length: random.below(4) }, () =>
     random.percent(90) && attacker.descriptors.length > 0 ? random.pick(attacker.descriptors) : 100_000,
   );
-  socket.send(new Uint8Array(1 + random.below(100)), fds);
+  return socket.send(new Uint8Array(1 + random.below(100)), fds);
 }
 
-/** Takes a connection, and what came over one. */
+/** Takes a connection, and what came over one; of the library's sockets that is a promise. */
 function receive(attacker) {
   const socket = attacker.handleOf("UnixSocket");
-  if (socket === undefined) return;
-  attacker.keepHandle(socket.accept());
-  if (!attacker.passDescriptors) return;
+  if (socket === undefined) return undefined;
+  attacker.keepHandle(socket.accept?.());
+  if (!attacker.passDescriptors) return undefined;
+  const keep = (message) => {
+    for (const fd of message?.fds ?? []) attacker.keep(attacker.descriptors, fd);
+  };
   const message = socket.receive(1 + attacker.random.below(100));
-  for (const fd of message.fds ?? []) attacker.keep(attacker.descriptors, fd);
+  if (message instanceof Promise) return message.then(keep);
+  keep(message);
+  return undefined;
 }
 
 /** No descriptor is left: everything that opens is called, and what was open is used. The process must be alone for it. */
@@ -92,8 +97,8 @@ export function exhaust(attacker) {
 export const DESCRIPTOR_ACTIONS = [
   { name: "truncate", weight: 4, run: (attacker) => truncate(attacker) },
   { name: "reuse", weight: 4, run: reuse },
-  { name: "send", weight: 4, run: (attacker) => send(attacker) },
-  { name: "receive", weight: 4, run: (attacker) => receive(attacker) },
+  { name: "send", weight: 4, run: send },
+  { name: "receive", weight: 4, run: receive },
   {
     name: "open",
     weight: 2,
