@@ -41,7 +41,13 @@ function attackOnce(seed, totals) {
     const ended = spawnSync(
       "sh",
       ["-c", limited, "sh", process.execPath, "--expose-gc", child, String(seed), directory],
-      { env: { ...process.env, IOMMUFD_ATTACK_WITHOUT: values.without }, encoding: "utf8", timeout: PATIENCE_MS, killSignal: "SIGKILL", maxBuffer: 1 << 26 },
+      {
+        env: { ...process.env, IOMMUFD_ATTACK_WITHOUT: values.without },
+        encoding: "utf8",
+        timeout: PATIENCE_MS,
+        killSignal: "SIGKILL",
+        maxBuffer: 1 << 26,
+      },
     );
     const figuresPath = join(directory, "figures.json");
     const figures = existsSync(figuresPath) ? JSON.parse(readFileSync(figuresPath, "utf8")) : undefined;

@@ -40,12 +40,13 @@ export class Attacker {
   buffers = /** @type {ArrayBuffer[]} */ ([]);
   /** Descriptors that this thread has opened itself. */
   descriptors = /** @type {number[]} */ ([]);
+  /** What the Externals point into. */
+  owners = /** @type {unknown[]} */ ([]);
   figures = { calls: 0, errors: 0, transfers: 0, truncations: 0, closes: 0, collections: 0 };
   #pending = new Map();
   #log;
   #actions = /** @type {{ name: string, run(attacker: Attacker): unknown }[]} */ ([]);
   #externals = /** @type {unknown[] | undefined} */ (undefined);
-  #owners = /** @type {unknown[]} */ ([]);
   #sockets = 0;
   #thread;
 
@@ -173,14 +174,14 @@ export class Attacker {
       server.listen(this.socketPath());
       server.unref();
       const context = /** @type {any} */ (tls.createSecureContext()).context;
-      // They point into these.
-      this.#owners = [server, context];
+      this.owners.push(server, context);
       this.#externals = [
         server._handle?._externalStream,
         context._external,
         /** @type {any} */ (process.stdout)._handle?._externalStream,
       ].filter((external) => external !== undefined);
-      if (this.#externals.length === 0) throw new Finding("Node.js hands out no External; the attack misses one of its ways");
+      if (this.#externals.length === 0)
+        throw new Finding("Node.js hands out no External; the attack misses one of its ways");
     }
     return this.#externals;
   }

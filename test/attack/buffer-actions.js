@@ -45,7 +45,9 @@ async function moveIntoStream(buffer) {
 
 /** A BYOB read that is never answered. */
 function loseInStream(buffer) {
-  const reader = new ReadableStream({ type: "bytes", pull: () => new Promise(() => {}) }).getReader({ mode: "byob" });
+  const reader = new ReadableStream({ type: "bytes", pull: () => new Promise(() => {}) }).getReader({
+    mode: "byob",
+  });
   reader.read(new Uint8Array(buffer)).catch(() => {});
   return undefined;
 }

@@ -88,7 +88,14 @@ function callAsynchronously(attacker) {
     () => iommufd.ioasMapMany(1, 7, memory, list, list, list, true),
     () => iommufd.ioasUnmapMany(1, list, list),
     () => iommufd.ioasCopy(1, 2, 7, PAGE, 0n, 0n),
-    () => iommufd.hwptGetDirtyBitmap(1, 0, 0n, 64n << 20n, random.pick([PAGE, (1n << 40n) + PAGE, 3n, 1n << 63n])),
+    () =>
+      iommufd.hwptGetDirtyBitmap(
+        1,
+        0,
+        0n,
+        64n << 20n,
+        random.pick([PAGE, (1n << 40n) + PAGE, 3n, 1n << 63n]),
+      ),
     () => iommufd.hwptAlloc(1, 1, 0, 0, 1, attacker.bytes()),
     () => memory.prefault(),
   ];
@@ -112,16 +119,16 @@ function pretend(attacker) {
   const { random } = attacker;
   const handle = attacker.anyHandle();
   if (handle === undefined) return;
-  const { constructor } = handle;
+  const Class = /** @type {new (...values: unknown[]) => any} */ (handle.constructor);
   const argument = random.percent(70) ? random.pick(attacker.externals()) : anyValue(attacker);
   const ways = [
-    () => new constructor(argument),
-    () => Reflect.construct(constructor, [argument], Array),
-    () => new (class extends constructor {})(argument),
-    () => Reflect.apply(constructor, Object.create(constructor.prototype), [argument]),
-    () => Object.setPrototypeOf({}, constructor.prototype),
+    () => new Class(argument),
+    () => Reflect.construct(Class, [argument], Array),
+    () => new (class extends Class {})(argument),
+    () => Reflect.apply(Class, Object.create(Class.prototype), [argument]),
+    () => Object.setPrototypeOf({}, Class.prototype),
   ];
-  attacker.note(`${constructor.name} of a ${typeof argument}`);
+  attacker.note(`${Class.name} of a ${typeof argument}`);
   const made = random.pick(ways)();
   // A number of a descriptor, or bytes, that came from there.
   for (const name of ["fd", "buffer"]) if (name in made) made[name]();

@@ -1,14 +1,18 @@
 /** The public API, on the kernel backend without a kernel and on the model: any method of any object, with anything. */
 
-import { Iommufd, softwareMachine } from "../../dist/index.js";
 import { KernelBackend } from "../../dist/backend/kernel/kernel-backend.js";
 import { UnixServer, UnixSocket } from "../../dist/backend/kernel/unix-socket.js";
+import { Iommufd, softwareMachine } from "../../dist/index.js";
 import { anyValue } from "./values.js";
 
 /** Names of all methods and getters of an object, those that it inherits included. */
 function membersOf(object) {
   const names = new Set();
-  for (let at = Object.getPrototypeOf(object); at && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+  for (
+    let at = Object.getPrototypeOf(object);
+    at && at !== Object.prototype;
+    at = Object.getPrototypeOf(at)
+  ) {
     for (const name of Object.getOwnPropertyNames(at)) names.add(name);
   }
   return [...names].filter((name) => name !== "constructor");
@@ -36,7 +40,10 @@ function open(attacker) {
 function argumentsFor(attacker, name) {
   const { random } = attacker;
   const known = {
-    allocMemory: () => [BigInt(1 + random.below(16)) * 4096n, { backing: random.pick(["memfd", "anonymous"]) }],
+    allocMemory: () => [
+      BigInt(1 + random.below(16)) * 4096n,
+      { backing: random.pick(["memfd", "anonymous"]) },
+    ],
     openDevice: () => [random.pick(["0000:6a:01.0", "0000:00:01.0", "x"])],
     map: () => [attacker.handleOf("DmaMemory"), { iova: BigInt(random.below(16)) * 4096n }],
     mapSync: () => [attacker.handleOf("DmaMemory"), { iova: BigInt(random.below(16)) * 4096n }],
