@@ -1,6 +1,6 @@
 /**
- * What is done to the bytes: ArrayBuffers over pages of the addon are moved by others, read, written, handed to the pool of
- * threads, forgotten and collected, in every order, while their handles live or are closed.
+ * What is done to the bytes: ArrayBuffers over pages of the addon are moved by others, read, written, forgotten and
+ * collected, in every order, while their handles live or are closed.
  */
 
 import { randomFill } from "node:crypto";
@@ -100,22 +100,23 @@ function collect(attacker) {
 }
 
 /**
- * Has the pool of threads write into the bytes, itself or by the kernel, while others may close or move them. (Not with zlib:
- * a stock Node.js aborts where the input of a compression is detached, whoever's it is.)
+ * Memory is closed while the pool of threads writes into its bytes, itself or by the kernel.
+ *
+ * Nobody else gets these bytes. A stock Node.js reads and writes freed memory where an ArrayBuffer, of its own as well, is
+ * transferred and collected while crypto.randomFill() has it, and aborts where the input of zlib is detached.
  */
-function useInPool(attacker) {
-  const buffer = take(attacker);
-  if (buffer === undefined) return undefined;
-  const bytes = new Uint8Array(buffer);
-  const isRead = attacker.random.percent(50);
+function closeUnderPool(attacker) {
+  const memory = attacker.addon.allocMemory(1n << 20n, 4096n, attacker.random.percent(50));
+  if (typeof memory === "number") return undefined;
+  const bytes = new Uint8Array(memory.buffer());
   const promise = new Promise((resolve) => {
-    if (!isRead) randomFill(bytes, resolve);
+    if (attacker.random.percent(50)) randomFill(bytes, resolve);
     else {
       const fd = openSync("/dev/zero", "r");
       read(fd, bytes, 0, bytes.length, null, () => resolve(closeSync(fd)));
     }
   });
-  if (attacker.random.percent(30)) attacker.closeSome();
+  memory.close();
   return promise;
 }
 
@@ -131,5 +132,5 @@ export const BUFFER_ACTIONS = [
   },
   { name: "move", weight: 10, run: move },
   { name: "collect", weight: 2, run: collect },
-  { name: "use in pool", weight: 4, run: useInPool },
+  { name: "close under pool", weight: 2, run: closeUnderPool },
 ];
