@@ -149,7 +149,8 @@ export class Region extends Resource {
       const rest = bytes.subarray(done);
       const at = position + BigInt(done);
       const count = syscall === "pread" ? this.#file.read(at, rest) : this.#file.write(at, rest);
-      if (count === 0) throw systemError("EIO", syscall, { position: at, length: rest.length });
+      // Nothing at all is answered where a worker is ending.
+      if (!(count > 0)) throw systemError("EIO", syscall, { position: at, length: rest.length });
       done += count;
     }
   }

@@ -195,7 +195,8 @@ export class Attacker {
     if (process.env.IOMMUFD_ATTACK_WITHOUT?.includes("end while ready")) return;
     for (let left = 3; left > 0; left--) {
       const event = this.addon.createEventFd();
-      if (typeof event === "number") continue;
+      // A number where there is no descriptor left; nothing at all where the worker is ending.
+      if (typeof event !== "object") continue;
       this.handles.push(event);
       this.attempt("readable() before the end", () => event.readable());
       signal(event);

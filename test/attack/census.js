@@ -7,15 +7,15 @@ import { setTimeout } from "node:timers/promises";
 const PATIENCE_MS = 5000;
 
 /**
- * What each descriptor is of: "anon_inode:[eventfd]", "/dev/null"; sockets and pipes without their numbers. Not modules: Node.js
- * leaves one open where a worker ends while it is read.
+ * What each descriptor is of: "anon_inode:[eventfd]", "/dev/null"; sockets and pipes without their numbers. Not modules, nor
+ * Node.js itself: it leaves one open where a worker ends while it is read.
  */
 function descriptors() {
   const links = [];
   for (const fd of readdirSync("/proc/self/fd")) {
     try {
       const link = readlinkSync(`/proc/self/fd/${fd}`).replace(/:\[\d+\]$/, "");
-      if (!link.endsWith(".js")) links.push(link);
+      if (!link.endsWith(".js") && link !== process.execPath) links.push(link);
     } catch {
       // That of the listing itself.
     }

@@ -99,7 +99,8 @@ function callAsynchronously(attacker) {
     () => iommufd.hwptAlloc(1, 1, 0, 0, 1, attacker.bytes()),
     () => memory.prefault(),
   ];
-  return Promise.all(Array.from({ length: 1 + random.below(6) }, () => random.pick(calls)()));
+  // What one of them throws at once must not leave the others without somebody who waits for them.
+  return Promise.all(Array.from({ length: 1 + random.below(6) }, async () => random.pick(calls)()));
 }
 
 /** A wait, on what may be ready before, while, or after it is closed, or never. */

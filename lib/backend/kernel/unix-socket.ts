@@ -6,7 +6,7 @@
 import { unlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout } from "node:timers/promises";
-import { IommufdError, invalidType, isSystemError, outOfRange } from "../../errors.ts";
+import { IommufdError, invalidType, isSystemError, outOfRange, systemError } from "../../errors.ts";
 import { loadAddon, type NativeDescriptorList, type NativeUnixSocket } from "./addon.ts";
 import { check } from "./check.ts";
 
@@ -78,7 +78,10 @@ export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
             if (!(await check(this.#native.writable(), "epoll_ctl"))) throw closed();
             continue;
           }
-          rest = rest.subarray(check(outcome, "sendmsg", { length: rest.length }));
+          const sent = check(outcome, "sendmsg", { length: rest.length });
+          // Where a worker is ending, a call into the addon answers nothing at all, and nothing interrupts this loop.
+          if (!(sent > 0) && rest.length > 0) throw systemError("EIO", "sendmsg", { length: rest.length });
+          rest = rest.subarray(sent);
           along?.close();
           along = undefined;
         } while (rest.length > 0);
