@@ -14,10 +14,6 @@ import type {
 } from "../backend/requests.ts";
 import {
   type HwptId,
-  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-  IOMMU_HWPT_ALLOC_NEST_PARENT,
-  IOMMU_HWPT_ALLOC_PASID,
-  IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_OPTION_HUGE_PAGES,
   IOMMU_OPTION_OP_GET,
@@ -30,7 +26,7 @@ import { invalidType } from "../errors.ts";
 import { Device } from "./device.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
-import { Hwpt, type HwptOptions } from "./hwpt.ts";
+import { Hwpt, type HwptOptions, hwptFlags } from "./hwpt.ts";
 import {
   type CopyOptions,
   checkPart,
@@ -43,6 +39,7 @@ import {
   placement,
 } from "./map-options.ts";
 import { Mappings } from "./mappings.ts";
+import { NestParents } from "./nest-parents.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
 
@@ -54,6 +51,7 @@ export class Ioas extends PageTable<Device> {
   override readonly id: IoasId;
   readonly #file: IommufdFile;
   readonly #mappings = new Mappings();
+  readonly #nestParents = new NestParents(() => this.iovaRanges());
 
   /** @internal */
   constructor(file: IommufdFile, parent: Resource) {
@@ -79,19 +77,13 @@ export class Ioas extends PageTable<Device> {
    */
   async map(memory: DmaMemory, options: MapOptions = {}): Promise<bigint> {
     const request = this.#mapRequest(memory, options);
-    return this.#hold([memory], request.length, () => this.#file.ioasMap(request));
+    return this.#hold([memory], request, () => this.#file.ioasMap(request));
   }
 
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
     const request = this.#mapRequest(memory, options);
-    memory.retain();
-    try {
-      return this.#mapped([memory], request.length, this.#file.ioasMapSync(request));
-    } catch (error) {
-      memory.unretain();
-      throw error;
-    }
+    return this.#holdSync([memory], request, () => this.#file.ioasMapSync(request));
   }
 
   /**
@@ -147,13 +139,13 @@ export class Ioas extends PageTable<Device> {
    */
   async mapFile(file: DmaMemory | number, options: MapFileOptions = {}): Promise<bigint> {
     const request = this.#mapFileRequest(file, options);
-    return this.#hold(memoriesOf(file), request.length, () => this.#file.ioasMapFile(request));
+    return this.#hold(memoriesOf(file), request, () => this.#file.ioasMapFile(request));
   }
 
   /** {@link mapFile}, on this thread. */
   mapFileSync(file: DmaMemory | number, options: MapFileOptions = {}): bigint {
     const request = this.#mapFileRequest(file, options);
-    return this.#holdSync(memoriesOf(file), request.length, () => this.#file.ioasMapFileSync(request));
+    return this.#holdSync(memoriesOf(file), request, () => this.#file.ioasMapFileSync(request));
   }
 
   /**
@@ -165,7 +157,7 @@ export class Ioas extends PageTable<Device> {
    */
   async copyFrom(source: Ioas, options: CopyOptions): Promise<bigint> {
     const request = this.#copyRequest(source, options);
-    return this.#hold(source.#mappings.memoriesIn(options.sourceIova, options.length), request.length, () =>
+    return this.#hold(source.#mappings.memoriesIn(options.sourceIova, options.length), request, () =>
       this.#file.ioasCopy(request),
     );
   }
@@ -173,10 +165,8 @@ export class Ioas extends PageTable<Device> {
   /** {@link copyFrom}, on this thread. */
   copyFromSync(source: Ioas, options: CopyOptions): bigint {
     const request = this.#copyRequest(source, options);
-    return this.#holdSync(
-      source.#mappings.memoriesIn(options.sourceIova, options.length),
-      request.length,
-      () => this.#file.ioasCopySync(request),
+    return this.#holdSync(source.#mappings.memoriesIn(options.sourceIova, options.length), request, () =>
+      this.#file.ioasCopySync(request),
     );
   }
 
@@ -231,12 +221,22 @@ export class Ioas extends PageTable<Device> {
    *   what the IOMMU can translate; ENOENT: there is no such fault queue
    */
   async allocHwpt(device: Device, options: HwptOptions = {}): Promise<Hwpt> {
-    return this.#hwpt(await this.#file.hwptAlloc(this.#hwptRequest(device, options)), options);
+    const request = this.#hwptRequest(device, options);
+    try {
+      return this.#hwpt(await this.#file.hwptAlloc(request), device, options);
+    } catch (error) {
+      throw this.#nestParents.explainAlloc(error, device);
+    }
   }
 
   /** {@link allocHwpt}, on this thread. */
   allocHwptSync(device: Device, options: HwptOptions = {}): Hwpt {
-    return this.#hwpt(this.#file.hwptAllocSync(this.#hwptRequest(device, options)), options);
+    const request = this.#hwptRequest(device, options);
+    try {
+      return this.#hwpt(this.#file.hwptAllocSync(request), device, options);
+    } catch (error) {
+      throw this.#nestParents.explainAlloc(error, device);
+    }
   }
 
   protected override release(whole: boolean): void {
@@ -273,13 +273,14 @@ export class Ioas extends PageTable<Device> {
 
   #mappedMany(
     memory: DmaMemory,
-    { iovas, lengths, rollBack }: IoasMapManyRequest,
+    { iovas, lengths, rollBack, flags }: IoasMapManyRequest,
     { done, error }: FailableOutcome,
   ): void {
+    if (done > 0) this.#nestParents.mapped(flags);
     const mapped = this.closed || (error !== undefined && rollBack) ? 0 : done;
     this.#mappings.addBatch(iovas.subarray(0, mapped), lengths.subarray(0, mapped), memory);
     memory.unretain(iovas.length - mapped);
-    if (error !== undefined) throw error;
+    if (error !== undefined) throw this.#nestParents.explainMap(error);
   }
 
   #unmapManyRanges(
@@ -322,27 +323,28 @@ export class Ioas extends PageTable<Device> {
   }
 
   /** Maps, with the memory held from before the kernel can reach it. */
-  async #hold(memories: readonly DmaMemory[], length: bigint, map: () => Promise<bigint>): Promise<bigint> {
+  async #hold(memories: readonly DmaMemory[], request: Mapped, map: () => Promise<bigint>): Promise<bigint> {
     for (const memory of memories) memory.retain();
     try {
-      return this.#mapped(memories, length, await map());
+      return this.#mapped(memories, request, await map());
     } catch (error) {
       for (const memory of memories) memory.unretain();
-      throw error;
+      throw this.#nestParents.explainMap(error);
     }
   }
 
-  #holdSync(memories: readonly DmaMemory[], length: bigint, map: () => bigint): bigint {
+  #holdSync(memories: readonly DmaMemory[], request: Mapped, map: () => bigint): bigint {
     for (const memory of memories) memory.retain();
     try {
-      return this.#mapped(memories, length, map());
+      return this.#mapped(memories, request, map());
     } catch (error) {
       for (const memory of memories) memory.unretain();
-      throw error;
+      throw this.#nestParents.explainMap(error);
     }
   }
 
-  #mapped(memories: readonly DmaMemory[], length: bigint, iova: bigint): bigint {
+  #mapped(memories: readonly DmaMemory[], { length, flags }: Mapped, iova: bigint): bigint {
+    this.#nestParents.mapped(flags);
     // Closed while the call ran: the kernel has dropped the mapping along with the address space.
     if (this.closed) for (const memory of memories) memory.unretain();
     else this.#mappings.add(iova, length, memories);
@@ -369,19 +371,19 @@ export class Ioas extends PageTable<Device> {
     this.assertOpen();
     const { faultQueue } = options;
     if (faultQueue !== undefined) this.checkPeer(faultQueue, FaultQueue, "faultQueue");
-    const flags =
-      (options.nestParent ? IOMMU_HWPT_ALLOC_NEST_PARENT : 0) |
-      (options.dirtyTracking ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
-      (options.pasid ? IOMMU_HWPT_ALLOC_PASID : 0) |
-      (faultQueue === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID);
     const deviceId = this.checkPeer(device, Device, "device").id;
-    return { deviceId, ptId: this.id, flags, faultId: faultQueue?.id };
+    return { deviceId, ptId: this.id, flags: hwptFlags(options), faultId: faultQueue?.id };
   }
 
-  #hwpt(id: HwptId, { faultQueue }: HwptOptions): Hwpt {
-    return new Hwpt(this.#file, id, this, faultQueue);
+  #hwpt(id: HwptId, device: Device, { faultQueue, nestParent }: HwptOptions): Hwpt {
+    const hwpt = new Hwpt(this.#file, id, this, faultQueue);
+    if (nestParent) this.#nestParents.add(hwpt, device);
+    return hwpt;
   }
 }
+
+/** What of a request is needed once it is done. */
+type Mapped = Pick<IoasMapRequest, "length" | "flags">;
 
 /** How a batch ended, or that it did not begin. */
 type FailableOutcome = Omit<BatchOutcome, "error"> & { error?: unknown };
