@@ -28,7 +28,7 @@ const FIRST_MAJOR = 11;
  * What a QEMU does with read-only memory where the IOMMU reports the erratum: leaves it out of a nest parent; maps it, which
  * the kernel refuses; or makes no nest parent at all.
  */
-export type QemuNesting = "leaves-out" | "maps" | "never-nests";
+type QemuNesting = "leaves-out" | "maps" | "never-nests";
 
 /** A QEMU that is installed. */
 export interface InstalledQemu {

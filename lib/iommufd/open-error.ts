@@ -35,14 +35,15 @@ const BIND: Readonly<Record<string, (use: DeviceUse | undefined) => string>> = {
       const list = busy.map((mate) => `${mate.bdf} (${describeUsers(mate.users) ?? mate.driver})`).join(", ");
       return `another device of its IOMMU group belongs to somebody else: ${list}; or ${NOT_ISOLATED}: ${ASK_DOCTOR}`;
     }
-    return use?.mates === undefined
-      ? `${NOT_ISOLATED}, or another device of its IOMMU group belongs to somebody else: ${ASK_DOCTOR}`
-      : `${NOT_ISOLATED}: ${ASK_DOCTOR}`;
+    // Alone in its group there is nobody else; of others, this process may not see all.
+    return use?.mates?.length === 0
+      ? `${NOT_ISOLATED}: ${ASK_DOCTOR}`
+      : `${NOT_ISOLATED}, or another device of its IOMMU group belongs to somebody else: ${ASK_DOCTOR}`;
   },
   EINVAL: (use) => {
     const who = describeUsers(use?.users ?? []);
     if (who !== undefined) return `another program has it: ${who}`;
-    return "another program has it, which root could see; or its DMA bypasses the caches, and iommufd takes no such device";
+    return "another program has it, one that this process may not see; or its DMA bypasses the caches, and iommufd takes no such device";
   },
   EBUSY: (use) => {
     const file = use?.groupFile;

@@ -29,6 +29,9 @@ describe("binding a device", () => {
     expect(message("EPERM")).toContain("belongs to somebody else: 0000:6a:01.1 (ahci); or its interrupts");
     tree.remove(`sys/bus/pci/devices/${MATE}`);
     tree.device(MATE, { driver: "vfio-pci", cdev: "vfio1" });
+    expect(message("EPERM")).toMatch(
+      /not isolated .*, or another device of its IOMMU group belongs to somebody else/,
+    );
     expect(message("EPERM")).not.toContain("6a:00.0");
     tree.process(812, "qemu-system-x86", "/dev/vfio/devices/vfio1");
     expect(message("EPERM")).toContain("0000:6a:01.1 (qemu-system-x86 (process 812)); or");
@@ -43,9 +46,14 @@ describe("binding a device", () => {
     );
   });
 
+  it("a process names itself, but not so that a terminal would obey", () => {
+    tree.process(666, "\u001b[2Jx", "/dev/vfio/devices/vfio0");
+    expect(message("EINVAL")).toMatch(/: another program has it: \?\[2Jx \(process 666\)$/);
+  });
+
   it("EINVAL, where nobody can be seen to have it: both that it can be", () => {
     expect(message("EINVAL")).toMatch(
-      /another program has it, which root could see; or its DMA bypasses the caches/,
+      /another program has it, one that this process may not see; or its DMA bypasses the caches/,
     );
   });
 

@@ -42,11 +42,16 @@ function openFiles(root: string): Map<string, DeviceUser[]> {
     );
     for (const path of new Set(paths)) {
       if (path?.startsWith("/dev/vfio/") !== true) continue;
-      const name = attempt(() => readFileSync(join(root, `proc/${pid}/comm`), "utf8"))?.trim() ?? "?";
-      files.set(path, [...(files.get(path) ?? []), { pid: Number(pid), name }]);
+      const name = attempt(() => readFileSync(join(root, `proc/${pid}/comm`), "utf8"))?.trim() ?? "";
+      files.set(path, [...(files.get(path) ?? []), { pid: Number(pid), name: harmless(name) }]);
     }
   }
   return files;
+}
+
+/** A process names itself, and what it says goes to terminals. */
+function harmless(name: string): string {
+  return name.replace(/[^\x20-\x7e]/g, "?") || "?";
 }
 
 function list(root: string, path: string): string[] {
