@@ -32,7 +32,7 @@ export function adviceForQemu(situation: Situation, vm?: RunningVm): string[] {
   if (nestParent === false) {
     return [
       "- nested translation is not to be had for this device: the kernel makes no nest parent for it (EOPNOTSUPP);",
-      "  `iommufd doctor` tells why; without nesting (--no-nesting) the plan maps read-only memory, too",
+      "  `iommufd doctor` tells why; the plan without nesting: --no-nesting",
     ];
   }
   if (!affected && !bypassRo) {
