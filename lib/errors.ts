@@ -127,6 +127,8 @@ export type IommufdErrorCode =
   | "ERR_IOMMUFD_NO_DEVICE"
   /** Memory cannot be closed while mappings refer to it. */
   | "ERR_IOMMUFD_MEMORY_IN_USE"
+  /** A region of a device cannot be mapped while its memory space is turned off. */
+  | "ERR_IOMMUFD_MEMORY_SPACE_OFF"
   /** A text, JSON document or profile that cannot be read; the message says where. */
   | "ERR_IOMMUFD_INPUT"
   /** A running QEMU cannot be asked; the message says why. */

@@ -108,6 +108,8 @@ export {
   type VtdHwInfo,
 } from "./hw-info/vtd.ts";
 export { type AttachOptions, Device } from "./iommufd/device.ts";
+export { DmaBuf, type DmaBufRange } from "./iommufd/dma-buf.ts";
+export { DmaLogging, type DmaLoggingRange } from "./iommufd/dma-logging.ts";
 export { DmaMemory, type MemoryOptions } from "./iommufd/dma-memory.ts";
 export type { NestedHwptData, RawInvalidation, VtdInvalidation } from "./iommufd/driver-data.ts";
 export {

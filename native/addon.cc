@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include "descriptor_list.h"
+#include "dma_buf.h"
 #include "event_file.h"
 #include "iommufd_file.h"
 #include "pages.h"
@@ -13,19 +15,27 @@
 
 namespace {
 
+template <typename Derived>
+void Define(Napi::Env env) {
+  Addon::Of(env).constructors[static_cast<size_t>(Derived::kClass)] = Napi::Persistent(Derived::Define(env));
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  auto* addon = new Addon;
-  env.SetInstanceData(addon);  // deleted with the environment
-  addon->dma_memory = Napi::Persistent(DmaMemory::Define(env));
-  addon->event_file = Napi::Persistent(EventFile::Define(env));
-  addon->mapped_region = Napi::Persistent(MappedRegion::Define(env));
-  addon->iommufd_file = Napi::Persistent(IommufdFile::Define(env));
-  addon->unix_socket = Napi::Persistent(UnixSocket::Define(env));
-  addon->vfio_device_file = Napi::Persistent(VfioDeviceFile::Define(env));
+  env.SetInstanceData(new Addon);  // deleted with the environment
+  Define<DescriptorList>(env);
+  Define<DmaBuf>(env);
+  Define<DmaMemory>(env);
+  Define<EventFile>(env);
+  Define<IommufdFile>(env);
+  Define<MappedRegion>(env);
+  Define<UnixSocket>(env);
+  Define<VfioDeviceFile>(env);
 
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
   exports.Set("allocMemory", Napi::Function::New<&DmaMemory::Allocate>(env, "allocMemory"));
   exports.Set("createEventFd", Napi::Function::New<&EventFile::CreateEventFd>(env, "createEventFd"));
+  exports.Set("duplicateDescriptors",
+              Napi::Function::New<&DescriptorList::Duplicate>(env, "duplicateDescriptors"));
   exports.Set("openIommufd", Napi::Function::New<&IommufdFile::Open>(env, "openIommufd"));
   exports.Set("openIommufdFd", Napi::Function::New<&IommufdFile::OpenFd>(env, "openIommufdFd"));
   exports.Set("openVfioDeviceFd", Napi::Function::New<&VfioDeviceFile::OpenFd>(env, "openVfioDeviceFd"));

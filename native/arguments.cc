@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace arguments {
 namespace {
@@ -17,7 +18,7 @@ std::string Describe(Napi::Value value) {
 }
 
 template <typename ErrorType>
-[[noreturn]] void Throw(Napi::Value value, const char* name, const char* expected, const char* code) {
+[[noreturn]] void Throw(Napi::Value value, const char* name, const std::string& expected, const char* code) {
   ErrorType error = ErrorType::New(
       value.Env(), std::string(name) + " must be " + expected + ", received " + Describe(value));
   error.Set("code", Napi::String::New(value.Env(), code));
@@ -42,12 +43,23 @@ Span<Element> TypedArray(Napi::Value value, const char* name, napi_typedarray_ty
 
 }  // namespace
 
-void ThrowInvalidType(Napi::Value value, const char* name, const char* expected) {
+void ThrowInvalidType(Napi::Value value, const char* name, const std::string& expected) {
   Throw<Napi::TypeError>(value, name, expected, "ERR_INVALID_ARG_TYPE");
 }
 
 void ThrowOutOfRange(Napi::Value value, const char* name, const char* expected) {
   Throw<Napi::RangeError>(value, name, expected, "ERR_OUT_OF_RANGE");
+}
+
+std::string WithArticle(const char* name) {
+  return std::string(std::strchr("AEIOU", name[0]) != nullptr ? "an " : "a ") + name;
+}
+
+void ThrowIllegalConstructor(Napi::Env env, const char* object) {
+  Napi::TypeError error =
+      Napi::TypeError::New(env, "Illegal constructor: only the addon makes " + WithArticle(object));
+  error.Set("code", Napi::String::New(env, "ERR_ILLEGAL_CONSTRUCTOR"));
+  throw error;
 }
 
 void ThrowClosed(Napi::Env env, const char* object) {

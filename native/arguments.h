@@ -39,8 +39,15 @@ Napi::Uint8Array NewBytes(Napi::Env env, const std::vector<uint8_t>& bytes);
 
 std::string Path(Napi::Value value, const char* name);
 
-[[noreturn]] void ThrowInvalidType(Napi::Value value, const char* name, const char* expected);
+[[noreturn]] void ThrowInvalidType(Napi::Value value, const char* name, const std::string& expected);
 [[noreturn]] void ThrowOutOfRange(Napi::Value value, const char* name, const char* expected);
+
+// "an EventFile", "a DmaMemory".
+std::string WithArticle(const char* name);
+
+// JavaScript called the constructor of a class whose objects only the addon makes: a TypeError with code
+// ERR_ILLEGAL_CONSTRUCTOR, as for classes of Node.js.
+[[noreturn]] void ThrowIllegalConstructor(Napi::Env env, const char* object);
 
 // The object was used after close(): an Error with code ERR_IOMMUFD_CLOSED.
 [[noreturn]] void ThrowClosed(Napi::Env env, const char* object);

@@ -24,7 +24,9 @@ int Descriptor::Duplicate(int fd, std::shared_ptr<const Descriptor>* out) {
 }
 
 // Linux releases the number even when close() reports EINTR, so it is never retried.
-Descriptor::~Descriptor() { close(fd_); }
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) close(fd_);
+}
 
 namespace {
 

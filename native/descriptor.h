@@ -28,6 +28,9 @@ class Descriptor {
 
   int fd() const { return fd_; }
 
+  // Leaves closing it to somebody else.
+  void Release() { fd_ = -1; }
+
   // Issues an ioctl, again for as long as a signal interrupts it. Returns 0 or more on success, -errno on
   // failure.
   int Ioctl(unsigned long request, void* argument) const;
@@ -42,5 +45,5 @@ class Descriptor {
   int Write(const void* bytes, size_t count) const;
 
  private:
-  const int fd_;
+  int fd_;
 };

@@ -12,16 +12,10 @@
 #include "operation.h"
 #include "uapi/iommufd.h"
 
-namespace {
-
-constexpr napi_type_tag kEventFileTag = {0x2c8e51f0b7d9461a, 0x93f4a6087e1bd25c};
-
-}  // namespace
-
 Napi::Function EventFile::Define(Napi::Env env) {
   return DefineClass(env, "EventFile",
                      {
-                         InstanceMethod<&EventFile::Close>("close"),
+                         InstanceMethod<&EventFile::CloseWait>("close"),
                          InstanceMethod<&EventFile::Fd>("fd"),
                          InstanceMethod<&EventFile::Readable>("readable"),
                          InstanceMethod<&EventFile::ReadFaults>("readFaults"),
@@ -38,33 +32,14 @@ Napi::Value EventFile::CreateEventFd(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object EventFile::Own(Napi::Env env, int fd) {
-  auto descriptor = std::make_shared<const Descriptor>(fd);
-  return Construct(Addon::Of(env).event_file, env, &descriptor);
-}
-
-std::shared_ptr<const Descriptor> EventFile::FromArgument(Napi::Value value, const char* name) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kEventFileTag)) {
-    arguments::ThrowInvalidType(value, name, "an EventFile");
-  }
-  return Unwrap(value.As<Napi::Object>())->Use();
-}
-
-EventFile::EventFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EventFile>(info) {
-  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by the addon");
-  descriptor_ = *info[0].As<Napi::External<std::shared_ptr<const Descriptor>>>().Data();
-  info.This().As<Napi::Object>().TypeTag(&kEventFileTag);
-}
-
-std::shared_ptr<const Descriptor> EventFile::Use() const {
-  if (!descriptor_) arguments::ThrowClosed(Env(), "EventFile");
-  return descriptor_;
+  return New(env, std::make_shared<const Descriptor>(fd));
 }
 
 // close(). A wait that is running ends with false.
-Napi::Value EventFile::Close(const Napi::CallbackInfo& info) {
-  descriptor_.reset();
+Napi::Value EventFile::CloseWait(const Napi::CallbackInfo& info) {
+  const Napi::Value result = Close(info);
   if (wait_ != nullptr) wait_->Cancel();
-  return info.Env().Undefined();
+  return result;
 }
 
 // fd(): number. It stays the EventFile's to close.

@@ -8,10 +8,14 @@
 #include <memory>
 
 #include "descriptor.h"
+#include "handle.h"
 #include "wait.h"
 
-class EventFile : public Napi::ObjectWrap<EventFile> {
+class EventFile : public Handle<EventFile, const Descriptor> {
  public:
+  static constexpr Class kClass = Class::kEventFile;
+  static constexpr const char* kName = "EventFile";
+
   static Napi::Function Define(Napi::Env env);
 
   // createEventFd(): EventFile, or -errno.
@@ -20,15 +24,12 @@ class EventFile : public Napi::ObjectWrap<EventFile> {
   // Takes over a descriptor that the kernel has made.
   static Napi::Object Own(Napi::Env env, int fd);
 
-  // The descriptor behind a value that must be an EventFile that is not closed; throws otherwise.
-  static std::shared_ptr<const Descriptor> FromArgument(Napi::Value value, const char* name);
-
-  explicit EventFile(const Napi::CallbackInfo& info);
+  explicit EventFile(const Napi::CallbackInfo& info) : Handle(info) {}
 
  private:
-  std::shared_ptr<const Descriptor> Use() const;
+  friend Handle;
 
-  Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value CloseWait(const Napi::CallbackInfo& info);
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Readable(const Napi::CallbackInfo& info);
   Napi::Value ReadFaults(const Napi::CallbackInfo& info);
@@ -36,6 +37,5 @@ class EventFile : public Napi::ObjectWrap<EventFile> {
   Napi::Value ReadEvents(const Napi::CallbackInfo& info);
   Napi::Value ReadCount(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<const Descriptor> descriptor_;
   Wait* wait_ = nullptr;
 };

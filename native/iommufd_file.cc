@@ -9,8 +9,6 @@
 
 namespace {
 
-constexpr napi_type_tag kIommufdFileTag = {0x9b27d40e5f8143ac, 0xb6f10c7d2ae83955};
-
 struct DestroyOperation {
   std::shared_ptr<const Descriptor> descriptor;
   uapi::iommu_destroy command;
@@ -46,7 +44,7 @@ uint16_t Uint16(Napi::Value value, const char* name) {
 Napi::Function IommufdFile::Define(Napi::Env env) {
   return DefineClass(env, "IommufdFile",
                      {
-                         InstanceMethod<&IommufdFile::Close>("close"),
+                         CloseMethod(),
                          InstanceMethod<&IommufdFile::Fd>("fd"),
                          InstanceMethod<&IommufdFile::Knows>("knows"),
                          InstanceMethod<&IommufdFile::Destroy>("destroy"),
@@ -88,42 +86,18 @@ Napi::Value IommufdFile::Open(const Napi::CallbackInfo& info) {
   std::shared_ptr<const Descriptor> descriptor;
   const int status = Descriptor::Open(arguments::Path(info[0], "path"), &descriptor);
   if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).iommufd_file, info.Env(), &descriptor);
+  return New(info.Env(), std::move(descriptor));
 }
 
 Napi::Value IommufdFile::OpenFd(const Napi::CallbackInfo& info) {
   std::shared_ptr<const Descriptor> descriptor;
   const int status = Descriptor::Duplicate(arguments::Fd(info[0], "fd"), &descriptor);
   if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).iommufd_file, info.Env(), &descriptor);
-}
-
-std::shared_ptr<const Descriptor> IommufdFile::FromArgument(Napi::Value value, const char* name) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kIommufdFileTag)) {
-    arguments::ThrowInvalidType(value, name, "an IommufdFile");
-  }
-  return Unwrap(value.As<Napi::Object>())->Use();
-}
-
-IommufdFile::IommufdFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<IommufdFile>(info) {
-  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by openIommufd()");
-  descriptor_ = *info[0].As<Napi::External<std::shared_ptr<const Descriptor>>>().Data();
-  info.This().As<Napi::Object>().TypeTag(&kIommufdFileTag);
-}
-
-std::shared_ptr<const Descriptor> IommufdFile::Use() const {
-  if (!descriptor_) arguments::ThrowClosed(Env(), "IommufdFile");
-  return descriptor_;
+  return New(info.Env(), std::move(descriptor));
 }
 
 std::shared_ptr<const Descriptor> IommufdFile::Borrow() const {
-  if (!descriptor_) arguments::ThrowClosed(Env(), "IommufdFile");
-  return std::shared_ptr<const Descriptor>(std::shared_ptr<void>(), descriptor_.get());
-}
-
-Napi::Value IommufdFile::Close(const Napi::CallbackInfo& info) {
-  descriptor_.reset();
-  return info.Env().Undefined();
+  return std::shared_ptr<const Descriptor>(std::shared_ptr<void>(), Use().get());
 }
 
 // destroy(id: number): undefined, or -errno.

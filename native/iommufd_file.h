@@ -10,9 +10,13 @@
 #include <memory>
 
 #include "descriptor.h"
+#include "handle.h"
 
-class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
+class IommufdFile : public Handle<IommufdFile, const Descriptor> {
  public:
+  static constexpr Class kClass = Class::kIommufdFile;
+  static constexpr const char* kName = "IommufdFile";
+
   static Napi::Function Define(Napi::Env env);
 
   // openIommufd(path: string): IommufdFile, or -errno.
@@ -21,20 +25,16 @@ class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
   // openIommufdFd(fd: number): IommufdFile on a duplicate of it, or -errno.
   static Napi::Value OpenFd(const Napi::CallbackInfo& info);
 
-  // The descriptor behind a value that must be an IommufdFile that is not closed; throws otherwise.
-  static std::shared_ptr<const Descriptor> FromArgument(Napi::Value value, const char* name);
-
-  explicit IommufdFile(const Napi::CallbackInfo& info);
+  explicit IommufdFile(const Napi::CallbackInfo& info) : Handle(info) {}
 
  private:
-  // The descriptor; throws ERR_IOMMUFD_CLOSED after close().
-  std::shared_ptr<const Descriptor> Use() const;
+  friend Handle;
 
-  // The same without a share of its own, which costs as much as a tenth of a short call. For calls on this
-  // thread that run no JavaScript before they are done, so that nothing can close the descriptor meanwhile.
+  // The descriptor without a share of its own, which costs as much as a tenth of a short call. For calls on
+  // this thread that run no JavaScript before they are done, so that nothing can close the descriptor
+  // meanwhile.
   std::shared_ptr<const Descriptor> Borrow() const;
 
-  Napi::Value Close(const Napi::CallbackInfo& info);
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Knows(const Napi::CallbackInfo& info);
   Napi::Value Destroy(const Napi::CallbackInfo& info);
@@ -72,6 +72,4 @@ class IommufdFile : public Napi::ObjectWrap<IommufdFile> {
   Napi::Value VdeviceAlloc(const Napi::CallbackInfo& info);
   Napi::Value HwQueueAlloc(const Napi::CallbackInfo& info);
   Napi::Value MapRegion(const Napi::CallbackInfo& info);
-
-  std::shared_ptr<const Descriptor> descriptor_;
 };

@@ -1,11 +1,10 @@
 // IOMMU_GET_HW_INFO and IOMMU_HWPT_*: what the IOMMU of a device is, and the page tables made for it.
 
 #include <cerrno>
-#include <cstdlib>
-#include <memory>
 #include <vector>
 
 #include "arguments.h"
+#include "dirty_bitmap.h"
 #include "iommufd_file.h"
 #include "operation.h"
 #include "uapi/iommufd.h"
@@ -47,46 +46,31 @@ struct SetDirtyTrackingOperation {
   Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
 };
 
-// Zeroed, because the kernel only sets bits; in whole words, because it writes those.
-using Bitmap = std::unique_ptr<void, decltype(&std::free)>;
-
 struct GetDirtyBitmapOperation {
   std::shared_ptr<const Descriptor> descriptor;
   uapi::iommu_hwpt_get_dirty_bitmap command;
-  size_t bytes;  // of the bitmap: a bit a page, rounded up
-  Bitmap bitmap;
+  DirtyBitmap bitmap;
 
   // getDirtyBitmap(hwptId, flags, iova, length, pageSize)
   static GetDirtyBitmapOperation From(const Napi::CallbackInfo& info,
                                       std::shared_ptr<const Descriptor> descriptor) {
-    constexpr uint64_t kMaxPages = uint64_t{1} << 33;  // a bitmap of 1 GiB
     uapi::iommu_hwpt_get_dirty_bitmap command = {};
     command.size = sizeof(command);
     command.hwpt_id = arguments::Uint32(info[0], "hwptId");
     command.flags = arguments::Uint32(info[1], "flags");
     command.iova = arguments::Uint64(info[2], "iova");
-    command.length = arguments::Uint64(info[3], "length");
-    command.page_size = arguments::Uint64(info[4], "pageSize");
-    // A page size of 0 is the kernel's to refuse, before it looks at the bitmap.
-    const uint64_t pages = command.page_size == 0 ? 0 : command.length / command.page_size;
-    if (pages > kMaxPages) arguments::ThrowOutOfRange(info[3], "length", "at most 2^33 pages");
-    return {std::move(descriptor), command, static_cast<size_t>((pages + 7) / 8),
-            Bitmap(std::calloc(static_cast<size_t>(pages / 64 + 1), sizeof(uint64_t)), std::free)};
+    DirtyBitmap bitmap(info[3], info[4]);
+    command.length = bitmap.length();
+    command.page_size = bitmap.page_size();
+    return {std::move(descriptor), command, std::move(bitmap)};
   }
 
   int Run() {
-    if (!bitmap) return -ENOMEM;
-    command.data = reinterpret_cast<uintptr_t>(bitmap.get());
+    command.data = bitmap.Address();
     return descriptor->Ioctl(uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &command);
   }
 
-  // JavaScript takes the bitmap over: that of a large guest is megabytes.
-  Napi::Value Result(Napi::Env env) {
-    const auto buffer =
-        Napi::ArrayBuffer::New(env, bitmap.get(), bytes, [](Napi::Env, void* data) { std::free(data); });
-    bitmap.release();
-    return Napi::Uint8Array::New(env, bytes, buffer, 0);
-  }
+  Napi::Value Result(Napi::Env env) const { return bitmap.Result(env); }
 };
 
 }  // namespace

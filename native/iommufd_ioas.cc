@@ -1,5 +1,6 @@
 // IOMMU_IOAS_*: address spaces and the mappings in them.
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -36,8 +37,9 @@ struct IoasIovaRangesOperation {
   }
 
   Napi::Value Result(Napi::Env env) const {
-    auto list = Napi::Array::New(env, command.num_iovas);
-    for (uint32_t i = 0; i < command.num_iovas; i++) {
+    const uint32_t count = std::min(command.num_iovas, static_cast<uint32_t>(ranges.size()));
+    auto list = Napi::Array::New(env, count);
+    for (uint32_t i = 0; i < count; i++) {
       auto range = Napi::Object::New(env);
       range.Set("start", Napi::BigInt::New(env, ranges[i].start));
       range.Set("last", Napi::BigInt::New(env, ranges[i].last));
@@ -101,9 +103,12 @@ struct IoasMapFileOperation {
   std::shared_ptr<const Descriptor> descriptor;
   std::shared_ptr<const Descriptor> file;
   uapi::iommu_ioas_map_file command;
+  int status;  // of duplicating the file's descriptor
 
-  // The caller's descriptor is duplicated: it may be closed, and its number reused, while the call runs.
-  // mapFile(ioasId, flags, fd, start, length, iova); a descriptor that is none is the call's to refuse.
+  // mapFile(ioasId, flags, fd, start, length, iova)
+  //
+  // The caller's descriptor is duplicated: it may be closed, and its number given to another file, while the
+  // call runs. So the number itself is never used; one that is none is the kernel's to refuse.
   static IoasMapFileOperation From(const Napi::CallbackInfo& info,
                                    std::shared_ptr<const Descriptor> descriptor) {
     uapi::iommu_ioas_map_file command = {};
@@ -115,11 +120,13 @@ struct IoasMapFileOperation {
     command.length = arguments::Uint64(info[4], "length");
     command.iova = arguments::Uint64(info[5], "iova");
     std::shared_ptr<const Descriptor> file;
-    if (Descriptor::Duplicate(command.fd, &file) == 0) command.fd = file->fd();
-    return {std::move(descriptor), std::move(file), command};
+    int status = Descriptor::Duplicate(command.fd, &file);
+    command.fd = file ? file->fd() : -1;
+    if (status == -EBADF) status = 0;
+    return {std::move(descriptor), std::move(file), command, status};
   }
 
-  int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_MAP_FILE, &command); }
+  int Run() { return status < 0 ? status : descriptor->Ioctl(uapi::IOMMU_IOAS_MAP_FILE, &command); }
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.iova); }
 };
 

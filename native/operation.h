@@ -15,6 +15,10 @@
 
 #include <napi.h>
 
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <new>
 #include <utility>
 
 inline Napi::Value Status(Napi::Env env, int status) {
@@ -32,42 +36,83 @@ inline Napi::Value Outcome(Napi::Env env, size_t done, int status) {
   return result;
 }
 
+// An operation that needs more memory than there is fails as the kernel would say it.
 template <typename Operation>
-Napi::Value RunSync(Napi::Env env, Operation&& operation) {
-  const int status = operation.Run();
-  return status < 0 ? Status(env, status) : operation.Result(env);
+int Run(Operation& operation) noexcept {
+  try {
+    return operation.Run();
+  } catch (const std::bad_alloc&) {
+    return -ENOMEM;
+  }
 }
 
 template <typename Operation>
-class OperationWorker : public Napi::AsyncWorker {
+Napi::Value RunSync(Napi::Env env, Operation operation) {
+  const int status = Run(operation);
+  return status < 0 ? Status(env, status) : operation.Result(env);
+}
+
+// An operation on the thread pool. It deletes itself when it is done.
+//
+// The environment may be stopping by then. So nothing leaves the callbacks as an exception of C++, which
+// would end the process: what fails there has nobody left to be told.
+template <typename Operation>
+class AsyncOperation {
  public:
-  OperationWorker(Napi::Env env, Operation operation)
-      : Napi::AsyncWorker(env, "iommufd"),
-        deferred_(Napi::Promise::Deferred::New(env)),
-        operation_(std::move(operation)) {}
-
-  Napi::Promise Promise() const { return deferred_.Promise(); }
-
- protected:
-  void Execute() override { status_ = operation_.Run(); }
-
-  void OnOK() override {
-    Napi::HandleScope scope(Env());
-    deferred_.Resolve(status_ < 0 ? Status(Env(), status_) : operation_.Result(Env()));
+  static Napi::Value Start(Napi::Env env, Operation operation) {
+    std::unique_ptr<AsyncOperation> self(new AsyncOperation(env, std::move(operation)));
+    napi_value promise;
+    const Napi::String name = Napi::String::New(env, "iommufd");
+    NAPI_THROW_IF_FAILED(
+        env, napi_create_async_work(env, nullptr, name, Execute, Complete, self.get(), &self->work_),
+        Napi::Value());
+    NAPI_THROW_IF_FAILED(env, napi_create_promise(env, &self->deferred_, &promise), Napi::Value());
+    NAPI_THROW_IF_FAILED(env, napi_queue_async_work(env, self->work_), Napi::Value());
+    self.release();
+    return Napi::Value(env, promise);
   }
 
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+  ~AsyncOperation() {
+    if (work_ != nullptr) napi_delete_async_work(env_, work_);
+  }
 
  private:
-  Napi::Promise::Deferred deferred_;
+  AsyncOperation(napi_env env, Operation operation) : env_(env), operation_(std::move(operation)) {}
+
+  static void Execute(napi_env, void* data) {
+    auto* self = static_cast<AsyncOperation*>(data);
+    self->status_ = Run(self->operation_);
+  }
+
+  static void Complete(napi_env env, napi_status status, void* data) noexcept {
+    const std::unique_ptr<AsyncOperation> self(static_cast<AsyncOperation*>(data));
+    napi_handle_scope scope;
+    if (status == napi_cancelled || napi_open_handle_scope(env, &scope) != napi_ok) return;
+    self->Settle();
+    napi_close_handle_scope(env, scope);
+  }
+
+  void Settle() noexcept {
+    try {
+      const Napi::Value value = status_ < 0 ? Status(env_, status_) : operation_.Result(env_);
+      napi_resolve_deferred(env_, deferred_, value);
+    } catch (const std::exception&) {
+      // No memory for the result, or no JavaScript to make it in.
+      napi_value status;
+      if (napi_create_int32(env_, -ENOMEM, &status) == napi_ok) {
+        napi_resolve_deferred(env_, deferred_, status);
+      }
+    }
+  }
+
+  const napi_env env_;
+  napi_async_work work_ = nullptr;
+  napi_deferred deferred_ = nullptr;
   Operation operation_;
   int status_ = 0;
 };
 
 template <typename Operation>
 Napi::Value RunAsync(Napi::Env env, Operation operation) {
-  auto* worker = new OperationWorker<Operation>(env, std::move(operation));  // deletes itself when done
-  const Napi::Promise promise = worker->Promise();
-  worker->Queue();
-  return promise;
+  return AsyncOperation<Operation>::Start(env, std::move(operation));
 }

@@ -1,5 +1,6 @@
 #include "pages.h"
 
+#include <fcntl.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,10 +12,6 @@
 #include "operation.h"
 
 namespace {
-
-// The most that an ArrayBuffer can show in Node.js 20 (buffer.constants.MAX_LENGTH). It is checked here,
-// because when Node.js refuses a length itself, both it and node-addon-api run the finalizer.
-constexpr size_t kMaxBufferLength = size_t{1} << 32;
 
 // MADV_POPULATE_WRITE, since Linux 5.14; Debian 12's C library has no name for it everywhere.
 constexpr int kPopulateWrite = 23;
@@ -39,20 +36,24 @@ int Pages::Allocate(size_t length, size_t page_size, bool anonymous, std::shared
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (huge ? MAP_HUGETLB | static_cast<int>(size_bits) : 0);
     void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (address == MAP_FAILED) return -errno;
-    *out = std::make_shared<Pages>(nullptr, address, length);
+    *out = std::make_shared<Pages>(nullptr, std::make_shared<const AddressRange>(address, length));
     return 0;
   }
-  const int fd = memfd_create("iommufd", MFD_CLOEXEC | (huge ? MFD_HUGETLB | size_bits : 0));
+  const int fd =
+      memfd_create("iommufd", MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | size_bits : 0));
   if (fd < 0) return -errno;
   auto memfd = std::make_shared<const Descriptor>(fd);
   if (ftruncate(fd, static_cast<off_t>(length)) < 0) return -errno;
+  // Whoever has the descriptor could cut the file, and an access to what was cut off ends the process
+  // (SIGBUS).
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) return -errno;
   return Map(std::move(memfd), PROT_READ | PROT_WRITE, 0, length, out);
 }
 
 int Pages::Prefault() const {
   int status;
   do {
-    status = madvise(address_, length_, kPopulateWrite);
+    status = madvise(address(), length(), kPopulateWrite);
   } while (status < 0 && errno == EINTR);
   return status < 0 ? -errno : 0;
 }
@@ -61,11 +62,20 @@ int Pages::Map(std::shared_ptr<const Descriptor> file, int protection, off_t off
                std::shared_ptr<Pages>* out) {
   void* address = mmap(nullptr, length, protection, MAP_SHARED, file->fd(), offset);
   if (address == MAP_FAILED) return -errno;
-  *out = std::make_shared<Pages>(std::move(file), address, length);
+  *out = std::make_shared<Pages>(std::move(file), std::make_shared<const AddressRange>(address, length));
   return 0;
 }
 
-Pages::~Pages() { munmap(address_, length_); }
+AddressRange::~AddressRange() { munmap(address_, length_); }
+
+// Somebody else may still use the addresses: a read of a file into a detached ArrayBuffer goes on. It must
+// not find there what the process maps next. Where empty memory cannot be had, the pages stay with the
+// addresses.
+Pages::~Pages() {
+  if (range_.use_count() == 1) return;
+  mmap(address(), length(), PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+       -1, 0);
+}
 
 Napi::Function DmaMemory::Define(Napi::Env env) {
   return DefineClass(env, "DmaMemory",
@@ -74,7 +84,7 @@ Napi::Function DmaMemory::Define(Napi::Env env) {
                          InstanceMethod<&DmaMemory::Fd>("fd"),
                          InstanceMethod<&DmaMemory::Prefault>("prefault"),
                          InstanceMethod<&DmaMemory::PrefaultSync>("prefaultSync"),
-                         InstanceMethod<&DmaMemory::Close>("close"),
+                         InstanceMethod<&DmaMemory::CloseBuffer>("close"),
                      });
 }
 
@@ -91,32 +101,7 @@ Napi::Value DmaMemory::Allocate(const Napi::CallbackInfo& info) {
   std::shared_ptr<Pages> pages;
   const int status = Pages::Allocate(length, page_size, info[2].As<Napi::Boolean>().Value(), &pages);
   if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).dma_memory, info.Env(), &pages);
-}
-
-std::shared_ptr<Pages> DmaMemory::FromArgument(Napi::Value value, const char* name) {
-  void* wrapped = nullptr;
-  const DmaMemories& memories = *Addon::Of(value.Env()).memories;
-  if (napi_unwrap(value.Env(), value, &wrapped) != napi_ok) wrapped = nullptr;
-  const auto found = memories.find(static_cast<DmaMemory*>(wrapped));
-  if (found == memories.end()) arguments::ThrowInvalidType(value, name, "a DmaMemory");
-  return (*found)->Use();
-}
-
-DmaMemory::DmaMemory(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DmaMemory>(info) {
-  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by allocMemory()");
-  pages_ = *info[0].As<Napi::External<std::shared_ptr<Pages>>>().Data();
-  memories_ = Addon::Of(info.Env()).memories;
-  memories_->insert(this);
-}
-
-DmaMemory::~DmaMemory() {
-  if (memories_) memories_->erase(this);
-}
-
-std::shared_ptr<Pages> DmaMemory::Use() const {
-  if (!pages_) arguments::ThrowClosed(Env(), "DmaMemory");
-  return pages_;
+  return New(info.Env(), std::move(pages));
 }
 
 Napi::Value DmaMemory::Buffer(const Napi::CallbackInfo& info) { return buffer_.Get(info.Env(), Use()); }
@@ -136,17 +121,17 @@ Napi::Value DmaMemory::PrefaultSync(const Napi::CallbackInfo& info) {
   return RunSync(info.Env(), PrefaultOperation{Use()});
 }
 
-Napi::Value DmaMemory::Close(const Napi::CallbackInfo& info) {
+// close()
+Napi::Value DmaMemory::CloseBuffer(const Napi::CallbackInfo& info) {
   buffer_.Detach();
-  pages_.reset();
-  return info.Env().Undefined();
+  return Close(info);
 }
 
 Napi::Function MappedRegion::Define(Napi::Env env) {
   return DefineClass(env, "MappedRegion",
                      {
                          InstanceMethod<&MappedRegion::Buffer>("buffer"),
-                         InstanceMethod<&MappedRegion::Close>("close"),
+                         InstanceMethod<&MappedRegion::CloseBuffer>("close"),
                      });
 }
 
@@ -157,51 +142,13 @@ Napi::Value MappedRegion::Map(const Napi::CallbackInfo& info, std::shared_ptr<co
   std::shared_ptr<Pages> pages;
   const int status = Pages::Map(std::move(file), protection, position, length, &pages);
   if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).mapped_region, info.Env(), &pages);
+  return New(info.Env(), std::move(pages));
 }
 
-MappedRegion::MappedRegion(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedRegion>(info) {
-  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by mapRegion()");
-  pages_ = *info[0].As<Napi::External<std::shared_ptr<Pages>>>().Data();
-}
+Napi::Value MappedRegion::Buffer(const Napi::CallbackInfo& info) { return buffer_.Get(info.Env(), Use()); }
 
-Napi::Value MappedRegion::Buffer(const Napi::CallbackInfo& info) {
-  if (!pages_) arguments::ThrowClosed(info.Env(), "MappedRegion");
-  return buffer_.Get(info.Env(), pages_);
-}
-
-Napi::Value MappedRegion::Close(const Napi::CallbackInfo& info) {
+// close()
+Napi::Value MappedRegion::CloseBuffer(const Napi::CallbackInfo& info) {
   buffer_.Detach();
-  pages_.reset();
-  return info.Env().Undefined();
-}
-
-Napi::ArrayBuffer PagesBuffer::Current() const {
-  return buffer_.IsEmpty() ? Napi::ArrayBuffer() : buffer_.Value();
-}
-
-Napi::ArrayBuffer PagesBuffer::Get(Napi::Env env, const std::shared_ptr<Pages>& pages) {
-  const Napi::ArrayBuffer current = Current();
-  if (!current.IsEmpty()) return current;
-  if (pages->length() > kMaxBufferLength) {
-    arguments::ThrowOutOfRange(Napi::BigInt::New(env, uint64_t{pages->length()}), "length",
-                               "at most 4 GiB to be seen as an ArrayBuffer");
-  }
-  // The ArrayBuffer owns a share of the pages, so they stay for as long as JavaScript can read it.
-  auto share = std::make_unique<std::shared_ptr<Pages>>(pages);
-  const auto buffer = Napi::ArrayBuffer::New(
-      env, pages->address(), pages->length(),
-      [](Napi::Env, void*, std::shared_ptr<Pages>* owner) { delete owner; }, share.get());
-  share_ = share.release();
-  buffer_ = Napi::Reference<Napi::ArrayBuffer>::New(buffer, 0);
-  return buffer;
-}
-
-void PagesBuffer::Detach() {
-  Napi::ArrayBuffer current = Current();
-  if (current.IsEmpty()) return;
-  // The finalizer, which comes later, finds the share empty.
-  const std::shared_ptr<Pages> share = std::move(*share_);
-  current.Detach();
-  buffer_.Reset();
+  return Close(info);
 }

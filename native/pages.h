@@ -10,9 +10,26 @@
 
 #include "addon.h"
 #include "descriptor.h"
+#include "handle.h"
 
-// The mapped pages. They go away with the last owner: the JavaScript object, its ArrayBuffer, or a running
-// call.
+// A range of addresses of this process. It is given back with the last owner.
+class AddressRange {
+ public:
+  AddressRange(void* address, size_t length) : address_(address), length_(length) {}
+  ~AddressRange();
+  AddressRange(const AddressRange&) = delete;
+  AddressRange& operator=(const AddressRange&) = delete;
+
+  void* address() const { return address_; }
+  size_t length() const { return length_; }
+
+ private:
+  void* const address_;
+  const size_t length_;
+};
+
+// Pages behind a range of addresses. They go away with the last owner: the JavaScript object, an ArrayBuffer
+// on them, or a running call. The range may be owned for longer: then there is other, empty memory behind it.
 class Pages {
  public:
   // New memory: a memfd, or anonymous. Pages of a size other than the usual one are huge pages, which the
@@ -23,85 +40,89 @@ class Pages {
   static int Map(std::shared_ptr<const Descriptor> file, int protection, off_t offset, size_t length,
                  std::shared_ptr<Pages>* out);
 
-  Pages(std::shared_ptr<const Descriptor> file, void* address, size_t length)
-      : file_(std::move(file)), address_(address), length_(length) {}
+  Pages(std::shared_ptr<const Descriptor> file, std::shared_ptr<const AddressRange> range)
+      : file_(std::move(file)), range_(std::move(range)) {}
   ~Pages();
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
 
   // -1 where it is anonymous.
   int fd() const { return file_ ? file_->fd() : -1; }
-  void* address() const { return address_; }
-  size_t length() const { return length_; }
+  void* address() const { return range_->address(); }
+  size_t length() const { return range_->length(); }
+  const std::shared_ptr<const AddressRange>& range() const { return range_; }
 
   // Puts a page behind every address now, in place of when it is first used. Returns 0 or -errno.
   int Prefault() const;
 
  private:
   const std::shared_ptr<const Descriptor> file_;
-  void* const address_;
-  const size_t length_;
+  const std::shared_ptr<const AddressRange> range_;
 };
 
-// What wraps pages for JavaScript: the ArrayBuffer on them, and closing them.
+// The ArrayBuffer on pages, for the object that has them.
+//
+// JavaScript can move what an ArrayBuffer shows to another one, in another thread too: ArrayBuffer's
+// transfer(), a read of a stream into it. So the pages belong to what is shown (the backing store), wherever
+// it goes, and not to the ArrayBuffer that was handed out first.
 class PagesBuffer {
  public:
-  // The ArrayBuffer on the pages, the same one for as long as JavaScript holds it.
+  // The ArrayBuffer on the pages: the same one for as long as JavaScript holds it and has not moved it.
   Napi::ArrayBuffer Get(Napi::Env env, const std::shared_ptr<Pages>& pages);
 
   // Detached, the ArrayBuffer reads as empty from now on, and its share of the pages is given up at once: a
-  // mapped region keeps its device open.
+  // mapped region keeps its device open. What was moved elsewhere stays as it is.
   void Detach();
 
  private:
-  Napi::ArrayBuffer Current() const;
+  struct Hold;
 
-  Napi::Reference<Napi::ArrayBuffer> buffer_;  // weak: it may be collected and made again
-  std::shared_ptr<Pages>* share_ = nullptr;    // the ArrayBuffer's own; deleted with it
+  std::shared_ptr<Hold> hold_;  // of the ArrayBuffer that was handed out last
 };
 
-class DmaMemory : public Napi::ObjectWrap<DmaMemory> {
+class DmaMemory : public Handle<DmaMemory, Pages> {
  public:
+  static constexpr Class kClass = Class::kDmaMemory;
+  static constexpr const char* kName = "DmaMemory";
+
   static Napi::Function Define(Napi::Env env);
 
   // allocMemory(length: bigint, pageSize: bigint, anonymous: boolean): DmaMemory, or -errno.
   static Napi::Value Allocate(const Napi::CallbackInfo& info);
 
-  // The pages behind a value that must be a DmaMemory that is not closed; throws otherwise.
-  static std::shared_ptr<Pages> FromArgument(Napi::Value value, const char* name);
-
-  explicit DmaMemory(const Napi::CallbackInfo& info);
-  ~DmaMemory();
+  explicit DmaMemory(const Napi::CallbackInfo& info) : Handle(info) {}
 
  private:
+  friend Handle;
+
   Napi::Value Buffer(const Napi::CallbackInfo& info);
   Napi::Value Fd(const Napi::CallbackInfo& info);
   Napi::Value Prefault(const Napi::CallbackInfo& info);
   Napi::Value PrefaultSync(const Napi::CallbackInfo& info);
-  Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value CloseBuffer(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<Pages> Use() const;
-
-  std::shared_ptr<DmaMemories> memories_;  // where it is listed
-  std::shared_ptr<Pages> pages_;
   PagesBuffer buffer_;
 };
 
 // A mapped region of a device. It is no DmaMemory: it cannot be mapped for DMA by its address.
-class MappedRegion : public Napi::ObjectWrap<MappedRegion> {
+class MappedRegion : public Handle<MappedRegion, Pages> {
  public:
+  static constexpr Class kClass = Class::kMappedRegion;
+  static constexpr const char* kName = "MappedRegion";
+
   static Napi::Function Define(Napi::Env env);
 
   // mapRegion(position: bigint, length: bigint): MappedRegion, or -errno.
   static Napi::Value Map(const Napi::CallbackInfo& info, std::shared_ptr<const Descriptor> file,
                          int protection);
 
-  explicit MappedRegion(const Napi::CallbackInfo& info);
+  explicit MappedRegion(const Napi::CallbackInfo& info) : Handle(info) {}
 
  private:
-  Napi::Value Buffer(const Napi::CallbackInfo& info);
-  Napi::Value Close(const Napi::CallbackInfo& info);
+  friend Handle;
 
-  std::shared_ptr<Pages> pages_;
+  Napi::Value Buffer(const Napi::CallbackInfo& info);
+  Napi::Value CloseBuffer(const Napi::CallbackInfo& info);
+
   PagesBuffer buffer_;
 };

@@ -10,12 +10,11 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "descriptor_list.h"
 #include "operation.h"
 
 namespace {
 
-// The most descriptors that Linux passes in one message (SCM_MAX_FD).
-constexpr size_t kMaxDescriptors = 253;
 constexpr size_t kMaxMessage = size_t{1} << 20;
 constexpr int kBacklog = 64;
 
@@ -30,8 +29,7 @@ sockaddr_un Address(Napi::Value value) {
 }
 
 Napi::Value Own(Napi::Env env, int fd) {
-  auto descriptor = std::make_shared<const Descriptor>(fd);
-  return Construct(Addon::Of(env).unix_socket, env, &descriptor);
+  return UnixSocket::New(env, std::make_shared<const Descriptor>(fd));
 }
 
 // A new socket on which one call is made with the address, or -errno.
@@ -50,7 +48,7 @@ Napi::Value Open(const Napi::CallbackInfo& info, Call call) {
 
 // A message of one buffer, with room for descriptors.
 struct Message {
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(DescriptorList::kMaxLength * sizeof(int))] = {};
   iovec part = {};
   msghdr header = {};
 
@@ -67,7 +65,7 @@ struct Message {
 Napi::Function UnixSocket::Define(Napi::Env env) {
   return DefineClass(env, "UnixSocket",
                      {
-                         InstanceMethod<&UnixSocket::Close>("close"),
+                         InstanceMethod<&UnixSocket::CloseWaits>("close"),
                          InstanceMethod<&UnixSocket::Accept>("accept"),
                          InstanceMethod<&UnixSocket::Send>("send"),
                          InstanceMethod<&UnixSocket::Receive>("receive"),
@@ -88,23 +86,12 @@ Napi::Value UnixSocket::Listen(const Napi::CallbackInfo& info) {
   });
 }
 
-UnixSocket::UnixSocket(const Napi::CallbackInfo& info) : Napi::ObjectWrap<UnixSocket>(info) {
-  if (!info[0].IsExternal())
-    arguments::ThrowInvalidType(info[0], "the argument", "made by connectUnixSocket()");
-  descriptor_ = *info[0].As<Napi::External<std::shared_ptr<const Descriptor>>>().Data();
-}
-
-std::shared_ptr<const Descriptor> UnixSocket::Use() const {
-  if (!descriptor_) arguments::ThrowClosed(Env(), "UnixSocket");
-  return descriptor_;
-}
-
 // close(). A wait that is running ends with false.
-Napi::Value UnixSocket::Close(const Napi::CallbackInfo& info) {
-  descriptor_.reset();
+Napi::Value UnixSocket::CloseWaits(const Napi::CallbackInfo& info) {
+  const Napi::Value result = Close(info);
   if (read_wait_ != nullptr) read_wait_->Cancel();
   if (write_wait_ != nullptr) write_wait_->Cancel();
-  return info.Env().Undefined();
+  return result;
 }
 
 // accept(): UnixSocket, or -errno.
@@ -113,16 +100,15 @@ Napi::Value UnixSocket::Accept(const Napi::CallbackInfo& info) {
   return fd < 0 ? Status(info.Env(), -errno) : Own(info.Env(), fd);
 }
 
-// send(bytes: Uint8Array, fds: number[]): how many bytes, or -errno. The descriptors go with the first byte.
+// send(bytes: Uint8Array, descriptors?: DescriptorList): how many bytes, or -errno. The descriptors go with
+// the first byte.
 Napi::Value UnixSocket::Send(const Napi::CallbackInfo& info) {
-  if (!info[1].IsArray()) arguments::ThrowInvalidType(info[1], "fds", "an array");
-  const auto list = info[1].As<Napi::Array>();
-  // Read once: a getter in the list could make it longer meanwhile, and the message has room for no more.
-  const uint32_t count = list.Length();
-  if (count > kMaxDescriptors) arguments::ThrowOutOfRange(info[1], "fds", "at most 253 descriptors");
   std::vector<int> fds;
-  for (uint32_t i = 0; i < count; i++) fds.push_back(arguments::Fd(list.Get(i), "fds"));
-
+  if (!info[1].IsUndefined()) {
+    for (const auto& descriptor : *DescriptorList::FromArgument(info[1], "descriptors")) {
+      fds.push_back(descriptor->fd());
+    }
+  }
   const auto bytes = arguments::Bytes(info[0], "bytes");
   Message message(bytes.data, bytes.length);
   message.header.msg_controllen = fds.empty() ? 0 : CMSG_SPACE(fds.size() * sizeof(int));
@@ -148,7 +134,8 @@ Napi::Value UnixSocket::Receive(const Napi::CallbackInfo& info) {
   const ssize_t received = recvmsg(Use()->fd(), &message.header, MSG_CMSG_CLOEXEC);
   if (received < 0) return Status(info.Env(), -errno);
   bytes.resize(static_cast<size_t>(received));
-  auto fds = Napi::Array::New(info.Env());
+  // They are ours until JavaScript has their numbers: the result may be what there is no memory for.
+  std::vector<std::unique_ptr<Descriptor>> owned;
   for (cmsghdr* control = CMSG_FIRSTHDR(&message.header); control != nullptr;
        control = CMSG_NXTHDR(&message.header, control)) {
     if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
@@ -156,12 +143,17 @@ Napi::Value UnixSocket::Receive(const Napi::CallbackInfo& info) {
     for (size_t i = 0; i < count; i++) {
       int fd;
       std::memcpy(&fd, CMSG_DATA(control) + i * sizeof(fd), sizeof(fd));
-      fds.Set(fds.Length(), Napi::Number::New(info.Env(), fd));
+      owned.push_back(std::make_unique<Descriptor>(fd));
     }
+  }
+  auto fds = Napi::Array::New(info.Env(), owned.size());
+  for (size_t i = 0; i < owned.size(); i++) {
+    fds.Set(static_cast<uint32_t>(i), Napi::Number::New(info.Env(), owned[i]->fd()));
   }
   auto result = Napi::Object::New(info.Env());
   result.Set("data", arguments::NewBytes(info.Env(), bytes));
   result.Set("fds", fds);
+  for (const auto& descriptor : owned) descriptor->Release();
   return result;
 }
 

@@ -8,10 +8,14 @@
 #include <memory>
 
 #include "descriptor.h"
+#include "handle.h"
 #include "wait.h"
 
-class UnixSocket : public Napi::ObjectWrap<UnixSocket> {
+class UnixSocket : public Handle<UnixSocket, const Descriptor> {
  public:
+  static constexpr Class kClass = Class::kUnixSocket;
+  static constexpr const char* kName = "UnixSocket";
+
   static Napi::Function Define(Napi::Env env);
 
   // connectUnixSocket(path): UnixSocket, or -errno.
@@ -20,19 +24,18 @@ class UnixSocket : public Napi::ObjectWrap<UnixSocket> {
   // listenUnixSocket(path): UnixSocket that accepts, or -errno.
   static Napi::Value Listen(const Napi::CallbackInfo& info);
 
-  explicit UnixSocket(const Napi::CallbackInfo& info);
+  explicit UnixSocket(const Napi::CallbackInfo& info) : Handle(info) {}
 
  private:
-  std::shared_ptr<const Descriptor> Use() const;
+  friend Handle;
 
-  Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value CloseWaits(const Napi::CallbackInfo& info);
   Napi::Value Accept(const Napi::CallbackInfo& info);
   Napi::Value Send(const Napi::CallbackInfo& info);
   Napi::Value Receive(const Napi::CallbackInfo& info);
   Napi::Value Readable(const Napi::CallbackInfo& info);
   Napi::Value Writable(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<const Descriptor> descriptor_;
   Wait* read_wait_ = nullptr;
   Wait* write_wait_ = nullptr;
 };

@@ -74,25 +74,12 @@ struct ResetOperation {
   Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
 };
 
-struct FeatureOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  std::vector<uint8_t> bytes;  // struct vfio_device_feature and its data
-
-  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_FEATURE, bytes.data()); }
-  Napi::Value Result(Napi::Env env) const {
-    constexpr size_t kHeader = sizeof(uapi::vfio_device_feature);
-    auto data = Napi::Uint8Array::New(env, bytes.size() - kHeader);
-    std::copy(bytes.begin() + kHeader, bytes.end(), data.Data());
-    return data;
-  }
-};
-
 }  // namespace
 
 Napi::Function VfioDeviceFile::Define(Napi::Env env) {
   return DefineClass(env, "VfioDeviceFile",
                      {
-                         InstanceMethod<&VfioDeviceFile::Close>("close"),
+                         CloseMethod(),
                          InstanceMethod<&VfioDeviceFile::Fd>("fd"),
                          InstanceMethod<&VfioDeviceFile::BindIommufd>("bindIommufd"),
                          InstanceMethod<&VfioDeviceFile::AttachIommufdPt>("attachIommufdPt"),
@@ -101,6 +88,9 @@ Napi::Function VfioDeviceFile::Define(Napi::Env env) {
                          InstanceMethod<&VfioDeviceFile::GetInfo>("getInfo"),
                          InstanceMethod<&VfioDeviceFile::Reset>("reset"),
                          InstanceMethod<&VfioDeviceFile::Feature>("feature"),
+                         InstanceMethod<&VfioDeviceFile::ExportDmaBuf>("exportDmaBuf"),
+                         InstanceMethod<&VfioDeviceFile::StartDmaLogging>("startDmaLogging"),
+                         InstanceMethod<&VfioDeviceFile::ReportDmaLogging>("reportDmaLogging"),
                          InstanceMethod<&VfioDeviceFile::GetIrqInfo>("getIrqInfo"),
                          InstanceMethod<&VfioDeviceFile::SetIrqs>("setIrqs"),
                          InstanceMethod<&VfioDeviceFile::GetRegionInfo>("getRegionInfo"),
@@ -114,29 +104,14 @@ Napi::Value VfioDeviceFile::Open(const Napi::CallbackInfo& info) {
   std::shared_ptr<const Descriptor> descriptor;
   const int status = Descriptor::Open(arguments::Path(info[0], "path"), &descriptor);
   if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).vfio_device_file, info.Env(), &descriptor);
+  return New(info.Env(), std::move(descriptor));
 }
 
 Napi::Value VfioDeviceFile::OpenFd(const Napi::CallbackInfo& info) {
   std::shared_ptr<const Descriptor> descriptor;
   const int status = Descriptor::Duplicate(arguments::Fd(info[0], "fd"), &descriptor);
   if (status < 0) return Napi::Number::New(info.Env(), status);
-  return Construct(Addon::Of(info.Env()).vfio_device_file, info.Env(), &descriptor);
-}
-
-VfioDeviceFile::VfioDeviceFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VfioDeviceFile>(info) {
-  if (!info[0].IsExternal()) arguments::ThrowInvalidType(info[0], "the argument", "made by openVfioDevice()");
-  descriptor_ = *info[0].As<Napi::External<std::shared_ptr<const Descriptor>>>().Data();
-}
-
-std::shared_ptr<const Descriptor> VfioDeviceFile::Use() const {
-  if (!descriptor_) arguments::ThrowClosed(Env(), "VfioDeviceFile");
-  return descriptor_;
-}
-
-Napi::Value VfioDeviceFile::Close(const Napi::CallbackInfo& info) {
-  descriptor_.reset();
-  return info.Env().Undefined();
+  return New(info.Env(), std::move(descriptor));
 }
 
 // fd(): number. It stays the VfioDeviceFile's to close.
@@ -182,18 +157,4 @@ Napi::Value VfioDeviceFile::GetInfo(const Napi::CallbackInfo& info) {
 // reset(): undefined, or -errno.
 Napi::Value VfioDeviceFile::Reset(const Napi::CallbackInfo& info) {
   return RunSync(info.Env(), ResetOperation{Use()});
-}
-
-// feature(flags: number, data: Uint8Array): the data after the call, or -errno.
-Napi::Value VfioDeviceFile::Feature(const Napi::CallbackInfo& info) {
-  constexpr size_t kMaxData = 65536;
-  uapi::vfio_device_feature header = {};
-  header.flags = arguments::Uint32(info[0], "flags");
-  const auto data = arguments::Bytes(info[1], "data");
-  if (data.length > kMaxData) arguments::ThrowOutOfRange(info[1], "data", "at most 65536 bytes");
-  header.argsz = static_cast<uint32_t>(sizeof(header) + data.length);
-  std::vector<uint8_t> bytes(header.argsz);
-  std::memcpy(bytes.data(), &header, sizeof(header));
-  std::copy(data.begin(), data.end(), bytes.begin() + sizeof(header));
-  return RunSync(info.Env(), FeatureOperation{Use(), std::move(bytes)});
 }

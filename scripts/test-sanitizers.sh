@@ -8,7 +8,7 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 scripts/copy-tree.sh "$copy"
 ln -s "$PWD/dist" "$copy/dist" # for the tests that start another process
-[ $# -gt 0 ] || set -- test/unit/{addon,addon-arguments,addon-events,unix-socket,workers}.test.ts
+[ $# -gt 0 ] || set -- test/unit/{addon,addon-arguments,addon-events,addon-features,hostile-kernel,pages,unix-socket,workers}.test.ts
 
 cd "$copy"
 flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g'

@@ -6,7 +6,14 @@
  * This interface is for the objects in `lib/iommufd`; those are what programs use.
  */
 
-import type { BackendMemory, BackendRegion, EventFd, FaultQueueFile, VeventQueueFile } from "./handles.ts";
+import type {
+  BackendMemory,
+  BackendRegion,
+  DescriptorFile,
+  EventFd,
+  FaultQueueFile,
+  VeventQueueFile,
+} from "./handles.ts";
 import type {
   BatchOutcome,
   DirtyBitmapRequest,
@@ -214,8 +221,14 @@ export interface VfioDeviceFile {
   setIrqs(request: SetIrqsRequest): void;
   /** VFIO_DEVICE_RESET */
   reset(): void;
-  /** VFIO_DEVICE_FEATURE; returns the data after the call. */
+  /** VFIO_DEVICE_FEATURE, of a feature whose data is bytes and nothing else; returns them after the call. */
   feature(flags: number, data: Uint8Array): Uint8Array;
+  /** VFIO_DEVICE_FEATURE_DMA_BUF; `ranges` has an offset and a length in turn. */
+  exportDmaBuf(regionIndex: number, ranges: BigUint64Array): DescriptorFile;
+  /** VFIO_DEVICE_FEATURE_DMA_LOGGING_START; `ranges` has an IOVA and a length in turn. Returns the page size that is used. */
+  startDmaLogging(pageSize: bigint, ranges: BigUint64Array): bigint;
+  /** VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT; returns the bitmap, the lowest bit first. */
+  reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array;
   /** pread(2); returns how many bytes were read. */
   read(position: bigint, target: Uint8Array): number;
   /** pwrite(2); returns how many bytes were written. */

@@ -26,17 +26,21 @@ export interface BackendRegion {
   close(): void;
 }
 
-/** A descriptor that tells of events. */
-export interface EventSource {
+/** A descriptor. */
+export interface DescriptorFile {
   /** The descriptor; it stays this file's to close. */
   fd(): number;
+  /** Closes the descriptor. Closing twice is harmless. */
+  close(): void;
+}
+
+/** A descriptor that tells of events. */
+export interface EventSource extends DescriptorFile {
   /**
    * Waits for something to read: true once there is, false when it is closed meanwhile. The event loop stays alive
    * for as long as that takes. One wait at a time.
    */
   readable(): Promise<boolean>;
-  /** Closes the descriptor. Closing twice is harmless. */
-  close(): void;
 }
 
 /** The descriptor of a fault queue. */

@@ -1,7 +1,7 @@
 /** What the ioctls are asked, and what those that take lists answer. */
 
 import type { SystemError } from "../errors.ts";
-import type { BackendMemory, EventFd } from "./handles.ts";
+import type { BackendMemory, DescriptorFile, EventFd } from "./handles.ts";
 import type { DeviceId, DriverData, FaultQueueId, HwptId, IoasId, PageTableId, ViommuId } from "./uapi.ts";
 
 /** Which memory is wanted. */
@@ -57,8 +57,8 @@ export interface IoasMapFileRequest {
   ioasId: IoasId;
   /** IOMMU_IOAS_MAP_* */
   flags: number;
-  /** Memory of the same backend, or the descriptor of a memfd or of a dma-buf of VFIO. */
-  file: BackendMemory | number;
+  /** Memory of the same backend, a dma-buf of VFIO, or the descriptor of one or the other. */
+  file: BackendMemory | DescriptorFile | number;
   /** Where in the file the mapping starts, in bytes. */
   start: bigint;
   /** In bytes. */

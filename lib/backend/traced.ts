@@ -69,6 +69,9 @@ export const VFIO_IOCTLS = {
   setIrqs: "VFIO_DEVICE_SET_IRQS",
   reset: "VFIO_DEVICE_RESET",
   feature: "VFIO_DEVICE_FEATURE",
+  exportDmaBuf: "VFIO_DEVICE_FEATURE",
+  startDmaLogging: "VFIO_DEVICE_FEATURE",
+  reportDmaLogging: "VFIO_DEVICE_FEATURE",
 } as const satisfies IoctlNames<VfioDeviceFile>;
 
 /** What is no ioctl, and passed through. */

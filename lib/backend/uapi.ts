@@ -285,6 +285,11 @@ export const VFIO_DEVICE_FEATURE_SET = 1 << 17;
 /** struct vfio_device_feature, flags: ask whether a feature can be read or set. */
 export const VFIO_DEVICE_FEATURE_PROBE = 1 << 18;
 
+/** VFIO_DEVICE_FEATURE: the device stops noting what DMA writes to. */
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
+/** VFIO_DEVICE_FEATURE of which the data is bytes and nothing else: no addresses, no descriptors. */
+export const VFIO_PLAIN_FEATURES: ReadonlySet<number> = new Set([0, 1, 3, 5, 7, 9, 10]);
+
 /** What VFIO_DEVICE_GET_REGION_INFO answers (struct vfio_region_info, with its capabilities). */
 export interface VfioRegionInfo {
   /** VFIO_REGION_INFO_FLAG_*. */

@@ -12,10 +12,14 @@ import {
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
+  VFIO_PLAIN_FEATURES,
   type VfioDeviceInfo,
   type VfioIrqInfo,
 } from "../backend/uapi.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
+import { checkDirtyRange } from "./dirty-range.ts";
+import { DmaBuf, type DmaBufRange } from "./dma-buf.ts";
+import { DmaLogging, type DmaLoggingRange } from "./dma-logging.ts";
 import { Interrupts } from "./interrupts.ts";
 import { PageTable } from "./page-table.ts";
 import { Region } from "./region.ts";
@@ -150,9 +154,12 @@ export class Device extends Resource {
   }
 
   /**
-   * Reads a feature.
+   * Reads a feature whose structure is bytes and nothing else: VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, MIGRATION,
+   * LOW_POWER_ENTRY, LOW_POWER_EXIT, DMA_LOGGING_STOP, MIG_DATA_SIZE, BUS_MASTER. Others hold addresses or descriptors:
+   * see {@link exportDmaBuf} and {@link startDmaLogging}.
    *
    * @param data what the feature's structure has to hold before the call; its length is that of the structure
+   * @throws RangeError ERR_OUT_OF_RANGE: it is none of these
    * @throws SystemError ENOTTY: there is no such feature; EINVAL: it cannot be read, or not with that length
    */
   getFeature(feature: number, data: Uint8Array): Uint8Array {
@@ -162,6 +169,32 @@ export class Device extends Resource {
   /** Sets a feature. Throws as {@link getFeature} does. */
   setFeature(feature: number, data: Uint8Array): void {
     this.#feature(feature, VFIO_DEVICE_FEATURE_SET, data);
+  }
+
+  /**
+   * Exports parts of a BAR as a file that {@link Ioas.mapFile} takes (VFIO_DEVICE_FEATURE_DMA_BUF, later than Linux 6.12).
+   *
+   * @param regionIndex VFIO_PCI_BAR0_REGION_INDEX to 5
+   * @throws SystemError ENOTTY: the kernel or the device cannot; ENODEV: there is no such BAR; EINVAL: a range is not of
+   *   whole pages, or not within the BAR
+   */
+  exportDmaBuf(regionIndex: number, ranges: readonly DmaBufRange[]): DmaBuf {
+    this.assertOpen();
+    return new DmaBuf(this.#file, this, checkU32(regionIndex, "regionIndex"), ranges);
+  }
+
+  /**
+   * Has the device note which pages its DMA writes to (VFIO_DEVICE_FEATURE_DMA_LOGGING_START, Linux 6.1 and later).
+   *
+   * @param ranges the IOVAs to watch; they must not overlap
+   * @param pageSize how much it should note together, in bytes: a power of two. Default 4096
+   * @throws SystemError ENOTTY: the device cannot; EINVAL: it does so already, or a range is not of whole pages; E2BIG
+   */
+  startDmaLogging(ranges: readonly DmaLoggingRange[], pageSize = 4096n): DmaLogging {
+    this.assertOpen();
+    if (ranges.length === 0) throw outOfRange("ranges", "at least one", ranges);
+    for (const { iova, length } of ranges) checkDirtyRange({ iova, length, pageSize });
+    return new DmaLogging(this.#file, this, ranges, pageSize);
   }
 
   /** Asks which interrupts of a kind there are (VFIO_DEVICE_GET_IRQ_INFO). Throws as {@link enableInterrupts} does. */
@@ -222,6 +255,8 @@ export class Device extends Resource {
     if (checkU32(feature, "feature") > 0xffff)
       throw outOfRange("feature", "an integer from 0 to 65535", feature);
     if (!(data instanceof Uint8Array)) throw invalidType("data", "a Uint8Array", data);
+    if (!(flags & VFIO_DEVICE_FEATURE_PROBE) && !VFIO_PLAIN_FEATURES.has(feature))
+      throw outOfRange("feature", "one whose data has no addresses and no descriptors", feature);
     return this.#file.feature(feature | flags, data);
   }
 

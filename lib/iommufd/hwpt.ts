@@ -2,7 +2,6 @@
  * Hardware page tables.
  */
 
-import { checkU64 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { DirtyBitmapRequest, HwptAllocRequest } from "../backend/requests.ts";
 import {
@@ -14,6 +13,7 @@ import {
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
 } from "../backend/uapi.ts";
 import { Device } from "./device.ts";
+import { checkDirtyRange } from "./dirty-range.ts";
 import {
   encodeNestedHwpt,
   encodeVtdInvalidations,
@@ -145,6 +145,7 @@ export class Hwpt extends PageTable<Device> {
    * table: where memory is contiguous, and {@link Ioas.hugePages} is on, that can be more than a page.
    *
    * @returns a bit a page, the lowest bit of the first byte first
+   * @throws RangeError ERR_OUT_OF_RANGE: the page size is no power of two, or the length 0
    * @throws SystemError EINVAL: the range is not of whole pages; EOPNOTSUPP: it was not allocated with `dirtyTracking`
    */
   async readDirtyBitmap(options: DirtyBitmapOptions): Promise<Uint8Array> {
@@ -164,13 +165,10 @@ export class Hwpt extends PageTable<Device> {
 
   #bitmapRequest(options: DirtyBitmapOptions): DirtyBitmapRequest {
     this.assertOpen();
-    return {
-      hwptId: this.id,
-      flags: options.keep ? IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR : 0,
-      iova: checkU64(options.iova, "iova"),
-      length: checkU64(options.length, "length"),
-      pageSize: checkU64(options.pageSize ?? 4096n, "pageSize"),
-    };
+    const { iova, length, pageSize = 4096n, keep } = options;
+    checkDirtyRange({ iova, length, pageSize });
+    const flags = keep ? IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR : 0;
+    return { hwptId: this.id, flags, iova, length, pageSize };
   }
 
   #nestedRequest(device: Device, data: NestedHwptData, options: NestedHwptOptions): HwptAllocRequest {

@@ -24,6 +24,7 @@ import {
 } from "../backend/uapi.ts";
 import { invalidType } from "../errors.ts";
 import { Device } from "./device.ts";
+import { DmaBuf } from "./dma-buf.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { Hwpt, type HwptOptions, hwptFlags } from "./hwpt.ts";
@@ -132,18 +133,18 @@ export class Ioas extends PageTable<Device> {
    * Maps a file (IOMMU_IOAS_MAP_FILE, later than Linux 6.12): memory that several programs share, a dma-buf of VFIO. The kernel
    * holds the file itself, so the mapping survives exec and can change hands ({@link Iommufd.changeProcess}).
    *
-   * @param file memory, of which `length` defaults to the rest, or a descriptor, of which it must be given
+   * @param file memory or a dma-buf, of which `length` defaults to the rest, or a descriptor, of which it must be given
    * @returns the IOVA
    * @throws SystemError as {@link map}; ENOTTY: the kernel is too old; EBADF: the descriptor is none, EINVAL: it
    *   cannot be mapped
    */
-  async mapFile(file: DmaMemory | number, options: MapFileOptions = {}): Promise<bigint> {
+  async mapFile(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): Promise<bigint> {
     const request = this.#mapFileRequest(file, options);
     return this.#hold(memoriesOf(file), request, () => this.#file.ioasMapFile(request));
   }
 
   /** {@link mapFile}, on this thread. */
-  mapFileSync(file: DmaMemory | number, options: MapFileOptions = {}): bigint {
+  mapFileSync(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): bigint {
     const request = this.#mapFileRequest(file, options);
     return this.#holdSync(memoriesOf(file), request, () => this.#file.ioasMapFileSync(request));
   }
@@ -295,7 +296,7 @@ export class Ioas extends PageTable<Device> {
     if (error !== undefined) throw error;
   }
 
-  #mapFileRequest(file: DmaMemory | number, options: MapFileOptions): IoasMapFileRequest {
+  #mapFileRequest(file: DmaMemory | DmaBuf | number, options: MapFileOptions): IoasMapFileRequest {
     this.assertOpen();
     const start = checkU64(options.start ?? 0n, "start");
     if (typeof file === "number") {
@@ -309,8 +310,14 @@ export class Ioas extends PageTable<Device> {
         ...placement(options),
       };
     }
-    const length = checkPart(checkInstance(file, DmaMemory, "file"), start, "start", options.length);
-    return { ioasId: this.id, file: file.backendMemory, start, length, ...placement(options) };
+    const length = checkPart(
+      file instanceof DmaBuf ? file : checkInstance(file, DmaMemory, "file"),
+      start,
+      "start",
+      options.length,
+    );
+    const backendFile = file instanceof DmaBuf ? file.backendFile : file.backendMemory;
+    return { ioasId: this.id, file: backendFile, start, length, ...placement(options) };
   }
 
   #copyRequest(source: Ioas, options: CopyOptions): IoasCopyRequest {

@@ -9,7 +9,8 @@ import {
   IOMMU_IOAS_MAP_WRITEABLE,
 } from "../backend/uapi.ts";
 import { invalidType, outOfRange } from "../errors.ts";
-import type { DmaMemory } from "./dma-memory.ts";
+import type { DmaBuf } from "./dma-buf.ts";
+import { DmaMemory } from "./dma-memory.ts";
 
 /** How memory is mapped. */
 export interface MapOptions {
@@ -69,7 +70,7 @@ export function placement(options: Pick<MapOptions, "iova" | "readable" | "write
 
 /** The length of a part of memory: what was asked for, or the rest. */
 export function checkPart(
-  memory: DmaMemory,
+  memory: Pick<DmaMemory, "length">,
   offset: bigint,
   name: string,
   length: bigint | undefined,
@@ -100,7 +101,7 @@ export function copyRanges<Name extends keyof MapManyRanges>(
   return copies;
 }
 
-/** The memory that a file is; none of ours for a descriptor. */
-export function memoriesOf(file: DmaMemory | number): DmaMemory[] {
-  return typeof file === "number" ? [] : [file];
+/** The memory that a file is; none of ours for a descriptor, or for a dma-buf, which the kernel holds by itself. */
+export function memoriesOf(file: DmaMemory | DmaBuf | number): DmaMemory[] {
+  return file instanceof DmaMemory ? [file] : [];
 }

@@ -5,9 +5,19 @@
 import { checkU32, checkU64 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { BackendRegion } from "../backend/handles.ts";
-import { VFIO_REGION_INFO_FLAG_WRITE, type VfioRegionInfo } from "../backend/uapi.ts";
-import { invalidType, outOfRange, systemError } from "../errors.ts";
+import {
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_ROM_REGION_INDEX,
+  VFIO_REGION_INFO_FLAG_WRITE,
+  type VfioRegionInfo,
+} from "../backend/uapi.ts";
+import { IommufdError, invalidType, outOfRange, systemError } from "../errors.ts";
 import { Resource } from "./resource.ts";
+
+/** PCI: the command register, and its bit that turns memory space on. */
+const PCI_COMMAND = 4n;
+const PCI_COMMAND_MEMORY = 2;
 
 /**
  * A region of a {@link Device}: a BAR, the ROM, the configuration space. Made by {@link Device.region}.
@@ -90,13 +100,19 @@ export class Region extends Resource {
    * Maps the region, or a part of it: an ArrayBuffer on the device's own memory. JavaScript may split or repeat
    * accesses to it, so it is for memory; for registers use the methods above.
    *
+   * An access while the device has its memory space turned off (bit 1 of the command register), or sleeps (D3hot), ends
+   * the process: SIGBUS, which is VFIO's way (vfio_pci_mmap_page_fault() in drivers/vfio/pci/vfio_pci_core.c). Nobody
+   * but this program can do that to the device. A reset waits for accesses.
+   *
    * @param offset a multiple of the page size. Default 0
    * @param length in bytes. Default: the rest of the region
    * @throws SystemError of `mmap`: EINVAL where the region, or that part of it, cannot be mapped
+   * @throws IommufdError ERR_IOMMUFD_MEMORY_SPACE_OFF: the device has its memory space turned off
    */
   map(offset = 0n, length = this.info.size - offset): MappedRegion {
     const position = this.#position(offset, Number(checkU64(length, "length")));
     const writeable = (this.info.flags & VFIO_REGION_INFO_FLAG_WRITE) !== 0;
+    this.#checkMemorySpace();
     return new MappedRegion(this, this.#file.mapRegion(position, length, writeable));
   }
 
@@ -109,6 +125,22 @@ export class Region extends Resource {
       throw outOfRange("offset", `within the region, whose size is ${this.info.size}`, offset);
     }
     return this.info.offset + offset;
+  }
+
+  /** The BARs and the ROM of a PCI device are there only while it decodes their addresses. */
+  #checkMemorySpace(): void {
+    if (this.index > VFIO_PCI_ROM_REGION_INDEX || !(this.#file.getInfo().flags & VFIO_DEVICE_FLAGS_PCI))
+      return;
+    const config = this.#file.getRegionInfo(VFIO_PCI_CONFIG_REGION_INDEX);
+    if (config.size === 0n) return;
+    const command = new Uint8Array(2);
+    this.#transfer(config.offset + PCI_COMMAND, command, "pread");
+    if (!((command[0] as number) & PCI_COMMAND_MEMORY)) {
+      throw new IommufdError(
+        "ERR_IOMMUFD_MEMORY_SPACE_OFF",
+        "the device has its memory space turned off, and an access to the mapping would end the process; set bit 1 of its command register (configuration space, offset 4) first",
+      );
+    }
   }
 
   #transfer(position: bigint, bytes: Uint8Array, syscall: "pread" | "pwrite"): void {

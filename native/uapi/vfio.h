@@ -100,6 +100,59 @@ struct vfio_device_feature {
 };
 static_assert(sizeof(vfio_device_feature) == 8);
 
+constexpr uint32_t VFIO_DEVICE_FEATURE_MASK = 0xffff;
+constexpr uint32_t VFIO_DEVICE_FEATURE_GET = 1u << 16;
+constexpr uint32_t VFIO_DEVICE_FEATURE_SET = 1u << 17;
+constexpr uint32_t VFIO_DEVICE_FEATURE_PROBE = 1u << 18;
+
+constexpr uint32_t VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0;
+constexpr uint32_t VFIO_DEVICE_FEATURE_MIGRATION = 1;
+constexpr uint32_t VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
+constexpr uint32_t VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
+constexpr uint32_t VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
+constexpr uint32_t VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
+constexpr uint32_t VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
+constexpr uint32_t VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
+constexpr uint32_t VFIO_DEVICE_FEATURE_BUS_MASTER = 10;
+constexpr uint32_t VFIO_DEVICE_FEATURE_DMA_BUF = 11;
+
+struct vfio_device_feature_dma_logging_control {
+  uint64_t page_size;
+  uint32_t num_ranges;
+  uint32_t reserved;
+  uint64_t ranges;
+};
+static_assert(sizeof(vfio_device_feature_dma_logging_control) == 24);
+
+struct vfio_device_feature_dma_logging_range {
+  uint64_t iova;
+  uint64_t length;
+};
+static_assert(sizeof(vfio_device_feature_dma_logging_range) == 16);
+
+struct vfio_device_feature_dma_logging_report {
+  uint64_t iova;
+  uint64_t length;
+  uint64_t page_size;
+  uint64_t bitmap;
+};
+static_assert(sizeof(vfio_device_feature_dma_logging_report) == 32);
+
+// Ranges follow.
+struct vfio_device_feature_dma_buf {
+  uint32_t region_index;
+  uint32_t open_flags;
+  uint32_t flags;
+  uint32_t nr_ranges;
+};
+static_assert(sizeof(vfio_device_feature_dma_buf) == 16);
+
+struct vfio_region_dma_range {
+  uint64_t offset;
+  uint64_t length;
+};
+static_assert(sizeof(vfio_region_dma_range) == 16);
+
 // The kernel has since appended a token pointer, used only with a flag that is not set here; argsz tells it.
 struct vfio_device_bind_iommufd {
   uint32_t argsz;

@@ -40,9 +40,11 @@ function parseHeader(file: string): { structures: Structure[]; constants: string
   };
 }
 
-/** The kernel's name of a field: iommufd's reserved ones start with underscores, which C++ keeps for itself. */
-function kernelField(file: string, name: string): string {
-  return file === "iommufd.h" && name.startsWith("reserved") ? `__${name}` : name;
+/** The kernel's name of a field: iommufd's reserved ones start with underscores, which C++ keeps for itself; one of VFIO's does. */
+function kernelField(structure: string, name: string): string {
+  const underscored =
+    structure.startsWith("iommu") || structure === "vfio_device_feature_dma_logging_control";
+  return underscored && name.startsWith("reserved") ? `__${name}` : name;
 }
 
 /** The size that a kernel of that time knows is a prefix: later ones append. */
@@ -72,8 +74,8 @@ describe.skipIf(reason !== undefined)(
           ? `static_assert(sizeof(uapi::${name}) <= sizeof(::${name}));`
           : `static_assert(sizeof(uapi::${name}) == sizeof(::${name}));`,
         ...fields.flatMap((field) => [
-          `static_assert(offsetof(uapi::${name}, ${field}) == offsetof(::${name}, ${kernelField(file, field)}));`,
-          `static_assert(sizeof(uapi::${name}::${field}) == sizeof(::${name}::${kernelField(file, field)}));`,
+          `static_assert(offsetof(uapi::${name}, ${field}) == offsetof(::${name}, ${kernelField(name, field)}));`,
+          `static_assert(sizeof(uapi::${name}::${field}) == sizeof(::${name}::${kernelField(name, field)}));`,
         ]),
       ]);
       // The kernel's requests are macros, which would rewrite ours: keep ours under another name first.

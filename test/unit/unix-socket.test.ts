@@ -9,6 +9,7 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { createServer } from "node:net";
@@ -171,6 +172,59 @@ describe.runIf(process.platform === "linux")("unix sockets", () => {
       encoding: "utf8",
     });
     expect([status, stderr]).toEqual([0, ""]);
+  });
+
+  it("send what they were given, whatever becomes of it while the message waits", async () => {
+    const [client, accepted] = await pair();
+    const [sent, other] = ["sent", "other"].map((name) => join(directory, name)) as [string, string];
+    const fd = openSync(sent, "w+");
+    const data = Buffer.from("message");
+    // It waits behind more than fits.
+    const before = client.send(Buffer.alloc(1 << 20));
+    const promise = client.send(data, [fd]);
+    data.fill(0);
+    closeSync(fd);
+    const reused = openSync(other, "w+");
+    expect(reused, "the number is another file's by now").toBe(fd);
+    let received = Buffer.alloc(0);
+    const fds: number[] = [];
+    while (!received.toString("latin1").endsWith("message")) {
+      const message = await accepted.receive();
+      if (message === undefined) throw new Error("the other end has closed");
+      received = Buffer.concat([received, message.data]);
+      fds.push(...message.fds);
+    }
+    await Promise.all([before, promise]);
+    expect(fds.map((each) => fstatSync(each).ino)).toEqual([statSync(sent).ino]);
+    for (const each of [reused, ...fds]) closeSync(each);
+    await expect(client.send("", [0])).rejects.toThrow("data must be at least one byte");
+    client.close();
+    accepted.close();
+  });
+
+  it("lose no connection while the process has no descriptor for it", () => {
+    const script = `
+      import { openSync, closeSync } from "node:fs";
+      import { UnixServer, UnixSocket } from ${JSON.stringify(new URL("../../dist/index.js", import.meta.url).href)};
+      const server = UnixServer.listen(${JSON.stringify(join(directory, "full"))});
+      const clients = [1, 2].map(() => UnixSocket.connect(${JSON.stringify(join(directory, "full"))}));
+      const taken = [];
+      try { for (;;) taken.push(openSync("/dev/null")); } catch (error) { console.log(error.code); }
+      await clients[0].send("x", [0]).catch(({ code, syscall }) => console.log(code, syscall));
+      setTimeout(() => taken.splice(0).forEach((fd) => closeSync(fd)), 50);
+      let accepted = 0;
+      for await (const each of server) {
+        each.close();
+        if (++accepted === clients.length) break;
+      }
+      console.log(accepted);
+      for (const each of [server, ...clients]) each.close();`;
+    const { stdout, stderr } = spawnSync(
+      "sh",
+      ["-c", 'ulimit -n 400; exec "$0" --input-type=module -e "$1"', process.execPath, script],
+      { encoding: "utf8", timeout: 20_000 },
+    );
+    expect([stdout, stderr]).toEqual(["EMFILE\nEMFILE fcntl\n2\n", ""]);
   });
 
   it("leave no descriptor behind that came with what nobody read", async () => {

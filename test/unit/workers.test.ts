@@ -1,5 +1,6 @@
 /** The addon in several threads at once, some of which end in the middle of a call. */
 
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -60,6 +61,59 @@ it.runIf(process.platform === "linux")(
       return messages.at(-1);
     });
     expect(await Promise.all(outcomes)).toEqual(Array(3).fill(["done", "terminated"]).flat());
+  },
+  60_000,
+);
+
+/** How a thread, or the program, ends while a wait of a worker is becoming ready. */
+const ENDS = {
+  "the worker is terminated": { worker: "", main: "writeSync(fd, one); worker.terminate();" },
+  "the worker exits": { worker: "setImmediate(() => { signal(); process.exit(0); });", main: "" },
+  "the worker throws": { worker: 'setImmediate(() => { signal(); throw new Error("meant"); });', main: "" },
+  "the program exits": {
+    worker: "",
+    main: "writeSync(fd, one); if (++round === ROUNDS) process.exit(0); worker.terminate();",
+  },
+  "the wait is cancelled as the worker exits": {
+    worker: "process.once('exit', () => { signal(); events.close(); }); setImmediate(() => process.exit(0));",
+    main: "",
+  },
+};
+
+it.runIf(process.platform === "linux").each(Object.entries(ENDS))(
+  "ends no process where %s as a wait becomes ready",
+  (_, { worker, main }) => {
+    // In a process of its own: an exception of C++ in a callback of an event loop ends all of it.
+    const script = `
+      const { Worker } = require("node:worker_threads");
+      const { writeSync } = require("node:fs");
+      const ROUNDS = 60;
+      const one = new BigUint64Array([1n]);
+      let round = 0, left = ROUNDS;
+      const source = \`
+        const { parentPort } = require("node:worker_threads");
+        const { writeSync } = require("node:fs");
+        const addon = require(${JSON.stringify(ADDON)});
+        const events = addon.createEventFd();
+        const signal = () => writeSync(events.fd(), new BigUint64Array([1n]));
+        (async () => { for (;;) { await events.readable(); events.readCount(); } })();
+        parentPort.postMessage(events.fd());
+        ${worker}\`;
+      for (let running = 0; running < 3; running++) start();
+      function start() {
+        const worker = new Worker(source, { eval: true });
+        worker.on("message", (fd) => { ${main} });
+        worker.on("error", () => {});
+        worker.on("exit", () => {
+          if (--left === 0) process.exit(0);
+          if (left >= 3) start();
+        });
+      }`;
+    const { status, signal, stderr } = spawnSync(process.execPath, ["-e", script], {
+      encoding: "utf8",
+      timeout: 60_000,
+    });
+    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: "" });
   },
   60_000,
 );

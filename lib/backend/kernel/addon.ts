@@ -188,16 +188,30 @@ export interface NativeVfioDeviceFile {
   ): undefined | Errno;
   reset(): undefined | Errno;
   feature(flags: number, data: Uint8Array): Uint8Array | Errno;
+  exportDmaBuf(regionIndex: number, ranges: BigUint64Array): NativeDmaBuf | Errno;
+  startDmaLogging(pageSize: bigint, ranges: BigUint64Array): bigint | Errno;
+  reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array | Errno;
   read(position: bigint, target: Uint8Array): number | Errno;
   write(position: bigint, source: Uint8Array): number | Errno;
   mapRegion(position: bigint, length: bigint, writeable: boolean): NativeRegion | Errno;
+}
+
+/** native/dma_buf.h */
+interface NativeDmaBuf {
+  close(): void;
+  fd(): number;
+}
+
+/** native/descriptor_list.h */
+export interface NativeDescriptorList {
+  close(): void;
 }
 
 /** native/unix_socket.h */
 export interface NativeUnixSocket {
   close(): void;
   accept(): NativeUnixSocket | Errno;
-  send(bytes: Uint8Array, fds: readonly number[]): number | Errno;
+  send(bytes: Uint8Array, descriptors?: NativeDescriptorList): number | Errno;
   receive(capacity: number): { data: Uint8Array; fds: number[] } | Errno;
   readable(): Promise<boolean> | Errno;
   writable(): Promise<boolean> | Errno;
@@ -209,6 +223,7 @@ export interface Addon {
   readonly pageSize: number;
   allocMemory(length: bigint, pageSize: bigint, anonymous: boolean): NativeMemory | Errno;
   createEventFd(): NativeEventFile | Errno;
+  duplicateDescriptors(fds: readonly number[]): NativeDescriptorList | Errno;
   connectUnixSocket(path: string): NativeUnixSocket | Errno;
   listenUnixSocket(path: string): NativeUnixSocket | Errno;
   openIommufd(path: string): NativeIommufdFile | Errno;

@@ -2,7 +2,7 @@
 
 import { invalidType } from "../../errors.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
-import type { BackendRegion } from "../handles.ts";
+import type { BackendRegion, DescriptorFile } from "../handles.ts";
 import type { SetIrqsRequest } from "../requests.ts";
 import type { DeviceId, HwptId, PageTableId, VfioDeviceInfo, VfioIrqInfo, VfioRegionInfo } from "../uapi.ts";
 import type { NativeVfioDeviceFile } from "./addon.ts";
@@ -70,6 +70,21 @@ export class KernelVfioDeviceFile implements VfioDeviceFile {
 
   feature(flags: number, data: Uint8Array): Uint8Array {
     return check(this.#native.feature(flags, data), "VFIO_DEVICE_FEATURE", { flags });
+  }
+
+  exportDmaBuf(regionIndex: number, ranges: BigUint64Array): DescriptorFile {
+    const outcome = this.#native.exportDmaBuf(regionIndex, ranges);
+    return check(outcome, "VFIO_DEVICE_FEATURE", { feature: "DMA_BUF", regionIndex });
+  }
+
+  startDmaLogging(pageSize: bigint, ranges: BigUint64Array): bigint {
+    const outcome = this.#native.startDmaLogging(pageSize, ranges);
+    return check(outcome, "VFIO_DEVICE_FEATURE", { feature: "DMA_LOGGING_START", pageSize });
+  }
+
+  reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array {
+    const outcome = this.#native.reportDmaLogging(iova, length, pageSize);
+    return check(outcome, "VFIO_DEVICE_FEATURE", { feature: "DMA_LOGGING_REPORT", iova, length, pageSize });
   }
 
   read(position: bigint, target: Uint8Array): number {

@@ -4,8 +4,10 @@
  */
 
 import { unlinkSync } from "node:fs";
-import { IommufdError, invalidType, isSystemError } from "../../errors.ts";
-import { loadAddon, type NativeUnixSocket } from "./addon.ts";
+import { constants } from "node:os";
+import { setTimeout } from "node:timers/promises";
+import { IommufdError, invalidType, isSystemError, outOfRange } from "../../errors.ts";
+import { loadAddon, type NativeDescriptorList, type NativeUnixSocket } from "./addon.ts";
 import { check } from "./check.ts";
 
 /** How much is received at once, in bytes. */
@@ -50,29 +52,40 @@ export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
   }
 
   /**
-   * Sends bytes, and descriptors with the first of them. The other end gets duplicates: yours stay yours to close.
+   * Sends bytes, and descriptors with the first of them. The other end gets duplicates: yours stay yours to close, as
+   * soon as this returns; so do the bytes.
    *
    * @param data at least one byte, where there are descriptors
-   * @throws SystemError of `sendmsg`: EPIPE, ECONNRESET: the other end has closed; EBADF: a descriptor is none
+   * @throws SystemError of `sendmsg`: EPIPE, ECONNRESET: the other end has closed; of `fcntl`: EBADF: a descriptor is
+   *   none; EMFILE: the process has no more to duplicate it
    * @throws RangeError ERR_OUT_OF_RANGE: more than 253 descriptors
    */
   async send(data: string | Uint8Array, fds: readonly number[] = []): Promise<void> {
     if (this.#closed) throw closed();
     if (typeof data !== "string" && !(data instanceof Uint8Array))
       throw invalidType("data", "a string or a Uint8Array", data);
-    let rest: Uint8Array = typeof data === "string" ? Buffer.from(data) : data;
-    let along = fds;
-    await this.#sending.run(async () => {
-      do {
-        const outcome = this.#native.send(rest, along);
-        if (outcome === -EAGAIN) {
-          if (!(await check(this.#native.writable(), "epoll_ctl"))) throw closed();
-          continue;
-        }
-        rest = rest.subarray(check(outcome, "sendmsg", { length: rest.length }));
-        along = [];
-      } while (rest.length > 0);
-    });
+    // Both are the caller's to change, move or close as soon as this returns, and the message may have to wait.
+    let rest: Uint8Array = Buffer.from(data);
+    if (rest.length === 0 && fds.length > 0)
+      throw outOfRange("data", "at least one byte, for descriptors to go with", data);
+    let along: NativeDescriptorList | undefined =
+      fds.length === 0 ? undefined : check(addon().duplicateDescriptors(fds), "fcntl", { fds });
+    try {
+      await this.#sending.run(async () => {
+        do {
+          const outcome = this.#native.send(rest, along);
+          if (outcome === -EAGAIN) {
+            if (!(await check(this.#native.writable(), "epoll_ctl"))) throw closed();
+            continue;
+          }
+          rest = rest.subarray(check(outcome, "sendmsg", { length: rest.length }));
+          along?.close();
+          along = undefined;
+        } while (rest.length > 0);
+      });
+    } finally {
+      along?.close();
+    }
   }
 
   /** Waits for what comes next; undefined once the other end, or this one, has closed. */
@@ -148,12 +161,17 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
     return new UnixServer(check(addon().listenUnixSocket(path), "bind", { path }), path);
   }
 
-  /** Those who connect, until it is closed. */
+  /**
+   * Those who connect, until it is closed. Whoever has gone meanwhile is passed over. While the process has no
+   * descriptor left for a connection, it waits in the queue of the socket.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<UnixSocket, undefined> {
     while (!this.#closed) {
       const outcome = this.#native.accept();
-      if (outcome === -EAGAIN) await check(this.#native.readable(), "epoll_ctl");
-      else yield new UnixSocket(check(outcome, "accept"));
+      if (typeof outcome === "object") yield new UnixSocket(outcome);
+      else if (outcome === -EAGAIN) await check(this.#native.readable(), "epoll_ctl");
+      else if (TOO_MANY.has(-outcome)) await setTimeout(RETRY_MS);
+      else if (outcome !== -constants.errno.ECONNABORTED) check(outcome, "accept");
     }
   }
 
@@ -175,7 +193,18 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
   }
 }
 
-const EAGAIN = 11;
+const { EAGAIN } = constants.errno;
+
+/** What accept() says where the process, or the machine, has no descriptor or memory left (accept(2)). */
+const TOO_MANY = new Set([
+  constants.errno.EMFILE,
+  constants.errno.ENFILE,
+  constants.errno.ENOBUFS,
+  constants.errno.ENOMEM,
+]);
+
+/** Nothing tells when there is one again. */
+const RETRY_MS = 100;
 
 function closed(): IommufdError {
   return new IommufdError("ERR_IOMMUFD_CLOSED", "this UnixSocket is closed");

@@ -4,7 +4,7 @@
 
 import { IommufdError, invalidType } from "../../errors.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
-import type { BackendRegion } from "../handles.ts";
+import type { BackendRegion, DescriptorFile } from "../handles.ts";
 import type { SetIrqsRequest } from "../requests.ts";
 import {
   type DeviceId,
@@ -141,7 +141,24 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
   }
 
   feature(flags: number): Uint8Array {
-    return this.#failures.answer("VFIO_DEVICE_FEATURE", { flags }, () => {
+    return this.#refuseFeature({ flags });
+  }
+
+  /** Modelled devices have no regions that could be exported, and log nothing. */
+  exportDmaBuf(regionIndex: number): DescriptorFile {
+    return this.#refuseFeature({ feature: "DMA_BUF", regionIndex });
+  }
+
+  startDmaLogging(pageSize: bigint): bigint {
+    return this.#refuseFeature({ feature: "DMA_LOGGING_START", pageSize });
+  }
+
+  reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array {
+    return this.#refuseFeature({ feature: "DMA_LOGGING_REPORT", iova, length, pageSize });
+  }
+
+  #refuseFeature(request: Readonly<Record<string, unknown>>): never {
+    return this.#failures.answer("VFIO_DEVICE_FEATURE", request, () => {
       this.#use();
       throw new Refusal("ENOTTY");
     });

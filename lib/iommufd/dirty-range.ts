@@ -1,0 +1,23 @@
+/** What can be asked about dirty pages. */
+
+import { checkU64 } from "../arguments.ts";
+import { outOfRange } from "../errors.ts";
+
+/**
+ * Checks a range of IOVAs of which dirty pages are asked. The kernel takes a page size that is no power of two for its
+ * lowest set bit, and a length of 0 for 2^64 (drivers/iommu/iommufd/iova_bitmap.c).
+ */
+export function checkDirtyRange({
+  iova,
+  length,
+  pageSize,
+}: {
+  iova: bigint;
+  length: bigint;
+  pageSize: bigint;
+}): void {
+  checkU64(iova, "iova");
+  if (checkU64(length, "length") === 0n) throw outOfRange("length", "at least a page", length);
+  if (checkU64(pageSize, "pageSize") === 0n || pageSize & (pageSize - 1n))
+    throw outOfRange("pageSize", "a power of two", pageSize);
+}
