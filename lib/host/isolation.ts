@@ -12,7 +12,7 @@ const NAME = "interrupt isolation";
 const PARAMETER = "/sys/module/iommufd/parameters/allow_unsafe_interrupts";
 
 /** Words of the kernel's command line that turn interrupt remapping off (Documentation/admin-guide/kernel-parameters.txt). */
-const OFF = /^(intremap=.*\boff\b.*|nointremap|amd_iommu=off)$/;
+const OFF = /^(intremap=.*\boff\b.*|nointremap)$/;
 
 /** What isolates, or what does not, and how that is known. */
 interface Isolation {
@@ -45,8 +45,9 @@ export function checkIsolation(machine: Machine): HostCheck {
   );
 }
 
-function isolationOf({ interrupts, vtdUnits, commandLine, kernelLog }: Machine): Isolation | undefined {
-  const word = commandLine?.find((each) => OFF.test(each));
+function isolationOf(machine: Machine): Isolation | undefined {
+  const { interrupts, vtdUnits, kernelLog } = machine;
+  const word = wordThatTurnsOff(machine);
   const asTold = word === undefined ? "" : `, as ${word} tells`;
   const chips = chipsOf(interrupts ?? "");
   // An IOMMU's own interrupt is never remapped: one chip that is remapped is enough, one that is not says nothing.
@@ -73,8 +74,13 @@ function chipsOf(interrupts: string): string[] {
   return [...interrupts.matchAll(/^ *\d+:(?: +\d+)+ +(\S+)/gm)].map(([, chip = ""]) => chip);
 }
 
-function howToRemap({ platform, commandLine }: Machine): string {
-  const word = commandLine?.find((each) => OFF.test(each));
+function wordThatTurnsOff({ commandLine }: Machine): string | undefined {
+  return commandLine?.find((each) => OFF.test(each));
+}
+
+function howToRemap(machine: Machine): string {
+  const { platform } = machine;
+  const word = wordThatTurnsOff(machine);
   if (word !== undefined) return `take ${word} off the kernel command line`;
   if (platform.guest) {
     return "give this guest's IOMMU interrupt remapping (QEMU: -machine kernel-irqchip=split -device intel-iommu,intremap=on)";

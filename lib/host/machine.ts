@@ -86,6 +86,8 @@ export class Machine {
   readonly amdUnits: readonly AmdUnit[];
   /** What kind of machine it is. */
   readonly platform: Platform;
+  /** The kernel's log; undefined where this user may not read it. */
+  readonly kernelLog: KernelLog | undefined;
 
   constructor(root = "/") {
     this.#root = root;
@@ -99,6 +101,7 @@ export class Machine {
     this.mockIommus = iommus.filter((name) => MOCK.test(name));
     this.vtdUnits = this.iommus.flatMap((name) => this.#vtdUnit(name));
     this.amdUnits = this.iommus.flatMap((name) => this.#amdUnit(name));
+    this.kernelLog = readKernelLog(root);
     this.platform = platformOf(this.iommus, (path) => this.#read(path));
   }
 
@@ -121,11 +124,6 @@ export class Machine {
   get allowsUnsafeInterrupts(): boolean | undefined {
     const value = this.#read("sys/module/iommufd/parameters/allow_unsafe_interrupts")?.trim();
     return value === undefined ? undefined : value === "Y" || value === "1";
-  }
-
-  /** The kernel's log; undefined where this user may not read it. */
-  get kernelLog(): KernelLog | undefined {
-    return readKernelLog(this.#root);
   }
 
   /** The QEMUs that are installed. */
