@@ -46,7 +46,8 @@ function formatAmd({ efr, efr2, derived }: NonNullable<DecodedHwInfo["amd"]>): s
   return [
     `EFR  ${formatAddress(efr)}`,
     `EFR2 ${formatAddress(efr2)}`,
-    `guest translation ${yes(derived.guestTranslation)}, nested translation ${yes(derived.nestedTranslation)}, dirty tracking ${yes(derived.dirtyTracking)}, ` +
+    `guest translation ${yes(derived.guestTranslation)}, nested translation ${yes(derived.nestedTranslation)}, ` +
+      `dirty tracking ${yes(derived.dirtyTracking)}, ` +
       `PASID ${derived.pasidBits === 0 ? "no" : `${derived.pasidBits} bits`}`,
     `page tables of up to ${derived.hostLevels} levels for the host, ${derived.guestLevels} for a guest`,
   ];

@@ -2,7 +2,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readKernelLog } from "../../lib/host/kernel-log.ts";
@@ -249,6 +249,20 @@ describe("iommufd probe", () => {
       { bdf: SECOND, erratum772415: true, error: null },
     ]);
   });
+});
+
+it("EBUSY says who has the IOMMU group by VFIO's older interface", () => {
+  using machine = Iommufd.open({ backend: "kernel" });
+  const group = openSync(`/dev/vfio/${machine.groupOf(FIRST)}`, "r+");
+  try {
+    const { status, stdout } = iommufd(["probe", FIRST]);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(
+      /^0000:00:01\.0: EBUSY: .*: its IOMMU group is in use: \S+ \(process \d+\) has \/dev\/vfio\/1 open, /m,
+    );
+  } finally {
+    closeSync(group);
+  }
 });
 
 describe("probe for programs", () => {
