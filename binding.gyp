@@ -10,6 +10,7 @@
         "native/dirty_bitmap.cc",
         "native/dma_buf.cc",
         "native/event_file.cc",
+        "native/mapping_order.cc",
         "native/pages.cc",
         "native/pages_buffer.cc",
         "native/unix_socket.cc",

@@ -13,6 +13,9 @@ struct DestroyOperation {
   std::shared_ptr<const Descriptor> descriptor;
   uapi::iommu_destroy command;
 
+  // An address space goes after all calls on it: one that came later would find its id gone, or given to
+  // another.
+  MappingAccesses Accesses() const { return MappingAccess::All(MappingAccess::Kind::kUnmaps, command.id); }
   int Run() { return descriptor->Ioctl(uapi::IOMMU_DESTROY, &command); }
   Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
 };
@@ -105,7 +108,7 @@ Napi::Value IommufdFile::Destroy(const Napi::CallbackInfo& info) {
   uapi::iommu_destroy command = {};
   command.size = sizeof(command);
   command.id = arguments::Uint32(info[0], "id");
-  return RunSync(info.Env(), DestroyOperation{Borrow(), command});
+  return RunSyncInOrder(info.Env(), *mapping_order_, DestroyOperation{Borrow(), command});
 }
 
 // fd(): number. It stays the IommufdFile's to close.

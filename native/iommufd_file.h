@@ -11,6 +11,7 @@
 
 #include "descriptor.h"
 #include "handle.h"
+#include "mapping_order.h"
 
 class IommufdFile : public Handle<IommufdFile, const Descriptor> {
  public:
@@ -72,4 +73,6 @@ class IommufdFile : public Handle<IommufdFile, const Descriptor> {
   Napi::Value VdeviceAlloc(const Napi::CallbackInfo& info);
   Napi::Value HwQueueAlloc(const Napi::CallbackInfo& info);
   Napi::Value MapRegion(const Napi::CallbackInfo& info);
+
+  const std::shared_ptr<MappingOrder> mapping_order_ = std::make_shared<MappingOrder>();
 };

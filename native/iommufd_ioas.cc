@@ -6,11 +6,20 @@
 
 #include "arguments.h"
 #include "iommufd_file.h"
+#include "mapping_order.h"
 #include "operation.h"
 #include "pages.h"
 #include "uapi/iommufd.h"
 
 namespace {
+
+using Kind = MappingAccess::Kind;
+
+// Where a mapping may end up: where the kernel chooses, anywhere.
+MappingAccess Placement(uint32_t ioas_id, uint32_t flags, uint64_t iova, uint64_t length) {
+  if (!(flags & uapi::IOMMU_IOAS_MAP_FIXED_IOVA)) return MappingAccess::All(Kind::kMaps, ioas_id);
+  return MappingAccess::Range(Kind::kMaps, ioas_id, iova, length);
+}
 
 struct IoasAllocOperation {
   std::shared_ptr<const Descriptor> descriptor;
@@ -76,6 +85,9 @@ struct IoasMapOperation {
     return {std::move(descriptor), std::move(pages), command};
   }
 
+  MappingAccesses Accesses() const {
+    return Placement(command.ioas_id, command.flags, command.iova, command.length);
+  }
   int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_MAP, &command); }
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.iova); }
 };
@@ -95,6 +107,9 @@ struct IoasUnmapOperation {
     return {std::move(descriptor), command};
   }
 
+  MappingAccesses Accesses() const {
+    return MappingAccess::Range(Kind::kUnmaps, command.ioas_id, command.iova, command.length);
+  }
   int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_UNMAP, &command); }
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.length); }
 };
@@ -126,6 +141,9 @@ struct IoasMapFileOperation {
     return {std::move(descriptor), std::move(file), command, status};
   }
 
+  MappingAccesses Accesses() const {
+    return Placement(command.ioas_id, command.flags, command.iova, command.length);
+  }
   int Run() { return status < 0 ? status : descriptor->Ioctl(uapi::IOMMU_IOAS_MAP_FILE, &command); }
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.iova); }
 };
@@ -148,6 +166,10 @@ struct IoasCopyOperation {
     return {std::move(descriptor), command};
   }
 
+  MappingAccesses Accesses() const {
+    return {Placement(command.dst_ioas_id, command.flags, command.dst_iova, command.length),
+            MappingAccess::Range(Kind::kReads, command.src_ioas_id, command.src_iova, command.length)};
+  }
   int Run() { return descriptor->Ioctl(uapi::IOMMU_IOAS_COPY, &command); }
   Napi::Value Result(Napi::Env env) const { return Napi::BigInt::New(env, command.dst_iova); }
 };
@@ -193,29 +215,29 @@ Napi::Value IommufdFile::IoasIovaRanges(const Napi::CallbackInfo& info) {
 
 // ioasMap(ioasId, flags, memory, offset, length, iova): the iova, or -errno.
 Napi::Value IommufdFile::IoasMap(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), IoasMapOperation::From(info, Use()));
+  return RunAsyncInOrder(info.Env(), mapping_order_, IoasMapOperation::From(info, Use()));
 }
 
 Napi::Value IommufdFile::IoasMapSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasMapOperation::From(info, Borrow()));
+  return RunSyncInOrder(info.Env(), *mapping_order_, IoasMapOperation::From(info, Borrow()));
 }
 
 // ioasMapFile(ioasId, flags, fd, start, length, iova): the iova, or -errno.
 Napi::Value IommufdFile::IoasMapFile(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), IoasMapFileOperation::From(info, Use()));
+  return RunAsyncInOrder(info.Env(), mapping_order_, IoasMapFileOperation::From(info, Use()));
 }
 
 Napi::Value IommufdFile::IoasMapFileSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasMapFileOperation::From(info, Use()));
+  return RunSyncInOrder(info.Env(), *mapping_order_, IoasMapFileOperation::From(info, Use()));
 }
 
 // ioasCopy(destinationId, sourceId, flags, length, destinationIova, sourceIova): the iova, or -errno.
 Napi::Value IommufdFile::IoasCopy(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), IoasCopyOperation::From(info, Use()));
+  return RunAsyncInOrder(info.Env(), mapping_order_, IoasCopyOperation::From(info, Use()));
 }
 
 Napi::Value IommufdFile::IoasCopySync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasCopyOperation::From(info, Use()));
+  return RunSyncInOrder(info.Env(), *mapping_order_, IoasCopyOperation::From(info, Use()));
 }
 
 // ioasAllowIovas(ioasId, ranges: BigUint64Array of start and last in turn): undefined, or -errno.
@@ -239,9 +261,9 @@ Napi::Value IommufdFile::IoasChangeProcess(const Napi::CallbackInfo& info) {
 
 // ioasUnmap(ioasId, iova, length): the bytes unmapped, or -errno.
 Napi::Value IommufdFile::IoasUnmap(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), IoasUnmapOperation::From(info, Use()));
+  return RunAsyncInOrder(info.Env(), mapping_order_, IoasUnmapOperation::From(info, Use()));
 }
 
 Napi::Value IommufdFile::IoasUnmapSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasUnmapOperation::From(info, Borrow()));
+  return RunSyncInOrder(info.Env(), *mapping_order_, IoasUnmapOperation::From(info, Borrow()));
 }

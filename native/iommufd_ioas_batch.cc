@@ -3,11 +3,13 @@
 // A batch stops at the first range that the kernel refuses. Its outcome is { done, status }: how many ranges
 // were handled before that, and 0 or the -errno of the one that was refused.
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "arguments.h"
 #include "iommufd_file.h"
+#include "mapping_order.h"
 #include "operation.h"
 #include "pages.h"
 #include "uapi/iommufd.h"
@@ -22,6 +24,19 @@ std::vector<uint64_t> Values(Napi::Value value, const char* name) {
 
 void CheckLength(Napi::Value value, const char* name, size_t length, size_t expected) {
   if (length != expected) arguments::ThrowOutOfRange(value, name, "as long as iovas");
+}
+
+// From the first to the last address of all: what is between belongs to nobody else, as a rule.
+MappingAccess Extent(MappingAccess::Kind kind, uint32_t ioas_id, const std::vector<uint64_t>& iovas,
+                     const std::vector<uint64_t>& lengths) {
+  if (iovas.empty()) return MappingAccess::Range(kind, ioas_id, 0, 0);
+  auto extent = MappingAccess::Range(kind, ioas_id, iovas[0], lengths[0]);
+  for (size_t i = 1; i < iovas.size(); i++) {
+    const auto range = MappingAccess::Range(kind, ioas_id, iovas[i], lengths[i]);
+    extent.first = std::min(extent.first, range.first);
+    extent.last = std::max(extent.last, range.last);
+  }
+  return extent;
 }
 
 int Unmap(const Descriptor& descriptor, uint32_t ioas_id, uint64_t iova, uint64_t length) {
@@ -74,6 +89,11 @@ struct IoasMapManyOperation {
             info[6].As<Napi::Boolean>().Value()};
   }
 
+  MappingAccesses Accesses() const {
+    const auto kind = roll_back ? MappingAccess::Kind::kUnmaps : MappingAccess::Kind::kMaps;
+    return Extent(kind, command.ioas_id, iovas, lengths);
+  }
+
   int Run() {
     for (; done < iovas.size(); done++) {
       command.iova = iovas[done];
@@ -108,6 +128,8 @@ struct IoasUnmapManyOperation {
     return {std::move(descriptor), ioas_id, std::move(iovas), std::move(lengths)};
   }
 
+  MappingAccesses Accesses() const { return Extent(MappingAccess::Kind::kUnmaps, ioas_id, iovas, lengths); }
+
   int Run() {
     for (; done < iovas.size(); done++) {
       status = Unmap(*descriptor, ioas_id, iovas[done], lengths[done]);
@@ -123,18 +145,18 @@ struct IoasUnmapManyOperation {
 
 // ioasMapMany(ioasId, flags, memory, iovas, offsets, lengths, rollBack): { done, status }.
 Napi::Value IommufdFile::IoasMapMany(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), IoasMapManyOperation::From(info, Use()));
+  return RunAsyncInOrder(info.Env(), mapping_order_, IoasMapManyOperation::From(info, Use()));
 }
 
 Napi::Value IommufdFile::IoasMapManySync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasMapManyOperation::From(info, Use()));
+  return RunSyncInOrder(info.Env(), *mapping_order_, IoasMapManyOperation::From(info, Use()));
 }
 
 // ioasUnmapMany(ioasId, iovas, lengths): { done, status }.
 Napi::Value IommufdFile::IoasUnmapMany(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), IoasUnmapManyOperation::From(info, Use()));
+  return RunAsyncInOrder(info.Env(), mapping_order_, IoasUnmapManyOperation::From(info, Use()));
 }
 
 Napi::Value IommufdFile::IoasUnmapManySync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), IoasUnmapManyOperation::From(info, Use()));
+  return RunSyncInOrder(info.Env(), *mapping_order_, IoasUnmapManyOperation::From(info, Use()));
 }

@@ -59,7 +59,8 @@ Napi::Value RunSync(Napi::Env env, Operation operation) {
 template <typename Operation>
 class AsyncOperation {
  public:
-  static Napi::Value Start(Napi::Env env, Operation operation) {
+  template <typename BeforeQueue>
+  static Napi::Value Start(Napi::Env env, Operation operation, BeforeQueue before_queue) {
     std::unique_ptr<AsyncOperation> self(new AsyncOperation(env, std::move(operation)));
     napi_value promise;
     const Napi::String name = Napi::String::New(env, "iommufd");
@@ -67,6 +68,7 @@ class AsyncOperation {
         env, napi_create_async_work(env, nullptr, name, Execute, Complete, self.get(), &self->work_),
         Napi::Value());
     NAPI_THROW_IF_FAILED(env, napi_create_promise(env, &self->deferred_, &promise), Napi::Value());
+    before_queue();
     NAPI_THROW_IF_FAILED(env, napi_queue_async_work(env, self->work_), Napi::Value());
     self.release();
     return Napi::Value(env, promise);
@@ -112,7 +114,14 @@ class AsyncOperation {
   int status_ = 0;
 };
 
+// `before_queue` is called as the last thing before it is queued, when no JavaScript (an async hook) runs
+// in between any more.
+template <typename Operation, typename BeforeQueue>
+Napi::Value RunAsync(Napi::Env env, Operation operation, BeforeQueue before_queue) {
+  return AsyncOperation<Operation>::Start(env, std::move(operation), before_queue);
+}
+
 template <typename Operation>
 Napi::Value RunAsync(Napi::Env env, Operation operation) {
-  return AsyncOperation<Operation>::Start(env, std::move(operation));
+  return RunAsync(env, std::move(operation), [] {});
 }

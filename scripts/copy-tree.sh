@@ -4,5 +4,5 @@ set -euo pipefail
 directory=$(realpath "$1")
 cd "$(dirname "$0")/.."
 
-git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$directory"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --preserve=timestamps --parents --target-directory="$directory"
 ln -s "$PWD/node_modules" "$directory/node_modules"

@@ -5,7 +5,6 @@
 import { checkInstance, checkU32, checkU64 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type {
-  BatchOutcome,
   HwptAllocRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
@@ -27,6 +26,7 @@ import { Device } from "./device.ts";
 import { DmaBuf } from "./dma-buf.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
+import { HeldMemory } from "./held-memory.ts";
 import { Hwpt, type HwptOptions, hwptFlags } from "./hwpt.ts";
 import {
   type CopyOptions,
@@ -36,10 +36,10 @@ import {
   type MapManyOptions,
   type MapManyRanges,
   type MapOptions,
-  memoriesOf,
+  memoryOf,
   placement,
 } from "./map-options.ts";
-import { Mappings } from "./mappings.ts";
+import type { MappingCalls } from "./mapping-calls.ts";
 import { NestParents } from "./nest-parents.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
@@ -51,14 +51,18 @@ import type { Resource } from "./resource.ts";
 export class Ioas extends PageTable<Device> {
   override readonly id: IoasId;
   readonly #file: IommufdFile;
-  readonly #mappings = new Mappings();
+  readonly #calls: MappingCalls;
+  readonly #held: HeldMemory;
   readonly #nestParents = new NestParents(() => this.iovaRanges());
 
   /** @internal */
-  constructor(file: IommufdFile, parent: Resource) {
+  constructor(file: IommufdFile, calls: MappingCalls, parent: Resource) {
+    const id = file.ioasAlloc();
     super(parent);
     this.#file = file;
-    this.id = file.ioasAlloc();
+    this.#calls = calls;
+    this.id = id;
+    this.#held = new HeldMemory(calls, file, id);
   }
 
   /** The ranges that mappings may be placed in; attaching a device narrows them (IOMMU_IOAS_IOVA_RANGES). */
@@ -78,13 +82,17 @@ export class Ioas extends PageTable<Device> {
    */
   async map(memory: DmaMemory, options: MapOptions = {}): Promise<bigint> {
     const request = this.#mapRequest(memory, options);
-    return this.#hold([memory], request, () => this.#file.ioasMap(request));
+    return this.#nestParents.map(request, () =>
+      this.#held.map(memory, request, () => this.#file.ioasMap(request)),
+    );
   }
 
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
     const request = this.#mapRequest(memory, options);
-    return this.#holdSync([memory], request, () => this.#file.ioasMapSync(request));
+    return this.#nestParents.mapSync(request, () =>
+      this.#held.mapSync(memory, request, () => this.#file.ioasMapSync(request)),
+    );
   }
 
   /**
@@ -95,21 +103,15 @@ export class Ioas extends PageTable<Device> {
    */
   async mapMany(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): Promise<void> {
     const request = this.#mapManyRequest(memory, ranges, options);
-    memory.retain(request.iovas.length);
-    this.#mappedMany(memory, request, await this.#file.ioasMapMany(request).catch(nothingDone));
+    const outcome = await this.#held.mapMany(memory, request, () => this.#file.ioasMapMany(request));
+    this.#nestParents.mappedMany(request, outcome);
   }
 
   /** {@link mapMany}, on this thread. */
   mapManySync(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): void {
     const request = this.#mapManyRequest(memory, ranges, options);
-    memory.retain(request.iovas.length);
-    let outcome: FailableOutcome;
-    try {
-      outcome = this.#file.ioasMapManySync(request);
-    } catch (error) {
-      outcome = nothingDone(error);
-    }
-    this.#mappedMany(memory, request, outcome);
+    const outcome = this.#held.mapManySync(memory, request, () => this.#file.ioasMapManySync(request));
+    this.#nestParents.mappedMany(request, outcome);
   }
 
   /**
@@ -120,13 +122,17 @@ export class Ioas extends PageTable<Device> {
    */
   async unmapMany(ranges: Pick<MapManyRanges, "iovas" | "lengths">): Promise<void> {
     const { iovas, lengths } = this.#unmapManyRanges(ranges);
-    this.#unmappedMany(iovas, lengths, await this.#file.ioasUnmapMany(this.id, iovas, lengths));
+    const unmap = () => this.#file.ioasUnmapMany(this.id, iovas, lengths);
+    const { error } = await this.#held.unmapMany(iovas, lengths, unmap);
+    if (error !== undefined) throw error;
   }
 
   /** {@link unmapMany}, on this thread. */
   unmapManySync(ranges: Pick<MapManyRanges, "iovas" | "lengths">): void {
     const { iovas, lengths } = this.#unmapManyRanges(ranges);
-    this.#unmappedMany(iovas, lengths, this.#file.ioasUnmapManySync(this.id, iovas, lengths));
+    const unmap = () => this.#file.ioasUnmapManySync(this.id, iovas, lengths);
+    const { error } = this.#held.unmapManySync(iovas, lengths, unmap);
+    if (error !== undefined) throw error;
   }
 
   /**
@@ -140,13 +146,17 @@ export class Ioas extends PageTable<Device> {
    */
   async mapFile(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): Promise<bigint> {
     const request = this.#mapFileRequest(file, options);
-    return this.#hold(memoriesOf(file), request, () => this.#file.ioasMapFile(request));
+    return this.#nestParents.map(request, () =>
+      this.#held.map(memoryOf(file), request, () => this.#file.ioasMapFile(request)),
+    );
   }
 
   /** {@link mapFile}, on this thread. */
   mapFileSync(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): bigint {
     const request = this.#mapFileRequest(file, options);
-    return this.#holdSync(memoriesOf(file), request, () => this.#file.ioasMapFileSync(request));
+    return this.#nestParents.mapSync(request, () =>
+      this.#held.mapSync(memoryOf(file), request, () => this.#file.ioasMapFileSync(request)),
+    );
   }
 
   /**
@@ -158,16 +168,16 @@ export class Ioas extends PageTable<Device> {
    */
   async copyFrom(source: Ioas, options: CopyOptions): Promise<bigint> {
     const request = this.#copyRequest(source, options);
-    return this.#hold(source.#mappings.memoriesIn(options.sourceIova, options.length), request, () =>
-      this.#file.ioasCopy(request),
+    return this.#nestParents.map(request, () =>
+      this.#held.copy(source.#held, request, () => this.#file.ioasCopy(request)),
     );
   }
 
   /** {@link copyFrom}, on this thread. */
   copyFromSync(source: Ioas, options: CopyOptions): bigint {
     const request = this.#copyRequest(source, options);
-    return this.#holdSync(source.#mappings.memoriesIn(options.sourceIova, options.length), request, () =>
-      this.#file.ioasCopySync(request),
+    return this.#nestParents.mapSync(request, () =>
+      this.#held.copySync(source.#held, request, () => this.#file.ioasCopySync(request)),
     );
   }
 
@@ -204,13 +214,13 @@ export class Ioas extends PageTable<Device> {
    */
   async unmap(iova: bigint, length: bigint): Promise<bigint> {
     this.#checkRange(iova, length);
-    return this.#unmapped(iova, length, await this.#file.ioasUnmap(this.id, iova, length));
+    return this.#held.unmap(iova, length, () => this.#file.ioasUnmap(this.id, iova, length));
   }
 
   /** {@link unmap}, on this thread. */
   unmapSync(iova: bigint, length: bigint): bigint {
     this.#checkRange(iova, length);
-    return this.#unmapped(iova, length, this.#file.ioasUnmapSync(this.id, iova, length));
+    return this.#held.unmapSync(iova, length, () => this.#file.ioasUnmapSync(this.id, iova, length));
   }
 
   /**
@@ -224,7 +234,8 @@ export class Ioas extends PageTable<Device> {
   async allocHwpt(device: Device, options: HwptOptions = {}): Promise<Hwpt> {
     const request = this.#hwptRequest(device, options);
     try {
-      return this.#hwpt(await this.#file.hwptAlloc(request), device, options);
+      // It maps nothing, but keeps the iommufd and all its mappings until it is done.
+      return this.#hwpt(await this.#calls.run([], () => this.#file.hwptAlloc(request)), device, options);
     } catch (error) {
       throw this.#nestParents.explainAlloc(error, device);
     }
@@ -245,7 +256,7 @@ export class Ioas extends PageTable<Device> {
       this.detachAll();
       this.#file.destroy(this.id);
     }
-    this.#mappings.forget(0n, 1n << 64n);
+    this.#held.release(whole);
   }
 
   #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
@@ -272,28 +283,11 @@ export class Ioas extends PageTable<Device> {
     };
   }
 
-  #mappedMany(
-    memory: DmaMemory,
-    { iovas, lengths, rollBack, flags }: IoasMapManyRequest,
-    { done, error }: FailableOutcome,
-  ): void {
-    if (done > 0) this.#nestParents.mapped(flags);
-    const mapped = this.closed || (error !== undefined && rollBack) ? 0 : done;
-    this.#mappings.addBatch(iovas.subarray(0, mapped), lengths.subarray(0, mapped), memory);
-    memory.unretain(iovas.length - mapped);
-    if (error !== undefined) throw this.#nestParents.explainMap(error);
-  }
-
   #unmapManyRanges(
     ranges: Pick<MapManyRanges, "iovas" | "lengths">,
   ): Pick<MapManyRanges, "iovas" | "lengths"> {
     this.assertOpen();
     return copyRanges(ranges, ["iovas", "lengths"]);
-  }
-
-  #unmappedMany(iovas: BigUint64Array, lengths: BigUint64Array, { done, error }: BatchOutcome): void {
-    this.#mappings.forgetBatch(iovas.subarray(0, done), lengths.subarray(0, done));
-    if (error !== undefined) throw error;
   }
 
   #mapFileRequest(file: DmaMemory | DmaBuf | number, options: MapFileOptions): IoasMapFileRequest {
@@ -329,35 +323,6 @@ export class Ioas extends PageTable<Device> {
     return { destinationId: this.id, sourceId, flags, length, destinationIova: iova, sourceIova };
   }
 
-  /** Maps, with the memory held from before the kernel can reach it. */
-  async #hold(memories: readonly DmaMemory[], request: Mapped, map: () => Promise<bigint>): Promise<bigint> {
-    for (const memory of memories) memory.retain();
-    try {
-      return this.#mapped(memories, request, await map());
-    } catch (error) {
-      for (const memory of memories) memory.unretain();
-      throw this.#nestParents.explainMap(error);
-    }
-  }
-
-  #holdSync(memories: readonly DmaMemory[], request: Mapped, map: () => bigint): bigint {
-    for (const memory of memories) memory.retain();
-    try {
-      return this.#mapped(memories, request, map());
-    } catch (error) {
-      for (const memory of memories) memory.unretain();
-      throw this.#nestParents.explainMap(error);
-    }
-  }
-
-  #mapped(memories: readonly DmaMemory[], { length, flags }: Mapped, iova: bigint): bigint {
-    this.#nestParents.mapped(flags);
-    // Closed while the call ran: the kernel has dropped the mapping along with the address space.
-    if (this.closed) for (const memory of memories) memory.unretain();
-    else this.#mappings.add(iova, length, memories);
-    return iova;
-  }
-
   #hugePages(op: number, value: bigint): boolean {
     this.assertOpen();
     return this.#file.option({ optionId: IOMMU_OPTION_HUGE_PAGES, op, objectId: this.id, value }) === 1n;
@@ -367,11 +332,6 @@ export class Ioas extends PageTable<Device> {
     this.assertOpen();
     checkU64(iova, "iova");
     checkU64(length, "length");
-  }
-
-  #unmapped(iova: bigint, length: bigint, bytes: bigint): bigint {
-    this.#mappings.forget(iova, length);
-    return bytes;
   }
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {
@@ -387,14 +347,4 @@ export class Ioas extends PageTable<Device> {
     if (nestParent) this.#nestParents.add(hwpt, device);
     return hwpt;
   }
-}
-
-/** What of a request is needed once it is done. */
-type Mapped = Pick<IoasMapRequest, "length" | "flags">;
-
-/** How a batch ended, or that it did not begin. */
-type FailableOutcome = Omit<BatchOutcome, "error"> & { error?: unknown };
-
-function nothingDone(error: unknown): FailableOutcome {
-  return { done: 0, error };
 }

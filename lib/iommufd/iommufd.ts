@@ -20,6 +20,7 @@ import { Device } from "./device.ts";
 import { DmaMemory, type MemoryOptions } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { Ioas } from "./ioas.ts";
+import { MappingCalls } from "./mapping-calls.ts";
 import { explainOpenError } from "./open-error.ts";
 import { Resource } from "./resource.ts";
 
@@ -37,6 +38,7 @@ export type RlimitMode = "user" | "process";
 export class Iommufd extends Resource {
   readonly #backend: Backend;
   readonly #file: IommufdFile;
+  readonly #mappingCalls = new MappingCalls();
   /** Why this backend was chosen. */
   readonly backendReason: string;
 
@@ -205,7 +207,7 @@ export class Iommufd extends Resource {
    */
   allocIoas(): Ioas {
     this.assertOpen();
-    return new Ioas(this.#file, this);
+    return new Ioas(this.#file, this.#mappingCalls, this);
   }
 
   /**

@@ -102,6 +102,6 @@ export function copyRanges<Name extends keyof MapManyRanges>(
 }
 
 /** The memory that a file is; none of ours for a descriptor, or for a dma-buf, which the kernel holds by itself. */
-export function memoriesOf(file: DmaMemory | DmaBuf | number): DmaMemory[] {
-  return file instanceof DmaMemory ? [file] : [];
+export function memoryOf(file: DmaMemory | DmaBuf | number): DmaMemory | undefined {
+  return file instanceof DmaMemory ? file : undefined;
 }

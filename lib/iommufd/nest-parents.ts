@@ -17,6 +17,11 @@ import type { Resource } from "./resource.ts";
 
 const RULE = "(ERRATA_772415_SPR17; docs/troubleshooting.md)";
 
+/** What of a request tells how memory is mapped: the flags of IOMMU_IOAS_MAP. */
+interface MapFlags {
+  readonly flags: number;
+}
+
 /** Notes what the errors of an address space can be about. */
 export class NestParents {
   readonly #iovaRanges: () => IovaRanges;
@@ -33,18 +38,32 @@ export class NestParents {
     this.#devices.set(hwpt, device);
   }
 
-  /** Something was mapped; `flags` are those of IOMMU_IOAS_MAP. */
-  mapped(flags: number): void {
-    this.#hadReadOnly ||= isReadOnly(flags);
+  /** Maps: notes what was mapped, and explains why it was not. */
+  async map(request: MapFlags, call: () => Promise<bigint>): Promise<bigint> {
+    try {
+      const iova = await call();
+      this.#mapped(request);
+      return iova;
+    } catch (error) {
+      throw this.#explainMap(error);
+    }
   }
 
-  /** The error of a mapping, with what it means if nothing else is wrong with what was asked. */
-  explainMap(error: unknown): unknown {
-    if (!isSystemError(error, "EINVAL") || !isReadOnly(error.request["flags"])) return error;
-    return this.#ifSo(error, `this IOMMU takes no read-only mapping into a nest parent ${RULE}`, () => {
-      for (const hwpt of this.#devices.keys()) if (hwpt.closed) this.#devices.delete(hwpt);
-      return [...this.#devices.values()].some(reportsErratum) && couldBeMapped(error, this.#iovaRanges());
-    });
+  /** {@link map}, on this thread. */
+  mapSync(request: MapFlags, call: () => bigint): bigint {
+    try {
+      const iova = call();
+      this.#mapped(request);
+      return iova;
+    } catch (error) {
+      throw this.#explainMap(error);
+    }
+  }
+
+  /** The same of mappings that were made at once: throws what ended them. */
+  mappedMany(request: MapFlags, { done, error }: { done: number; error?: unknown }): void {
+    if (done > 0) this.#mapped(request);
+    if (error !== undefined) throw this.#explainMap(error);
   }
 
   /** The error of allocating a page table for a device. */
@@ -58,6 +77,19 @@ export class NestParents {
     }
     const meaning = `this IOMMU makes no nest parent of an address space with read-only mappings ${RULE}`;
     return this.#ifSo(error, meaning, () => this.#hadReadOnly && reportsErratum(device));
+  }
+
+  #mapped({ flags }: MapFlags): void {
+    this.#hadReadOnly ||= isReadOnly(flags);
+  }
+
+  /** With what it means, if nothing else is wrong with what was asked. */
+  #explainMap(error: unknown): unknown {
+    if (!isSystemError(error, "EINVAL") || !isReadOnly(error.request["flags"])) return error;
+    return this.#ifSo(error, `this IOMMU takes no read-only mapping into a nest parent ${RULE}`, () => {
+      for (const hwpt of this.#devices.keys()) if (hwpt.closed) this.#devices.delete(hwpt);
+      return [...this.#devices.values()].some(reportsErratum) && couldBeMapped(error, this.#iovaRanges());
+    });
   }
 
   /** What is asked about an error may fail, too: then the error is as it was. */

@@ -48,6 +48,8 @@ struct iommu_ioas_iova_ranges {
 static_assert(sizeof(iommu_ioas_iova_ranges) == 32);
 static_assert(offsetof(iommu_ioas_iova_ranges, allowed_iovas) == 16);
 
+constexpr uint32_t IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0;
+
 struct iommu_ioas_map {
   uint32_t size;
   uint32_t flags;

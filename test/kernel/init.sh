@@ -7,7 +7,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run # not /tmp: the project may be there
 mount -t debugfs debug /sys/kernel/debug
-mkdir /run/out /run/tmp
+mkdir /run/out /run/tmp /run/crashes
 # The loopback interface up (SIOCSIFFLAGS), for servers; there may be no ip command.
 perl -e 'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16s x22", "lo", 1);
   ioctl($s, 0x8914, $up) or warn "lo: $!\n"'
@@ -21,12 +21,22 @@ for device in /sys/bus/pci/devices/*; do
   fi
 done
 
+# A program that crashes leaves a backtrace of all its threads: test/kernel/backtrace.cc. Who crashes on purpose does so with
+# `ulimit -c 0`, which says that nobody wants to know.
+ulimit -c unlimited
 # Through a pipe, so that no program takes the serial console for a terminal.
-bash /run/out/command 2>&1 | cat
+LD_PRELOAD=${0%/test/kernel/*}/build/test/backtrace.so bash /run/out/command 2>&1 | cat
 status=${PIPESTATUS[0]}
+for crash in /run/crashes/*; do
+  [ -e "$crash" ] || continue
+  printf '\n== process %s crashed:\n' "$(basename "$crash")"
+  cat "$crash"
+  # A crash is a failure, whoever saw it.
+  [ "$status" -ne 0 ] || status=1
+done
+# Of a program that had no such backtrace: the kernel tells the file, and the address in it.
+if [ "$status" -ne 0 ]; then dmesg | grep -E "segfault|general protection|traps:" | tail -n 5; fi
 echo "$status" >/run/out/status
-# Of a program that a signal ended, where it was: the kernel tells the file, and the address in it.
-if [ "$status" -gt 128 ]; then dmesg | grep -E "segfault|general protection|trap" | tail -n 5; fi
 sync
 
 # reboot(LINUX_REBOOT_CMD_POWER_OFF); perl is in every Debian, and there may be no init to ask.

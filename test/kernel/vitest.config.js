@@ -9,12 +9,12 @@ export default {
   test: {
     ...common.test,
     // With --expose-gc, which boot.js gives, collections are forced around every ioctl.
-    setupFiles: globalThis.gc ? ["test/collect.ts"] : [],
+    ...(globalThis.gc ? { execArgv: ["--expose-gc"], setupFiles: ["test/collect.ts"] } : {}),
     include: ["test/{kernel,conformance}/**/*.test.ts"],
     env: { IOMMUFD_TEST_BACKEND: "kernel" },
-    // One process: /dev/vfio devices can be bound once.
+    // One after the other: /dev/vfio devices can be bound once. Each file in a process of its own, so that a crash is that file's.
     fileParallelism: false,
-    pool: "threads",
+    pool: "forks",
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

@@ -21,7 +21,10 @@ const fault = (address: bigint) => ({
 describe("a fault queue", () => {
   const object = new FaultQueueObject();
   object.id = 7;
-  const file = { faultQueueAlloc: () => new SoftwareFaultQueueFile(object), destroy: () => object.destroy() };
+  const file = {
+    faultQueueAlloc: () => new SoftwareFaultQueueFile(object, () => {}),
+    destroy: () => object.destroy(),
+  };
 
   it("yields groups of any size whole, and gives each its answer", async () => {
     using iommufd = Iommufd.open({ profile: "qemu-vtd" });

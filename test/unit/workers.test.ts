@@ -22,10 +22,14 @@ const SCRIPT = `
   (async () => {
     parentPort.postMessage("running");
     for (let round = 0; round < 300; round++) {
+      // Each conflicts with all others, and so waits for those before it.
       const statuses = await Promise.all([
         file.ioasMap(1, 7, memory, 0n, 4096n, 0n),
         file.ioasUnmap(1, 0n, 1n),
         file.ioasMapMany(1, 7, memory, none, none, none, true).then(({ status }) => status),
+        file.ioasCopy(2, 1, 7, 4096n, 0n, 0n),
+        file.ioasUnmapSync(1, 0n, 1n),
+        file.destroy(2),
       ]);
       if (statuses.some((status) => status !== -25)) throw new Error(String(statuses));
       const other = addon.allocMemory(8192n, 4096n, false);

@@ -17,7 +17,11 @@ export function mapMany(file: IommufdFile, request: IoasMapManyRequest): BatchOu
   });
   if (outcome.error !== undefined && rollBack) {
     for (let index = outcome.done - 1; index >= 0; index--) {
-      file.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint);
+      // What is refused stays mapped: there is nobody to tell.
+      outcomeOf(() => {
+        file.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint);
+        return { done: 1 };
+      });
     }
   }
   return outcome;

@@ -56,10 +56,12 @@ export interface EventQueueObject {
 export abstract class SoftwareQueueFile<Id, Queue extends EventQueueObject> extends SoftwareEventSource {
   readonly id: Id;
   protected readonly queue: Queue;
-  #referring = true;
+  #letGo: (() => void) | undefined;
 
-  constructor(queue: Queue) {
+  /** @param letGo lets go of the iommufd, which it keeps */
+  constructor(queue: Queue, letGo: () => void) {
     super();
+    this.#letGo = letGo;
     this.id = queue.id as Id;
     this.queue = queue;
     queue.onEvent = () => this.signalled();
@@ -67,8 +69,10 @@ export abstract class SoftwareQueueFile<Id, Queue extends EventQueueObject> exte
 
   override close(): void {
     super.close();
-    if (this.#referring) this.queue.users--;
-    this.#referring = false;
+    if (this.#letGo === undefined) return;
+    this.queue.users--;
+    this.#letGo();
+    this.#letGo = undefined;
   }
 
   protected override ready(): boolean {

@@ -11,7 +11,10 @@ export abstract class KernelObject {
   id = 0;
   /** How many others refer to it. */
   users = 0;
-  /** Releases what it holds, when it is destroyed. */
+  /**
+   * Releases what it holds, when it is destroyed. It cannot refuse: nothing refers to it any more, and closing a descriptor,
+   * which nobody answers for, destroys too.
+   */
   abstract destroy(): void;
 }
 
@@ -46,6 +49,21 @@ export class ObjectTable {
   remove(object: KernelObject): void {
     this.#objects.delete(object.id);
     object.destroy();
+  }
+
+  /**
+   * iommufd_fops_release(): all that nothing refers to, and then what only those referred to, until there is none. What is in
+   * a hand is kept: its owner has the descriptor that is closed last.
+   */
+  destroyAll(): void {
+    for (let destroyed = true; destroyed; ) {
+      destroyed = false;
+      for (const object of [...this.#objects.values()].sort((a, b) => a.id - b.id)) {
+        if (object.users > 0) continue;
+        this.remove(object);
+        destroyed = true;
+      }
+    }
   }
 
   /** IOMMU_DESTROY: ENOENT where there is none, EBUSY where others refer to it. */

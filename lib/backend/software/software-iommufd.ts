@@ -67,6 +67,8 @@ export class SoftwareIommufdFile implements IommufdFile {
   readonly objects = new ObjectTable();
   readonly #options = new IommufdOptions(this.objects);
   #closed = false;
+  /** Who keeps the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
+  #holders = 1;
 
   constructor(pageSize: number, limit: LockedMemory, failures: Failures) {
     this.#pageSize = pageSize;
@@ -262,7 +264,7 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   faultQueueAlloc(): FaultQueueFile {
     return this.#answer("IOMMU_FAULT_QUEUE_ALLOC", {}, () => {
-      return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()));
+      return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()), this.hold());
     });
   }
 
@@ -292,7 +294,7 @@ export class SoftwareIommufdFile implements IommufdFile {
     return this.#answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
       checkVeventq(type, depth);
       const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
-      return new SoftwareVeventQueueFile(queue);
+      return new SoftwareVeventQueueFile(queue, this.hold());
     });
   }
 
@@ -318,15 +320,20 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
-    this.settle();
+    this.#drop();
   }
 
-  /** A device keeps the iommufd that it is bound to: what is mapped goes with the last of them. */
-  settle(): void {
-    const objects = [...this.objects];
-    if (!this.#closed || objects.some((object) => object instanceof BoundDevice)) return;
-    for (const object of objects) if (object instanceof IoasObject) object.space.unmap(0n, U64_MAX);
+  /** iommufd_ctx_get(): keeps the objects, whether or not the descriptor is closed. Returns how to let go, once. */
+  hold(): () => void {
+    this.#holders++;
+    return () => this.#drop();
+  }
+
+  /** iommufd_ctx_put(): the last one destroys everything. */
+  #drop(): void {
+    if (--this.#holders === 0) this.objects.destroyAll();
   }
 
   /** Runs the body of a call, unless the iommufd is closed or the call is to fail. */

@@ -49,6 +49,7 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
   readonly #failures: Failures;
   #iommufd: SoftwareIommufdFile | undefined;
   #bound: BoundDevice | undefined;
+  #letGo = () => {};
   #closed = false;
 
   constructor(device: SoftwareDevice, failures: Failures) {
@@ -77,6 +78,7 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
       this.#device.group.claim(iommufd);
       this.#bound = iommufd.objects.add(new BoundDevice(this.#device, iommufd.objects));
       this.#iommufd = iommufd;
+      this.#letGo = iommufd.hold();
       this.#device.boundTo = this;
       return this.#bound.id as DeviceId;
     });
@@ -186,9 +188,9 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     if (this.#bound === undefined) return;
     this.#iommufd?.objects.remove(this.#bound);
     this.#device.group.release();
-    this.#iommufd?.settle();
     this.#bound = undefined;
     this.#device.boundTo = undefined;
+    this.#letGo();
   }
 
   /** Every call but bind needs a bound device. */
