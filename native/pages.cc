@@ -68,11 +68,16 @@ int Pages::Map(std::shared_ptr<const Descriptor> file, int protection, off_t off
 
 AddressRange::~AddressRange() { munmap(address_, length_); }
 
+void Pages::Leave() {
+  new std::shared_ptr<const AddressRange>(range_);  // never given up
+  left_ = true;
+}
+
 // Somebody else may still use the addresses: a read of a file into a detached ArrayBuffer goes on. It must
 // not find there what the process maps next. Where empty memory cannot be had, the pages stay with the
 // addresses.
 Pages::~Pages() {
-  if (range_.use_count() == 1) return;
+  if (left_ || range_.use_count() == 1) return;
   mmap(address(), length(), PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
        -1, 0);
 }

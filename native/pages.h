@@ -5,6 +5,7 @@
 #include <napi.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 
@@ -52,12 +53,16 @@ class Pages {
   size_t length() const { return range_->length(); }
   const std::shared_ptr<const AddressRange>& range() const { return range_; }
 
+  // Leaves what is behind the addresses there for as long as the process, but not the descriptor.
+  void Leave();
+
   // Puts a page behind every address now, in place of when it is first used. Returns 0 or -errno.
   int Prefault() const;
 
  private:
   const std::shared_ptr<const Descriptor> file_;
   const std::shared_ptr<const AddressRange> range_;
+  std::atomic<bool> left_ = false;
 };
 
 // The ArrayBuffer on pages, for the object that has them.

@@ -21,7 +21,7 @@ constexpr size_t kMaxBufferLength = size_t{1} << 32;
 // that nobody sees, one made before it and one after. Whichever way Node.js goes through its list, one of
 // them is told first, when it still shows whether the ArrayBuffer in the middle was moved.
 struct PagesBuffer::Hold {
-  std::shared_ptr<const Pages> pages;
+  std::shared_ptr<Pages> pages;
   std::shared_ptr<const AddressRange> range;
   napi_env env;
   napi_ref buffer = nullptr;  // weak
@@ -49,9 +49,7 @@ struct PagesBuffer::Hold {
     for (napi_ref* reference : {&hold.buffer, &hold.sentinels[0], &hold.sentinels[1]}) {
       if (*reference != nullptr) napi_delete_reference(env, std::exchange(*reference, nullptr));
     }
-    if (hold.told && !hold.attached_then && hold.pages) {
-      new std::shared_ptr<const Pages>(hold.pages);  // never given up
-    }
+    if (hold.told && !hold.attached_then && hold.pages) hold.pages->Leave();
     hold.pages.reset();
     hold.range.reset();
   }

@@ -25,6 +25,8 @@ export class Finding extends Error {}
  * @property {number} seed
  * @property {string} directory for sockets, files and the log
  * @property {string} thread its name in the log
+ * @property {Int32Array} [moved] counts in the first element what a thread has moved that may end before it is given up: whoever
+ *   has it then, in whatever thread, nothing tells when that is gone, so it stays mapped
  * @property {boolean} passDescriptors whether descriptors may be received: not where the thread can end before it closes them
  */
 
@@ -34,6 +36,7 @@ export class Attacker {
   random;
   directory;
   passDescriptors;
+  moved;
   /** Handles of every class of the addon, and objects of the library that have a close() too. */
   handles = /** @type {any[]} */ ([]);
   /** ArrayBuffers over pages of the addon, wherever they have gone. */
@@ -51,10 +54,11 @@ export class Attacker {
   #thread;
 
   /** @param {AttackOptions} options */
-  constructor({ seed, directory, thread, passDescriptors }) {
+  constructor({ seed, directory, thread, passDescriptors, moved }) {
     this.random = new Random(seed);
     this.directory = directory;
     this.passDescriptors = passDescriptors;
+    this.moved = moved;
     this.#thread = thread;
     this.#log = new CallLog(directory, thread);
     this.use([...HANDLE_ACTIONS, ...BUFFER_ACTIONS, ...DESCRIPTOR_ACTIONS]);

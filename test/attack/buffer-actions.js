@@ -78,6 +78,7 @@ function move(attacker) {
   if (buffer === undefined) return undefined;
   const way = attacker.random.pick(MOVES);
   attacker.note(String(way).slice(0, 60));
+  if (attacker.moved !== undefined) Atomics.add(attacker.moved, 0, 1);
   const moved = way(buffer);
   attacker.figures.transfers++;
   const keep = (other) => {

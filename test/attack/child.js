@@ -21,6 +21,7 @@ const FOUND = 98;
 const [seed, directory] = [Number(process.argv[2]), process.argv[3]];
 const random = new Random(seed);
 const figures = { calls: 0, errors: 0, transfers: 0, truncations: 0, closes: 0, collections: 0, workers: 0 };
+const moved = new Int32Array(new SharedArrayBuffer(4));
 let started = 0;
 
 const add = (more) => {
@@ -34,6 +35,7 @@ function work(end, calls) {
     isReady: random.percent(60),
     usesLibrary: random.percent(25),
     passDescriptors: end === "finish",
+    moved,
   };
   const worker = new Worker(new URL("worker.js", import.meta.url), { workerData });
   figures.workers++;
@@ -70,7 +72,7 @@ async function run() {
     exhaust(attacker);
     add(await attacker.finish());
   }
-  const left = await leftovers(before);
+  const left = await leftovers(before, Atomics.load(moved, 0));
   if (left.length > 0) throw new Finding(`left behind:\n${left.join("\n")}`);
   writeFileSync(join(directory, "figures.json"), JSON.stringify(figures));
   await end(attacker);

@@ -69,7 +69,7 @@ await churn(0, Math.min(rounds, 4));
 const before = census();
 const residentBefore = process.memoryUsage.rss();
 for (let done = 4; done < rounds; done += TOGETHER) await churn(done, Math.min(rounds, done + TOGETHER));
-const left = await leftovers(before);
+const left = await leftovers(before, 0);
 const mebibytes = (bytes) => (bytes / 2 ** 20).toFixed(0);
 console.log(
   `churn: Node.js ${process.version}, ${rounds} workers in ${((performance.now() - start) / 1000).toFixed(0)} s, ` +

@@ -59,7 +59,11 @@ function send(attacker) {
   const fds = Array.from({ length: random.below(4) }, () =>
     random.percent(90) && attacker.descriptors.length > 0 ? random.pick(attacker.descriptors) : 100_000,
   );
-  return socket.send(new Uint8Array(1 + random.below(100)), fds);
+  const bytes = new Uint8Array(1 + random.below(100));
+  // The library's sockets duplicate them by themselves.
+  if (socket.accept === undefined) return socket.send(bytes, fds);
+  const descriptors = attacker.keepHandle(attacker.addon.duplicateDescriptors(fds));
+  return socket.send(bytes, descriptors);
 }
 
 /** Takes a connection, and what came over one; of the library's sockets that is a promise. */
