@@ -94,6 +94,18 @@ export function systemError(
   });
 }
 
+/**
+ * A system error with what it means, behind what was asked. Code, errno and request stay as they are.
+ *
+ * @param meaning undefined: the error as it is
+ */
+export function explained(error: SystemError, meaning: string | undefined): SystemError {
+  if (meaning === undefined) return error;
+  const { code, errno, syscall, request } = error;
+  const message = `${error.message}: ${meaning}`;
+  return Object.assign(new Error(message, { cause: error }), { code, errno, syscall, request });
+}
+
 /** Whether a caught value is a {@link SystemError}, and if codes are given, one of those. */
 export function isSystemError(error: unknown, ...codes: string[]): error is SystemError {
   return (

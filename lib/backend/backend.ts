@@ -68,6 +68,8 @@ export interface Backend {
    * @throws IommufdError ERR_IOMMUFD_NO_DEVICE: there is none, or it is not bound to vfio-pci
    */
   findVfioDevice(bdf: string): VfioDeviceEntry;
+  /** Who uses a device and its IOMMU group, as far as this process may see; undefined of a model, which does not tell. */
+  deviceUse(bdf: string): DeviceUse | undefined;
   /** Opens a VFIO device by its character device. */
   openVfioDevice(cdev: string): VfioDeviceFile;
   /** Opens one on a duplicate of a descriptor; the software backend has none. */
@@ -86,6 +88,30 @@ export interface VfioDeviceEntry {
   cdev: string;
   /** Number of its IOMMU group; undefined where nothing tells it. */
   group?: number | undefined;
+}
+
+/** A process that has a file open. */
+export interface DeviceUser {
+  readonly pid: number;
+  /** The first 15 characters of its name (/proc/PID/comm). */
+  readonly name: string;
+}
+
+/** Who uses a device and its IOMMU group. No users: none that this process may see. */
+export interface DeviceUse {
+  /** Who has its character device open. */
+  readonly users: readonly DeviceUser[];
+  /** The older interface of VFIO to its IOMMU group; undefined where it is in none. */
+  readonly groupFile: { readonly path: string; readonly users: readonly DeviceUser[] } | undefined;
+  /** The others of its IOMMU group; undefined where it is in none. */
+  readonly mates:
+    | readonly {
+        readonly bdf: string;
+        /** The driver that has it for the kernel itself; undefined where there is none, or one of VFIO. */
+        readonly driver: string | undefined;
+        readonly users: readonly DeviceUser[];
+      }[]
+    | undefined;
 }
 
 /** The ioctls of an iommufd that a kernel may not know yet. */

@@ -90,6 +90,7 @@ export function traced(backend: Backend): Backend {
     pageSize: backend.pageSize,
     vfioDevices: () => backend.vfioDevices(),
     findVfioDevice: (bdf) => backend.findVfioDevice(bdf),
+    deviceUse: (bdf) => backend.deviceUse(bdf),
     allocMemory: (request) => backend.allocMemory(request),
     createEventFd: () => backend.createEventFd(),
     openIommufd: () => wrapIommufd(backend.openIommufd()),

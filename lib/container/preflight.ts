@@ -8,6 +8,7 @@
 
 import type { IovaRange } from "../backend/uapi.ts";
 import { isSystemError } from "../errors.ts";
+import { decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
@@ -55,11 +56,13 @@ export interface Obstacle {
 }
 
 /** A device that could not be attached. */
-interface DeviceObstacle {
+export interface DeviceObstacle {
   readonly device: string;
   /** The ioctl, and what the kernel answered. */
   readonly syscall: string;
   readonly code: string;
+  /** Whose IOMMU it is behind, as `decodeHwInfo` names it; null where that is not told. */
+  readonly iommu: string | null;
 }
 
 /** What came of it. */
@@ -97,7 +100,8 @@ export async function preflight(
       await container.addDevice(device);
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      deviceObstacles.push({ device: device.name, syscall: error.syscall, code: error.code });
+      const { syscall, code } = error;
+      deviceObstacles.push({ device: device.name, syscall, code, iommu: iommuOf(device) });
     }
   }
   const tried = plan(sections, { bypassRo: container.bypassRo, pageSize });
@@ -131,6 +135,15 @@ export async function preflight(
     await container.close();
   }
   return { ...found, obstacles };
+}
+
+function iommuOf(device: Device): string | null {
+  try {
+    return decodeHwInfo(device.hwInfo()).type;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return null;
+  }
 }
 
 /** Makes a mapping, in pieces of what stands in; what the kernel refuses it with, after which nothing of it is there. */

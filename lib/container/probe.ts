@@ -4,6 +4,7 @@
 
 import { normalizeBdf } from "../backend/bdf.ts";
 import type { IovaRange } from "../backend/uapi.ts";
+import { isSystemError } from "../errors.ts";
 import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
@@ -21,6 +22,8 @@ export interface ProbedDevice {
   readonly quirks: readonly HostIommuQuirk[];
   /** Where mappings may be placed once it is attached; null where it could not be attached. */
   readonly iovaRanges: readonly IovaRange[] | null;
+  /** Whether the kernel makes a nest parent for it; null where that could not be asked. */
+  readonly nestParent: boolean | null;
   /** Why something above is missing. */
   readonly error: {
     /** "EBUSY", "ERR_IOMMUFD_NO_DEVICE" */
@@ -32,7 +35,7 @@ export interface ProbedDevice {
 
 /**
  * Probes a device: binds it, asks for its hardware information, attaches it to an empty address space to learn
- * the IOVA ranges, and closes it again. Opening and closing a device resets it, where it can be reset.
+ * the IOVA ranges, makes a nest parent and frees it, and closes it again. Opening and closing a device resets it, where it can be reset.
  *
  * What goes wrong is part of the answer, so that one device does not stop the others.
  *
@@ -41,12 +44,21 @@ export interface ProbedDevice {
  */
 export function probeDevice(iommufd: Iommufd, address: string): ProbedDevice {
   const bdf = normalizeBdf(address);
-  let found: ProbedDevice = { bdf, cdev: null, info: null, quirks: [], iovaRanges: null, error: null };
+  let found: ProbedDevice = {
+    bdf,
+    cdev: null,
+    info: null,
+    quirks: [],
+    iovaRanges: null,
+    nestParent: null,
+    error: null,
+  };
   try {
     found = { ...found, cdev: iommufd.cdevOf(bdf) };
     using device = iommufd.openDevice(bdf);
     const info = device.hwInfo();
     found = { ...found, info: decodeHwInfo(info), quirks: hostIommuQuirks(info.type, info.data) };
+    found = { ...found, nestParent: askNestParent(iommufd, device) ?? null };
     return { ...found, iovaRanges: askIovaRanges(iommufd, device) };
   } catch (error) {
     return { ...found, error: describeFailure(error) };
@@ -64,12 +76,23 @@ export function askIovaRanges(iommufd: Iommufd, device: Device): readonly IovaRa
   return ioas.iovaRanges().ranges;
 }
 
+/**
+ * Asks whether a device's IOMMU can nest, by what a VMM would do: makes a nest parent on an empty address space, and frees it.
+ *
+ * @returns undefined where the kernel answers neither yes nor no, as without memory
+ */
+export function askNestParent(iommufd: Iommufd, device: Device): boolean | undefined {
+  using ioas = iommufd.allocIoas();
+  try {
+    ioas.allocHwptSync(device, { nestParent: true });
+    return true;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return error.code === "EOPNOTSUPP" ? false : undefined;
+  }
+}
+
 function describeFailure(error: unknown): { code: string; message: string } {
-  const { code, syscall, message } = error as NodeJS.ErrnoException;
-  // What VFIO answers where another descriptor of the device is open (drivers/vfio/vfio_main.c, vfio_df_open).
-  const inUse = syscall === "VFIO_DEVICE_BIND_IOMMUFD" && (code === "EINVAL" || code === "EBUSY");
-  return {
-    code: code ?? "ERR_UNKNOWN",
-    message: inUse ? `${message}: another program has it` : message,
-  };
+  const { code, message } = error as NodeJS.ErrnoException;
+  return { code: code ?? "ERR_UNKNOWN", message };
 }

@@ -6,13 +6,21 @@
 import { accessSync, constants, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import type { DeviceUser } from "../backend/backend.ts";
 import { BDF_PATTERN } from "../backend/bdf.ts";
+import { deviceUse } from "../backend/kernel/device-use.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
 import { type Acs, findAcs } from "./acs.ts";
+import { type KernelLog, readKernelLog } from "./kernel-log.ts";
+import { type Platform, platformOf } from "./platform.ts";
+import { type InstalledQemu, installedQemus } from "./qemu.ts";
 import { ifReadable } from "./readable.ts";
 
 /** What can be done with a file. */
 export type Access = "read-write" | "denied" | "missing";
+
+/** How the test kernel (CONFIG_IOMMUFD_TEST) names an IOMMU that is none. */
+const MOCK = /^iommufd_selftest_iommu\./;
 
 /** A VT-d unit as sysfs shows it. */
 export interface VtdUnit {
@@ -20,6 +28,15 @@ export interface VtdUnit {
   readonly name: string;
   readonly capReg: bigint;
   readonly ecapReg: bigint;
+}
+
+/** One of AMD's IOMMUs as sysfs shows it. */
+export interface AmdUnit {
+  /** "ivhd0" */
+  readonly name: string;
+  /** Its Extended Feature Registers. */
+  readonly efr: bigint;
+  readonly efr2: bigint;
 }
 
 /** A PCI function as sysfs shows it. */
@@ -59,10 +76,18 @@ export class Machine {
   readonly kernelConfig: ReadonlyMap<string, string> | undefined;
   /** The words that the kernel was started with. */
   readonly commandLine: readonly string[] | undefined;
-  /** The names of all IOMMUs. */
+  /** The names of all IOMMUs, without {@link mockIommus}. */
   readonly iommus: readonly string[];
+  /** IOMMUs that a test kernel makes up for its own tests. */
+  readonly mockIommus: readonly string[];
   /** The VT-d units. */
   readonly vtdUnits: readonly VtdUnit[];
+  /** AMD's IOMMUs. */
+  readonly amdUnits: readonly AmdUnit[];
+  /** What kind of machine it is. */
+  readonly platform: Platform;
+  /** The kernel's log; undefined where this user may not read it. */
+  readonly kernelLog: KernelLog | undefined;
 
   constructor(root = "/") {
     this.#root = root;
@@ -71,8 +96,13 @@ export class Machine {
     this.kernelRelease = release;
     this.kernelConfig = this.#readConfig();
     this.commandLine = this.#read("proc/cmdline")?.trim().split(/\s+/);
-    this.iommus = this.#list("sys/class/iommu");
+    const iommus = this.#list("sys/class/iommu");
+    this.iommus = iommus.filter((name) => !MOCK.test(name));
+    this.mockIommus = iommus.filter((name) => MOCK.test(name));
     this.vtdUnits = this.iommus.flatMap((name) => this.#vtdUnit(name));
+    this.amdUnits = this.iommus.flatMap((name) => this.#amdUnit(name));
+    this.kernelLog = readKernelLog(root);
+    this.platform = platformOf(this.iommus, (path) => this.#read(path));
   }
 
   /** Vendor, family and model of the first processor. */
@@ -83,6 +113,27 @@ export class Machine {
     if (vendor === undefined) return undefined;
     const name = field("model name") ?? vendor;
     return { vendor, family: Number(field("cpu family")), model: Number(field("model")), name };
+  }
+
+  /** /proc/interrupts, which everybody may read: who sends interrupts, and through what. */
+  get interrupts(): string | undefined {
+    return this.#read("proc/interrupts");
+  }
+
+  /** The parameter allow_unsafe_interrupts of iommufd; undefined where the module is not there. */
+  get allowsUnsafeInterrupts(): boolean | undefined {
+    const value = this.#read("sys/module/iommufd/parameters/allow_unsafe_interrupts")?.trim();
+    return value === undefined ? undefined : value === "Y" || value === "1";
+  }
+
+  /** The QEMUs that are installed. */
+  get qemus(): readonly InstalledQemu[] {
+    return installedQemus(this.#root);
+  }
+
+  /** The processes that have a device open, as far as this one may see. */
+  usersOf(bdf: string): readonly DeviceUser[] {
+    return deviceUse(this.#root, bdf).users;
   }
 
   /** What this process can do with a file. */
@@ -127,6 +178,14 @@ export class Machine {
     const [cap, ecap] = [register("cap"), register("ecap")];
     if (!/^[0-9a-f]{1,16}$/i.test(cap ?? "") || !/^[0-9a-f]{1,16}$/i.test(ecap ?? "")) return [];
     return [{ name, capReg: BigInt(`0x${cap}`), ecapReg: BigInt(`0x${ecap}`) }];
+  }
+
+  /** An IOMMU, if it is one of AMD's that shows its registers: "29d3:0" (drivers/iommu/amd/init.c, amd_iommu_show_features()). */
+  #amdUnit(name: string): AmdUnit[] {
+    const features = this.#read(`sys/class/iommu/${name}/amd-iommu/features`)?.trim() ?? "";
+    const [, efr, efr2] = /^([0-9a-f]{1,16}):([0-9a-f]{1,16})$/i.exec(features) ?? [];
+    if (efr === undefined || efr2 === undefined) return [];
+    return [{ name, efr: BigInt(`0x${efr}`), efr2: BigInt(`0x${efr2}`) }];
   }
 
   #pciFunction(bdf: string): PciFunction {

@@ -73,8 +73,13 @@ export interface AmdCapabilities {
   readonly fields: { readonly efr: FieldValues; readonly efr2: FieldValues };
   /** What follows from them. */
   readonly derived: {
-    /** A guest's page tables can be walked: nested translation (GTSup). */
+    /** A guest's page tables can be walked (GTSup). */
     readonly guestTranslation: boolean;
+    /**
+     * Nested translation as Linux uses it, later than 6.19: GTSup, GIoSup, and GCR3TRPMode of EFR2
+     * (drivers/iommu/amd/iommu.c, is_nest_parent_supported()).
+     */
+    readonly nestedTranslation: boolean;
     /** Levels of the host's page tables, at most; 0 for the reserved value. */
     readonly hostLevels: number;
     /** Levels of a guest's page tables, at most; 0 without guest translation, and for the reserved value. */
@@ -102,12 +107,14 @@ export function readAmdHwInfo(data: Uint8Array): AmdHwInfo | undefined {
 export function decodeAmd({ efr, efr2 }: AmdHwInfo): AmdCapabilities {
   const fields = { efr: fieldValues(efr, EFR_FIELDS), efr2: fieldValues(efr2, EFR2_FIELDS) };
   const value = (name: string) => fields.efr[name] as number;
+  const nests = value("GIoSup") === 1 && fields.efr2["GCR3TRPMode"] === 1;
   const guestTranslation = value("GTSup") === 1;
   const count = (size: number) => (size === 3 ? 0 : 4 + size);
   return {
     fields,
     derived: {
       guestTranslation,
+      nestedTranslation: guestTranslation && nests,
       hostLevels: count(value("HATS")),
       guestLevels: guestTranslation ? count(value("GATS")) : 0,
       pasidBits: guestTranslation ? value("PASmax") + 1 : 0,

@@ -6,6 +6,8 @@ import type { IommufdFile } from "../backend/backend.ts";
 import type { DirtyBitmapRequest, HwptAllocRequest } from "../backend/requests.ts";
 import {
   type HwptId,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_HWPT_ALLOC_PASID,
   IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
@@ -35,6 +37,16 @@ export interface HwptOptions {
   pasid?: boolean | undefined;
   /** Where its faults go (IOMMU_HWPT_FAULT_ID_VALID). */
   faultQueue?: FaultQueue | undefined;
+}
+
+/** The flags of IOMMU_HWPT_ALLOC. */
+export function hwptFlags({ nestParent, dirtyTracking, pasid, faultQueue }: HwptOptions): number {
+  return (
+    (nestParent ? IOMMU_HWPT_ALLOC_NEST_PARENT : 0) |
+    (dirtyTracking ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
+    (pasid ? IOMMU_HWPT_ALLOC_PASID : 0) |
+    (faultQueue === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID)
+  );
 }
 
 /** How a nested HWPT is used. */
@@ -167,9 +179,7 @@ export class Hwpt extends PageTable<Device> {
     return {
       deviceId: this.checkPeer(device, Device, "device").id,
       ptId: viommu?.id ?? this.id,
-      flags:
-        (options.pasid ? IOMMU_HWPT_ALLOC_PASID : 0) |
-        (faultQueue === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID),
+      flags: hwptFlags({ pasid: options.pasid, faultQueue }),
       faultId: faultQueue?.id,
       data: encodeNestedHwpt(data),
     };

@@ -13,10 +13,6 @@ import type {
 } from "../backend/requests.ts";
 import {
   type HwptId,
-  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-  IOMMU_HWPT_ALLOC_NEST_PARENT,
-  IOMMU_HWPT_ALLOC_PASID,
-  IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_OPTION_HUGE_PAGES,
   IOMMU_OPTION_OP_GET,
@@ -31,7 +27,7 @@ import { DmaBuf } from "./dma-buf.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { HeldMemory } from "./held-memory.ts";
-import { Hwpt, type HwptOptions } from "./hwpt.ts";
+import { Hwpt, type HwptOptions, hwptFlags } from "./hwpt.ts";
 import {
   type CopyOptions,
   checkPart,
@@ -44,6 +40,7 @@ import {
   placement,
 } from "./map-options.ts";
 import type { MappingCalls } from "./mapping-calls.ts";
+import { NestParents } from "./nest-parents.ts";
 import { PageTable } from "./page-table.ts";
 import type { Resource } from "./resource.ts";
 
@@ -56,6 +53,7 @@ export class Ioas extends PageTable<Device> {
   readonly #file: IommufdFile;
   readonly #calls: MappingCalls;
   readonly #held: HeldMemory;
+  readonly #nestParents = new NestParents(() => this.iovaRanges());
 
   /** @internal */
   constructor(file: IommufdFile, calls: MappingCalls, parent: Resource) {
@@ -84,13 +82,17 @@ export class Ioas extends PageTable<Device> {
    */
   async map(memory: DmaMemory, options: MapOptions = {}): Promise<bigint> {
     const request = this.#mapRequest(memory, options);
-    return this.#held.map(memory, request, () => this.#file.ioasMap(request));
+    return this.#nestParents.map(request, () =>
+      this.#held.map(memory, request, () => this.#file.ioasMap(request)),
+    );
   }
 
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
     const request = this.#mapRequest(memory, options);
-    return this.#held.mapSync(memory, request, () => this.#file.ioasMapSync(request));
+    return this.#nestParents.mapSync(request, () =>
+      this.#held.mapSync(memory, request, () => this.#file.ioasMapSync(request)),
+    );
   }
 
   /**
@@ -101,15 +103,15 @@ export class Ioas extends PageTable<Device> {
    */
   async mapMany(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): Promise<void> {
     const request = this.#mapManyRequest(memory, ranges, options);
-    const { error } = await this.#held.mapMany(memory, request, () => this.#file.ioasMapMany(request));
-    if (error !== undefined) throw error;
+    const outcome = await this.#held.mapMany(memory, request, () => this.#file.ioasMapMany(request));
+    this.#nestParents.mappedMany(request, outcome);
   }
 
   /** {@link mapMany}, on this thread. */
   mapManySync(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): void {
     const request = this.#mapManyRequest(memory, ranges, options);
-    const { error } = this.#held.mapManySync(memory, request, () => this.#file.ioasMapManySync(request));
-    if (error !== undefined) throw error;
+    const outcome = this.#held.mapManySync(memory, request, () => this.#file.ioasMapManySync(request));
+    this.#nestParents.mappedMany(request, outcome);
   }
 
   /**
@@ -144,13 +146,17 @@ export class Ioas extends PageTable<Device> {
    */
   async mapFile(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): Promise<bigint> {
     const request = this.#mapFileRequest(file, options);
-    return this.#held.map(memoryOf(file), request, () => this.#file.ioasMapFile(request));
+    return this.#nestParents.map(request, () =>
+      this.#held.map(memoryOf(file), request, () => this.#file.ioasMapFile(request)),
+    );
   }
 
   /** {@link mapFile}, on this thread. */
   mapFileSync(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): bigint {
     const request = this.#mapFileRequest(file, options);
-    return this.#held.mapSync(memoryOf(file), request, () => this.#file.ioasMapFileSync(request));
+    return this.#nestParents.mapSync(request, () =>
+      this.#held.mapSync(memoryOf(file), request, () => this.#file.ioasMapFileSync(request)),
+    );
   }
 
   /**
@@ -162,13 +168,17 @@ export class Ioas extends PageTable<Device> {
    */
   async copyFrom(source: Ioas, options: CopyOptions): Promise<bigint> {
     const request = this.#copyRequest(source, options);
-    return this.#held.copy(source.#held, request, () => this.#file.ioasCopy(request));
+    return this.#nestParents.map(request, () =>
+      this.#held.copy(source.#held, request, () => this.#file.ioasCopy(request)),
+    );
   }
 
   /** {@link copyFrom}, on this thread. */
   copyFromSync(source: Ioas, options: CopyOptions): bigint {
     const request = this.#copyRequest(source, options);
-    return this.#held.copySync(source.#held, request, () => this.#file.ioasCopySync(request));
+    return this.#nestParents.mapSync(request, () =>
+      this.#held.copySync(source.#held, request, () => this.#file.ioasCopySync(request)),
+    );
   }
 
   /**
@@ -223,13 +233,22 @@ export class Ioas extends PageTable<Device> {
    */
   async allocHwpt(device: Device, options: HwptOptions = {}): Promise<Hwpt> {
     const request = this.#hwptRequest(device, options);
-    // It maps nothing, but keeps the iommufd and all its mappings until it is done.
-    return this.#hwpt(await this.#calls.run([], () => this.#file.hwptAlloc(request)), options);
+    try {
+      // It maps nothing, but keeps the iommufd and all its mappings until it is done.
+      return this.#hwpt(await this.#calls.run([], () => this.#file.hwptAlloc(request)), device, options);
+    } catch (error) {
+      throw this.#nestParents.explainAlloc(error, device);
+    }
   }
 
   /** {@link allocHwpt}, on this thread. */
   allocHwptSync(device: Device, options: HwptOptions = {}): Hwpt {
-    return this.#hwpt(this.#file.hwptAllocSync(this.#hwptRequest(device, options)), options);
+    const request = this.#hwptRequest(device, options);
+    try {
+      return this.#hwpt(this.#file.hwptAllocSync(request), device, options);
+    } catch (error) {
+      throw this.#nestParents.explainAlloc(error, device);
+    }
   }
 
   protected override release(whole: boolean): void {
@@ -319,16 +338,13 @@ export class Ioas extends PageTable<Device> {
     this.assertOpen();
     const { faultQueue } = options;
     if (faultQueue !== undefined) this.checkPeer(faultQueue, FaultQueue, "faultQueue");
-    const flags =
-      (options.nestParent ? IOMMU_HWPT_ALLOC_NEST_PARENT : 0) |
-      (options.dirtyTracking ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0) |
-      (options.pasid ? IOMMU_HWPT_ALLOC_PASID : 0) |
-      (faultQueue === undefined ? 0 : IOMMU_HWPT_FAULT_ID_VALID);
     const deviceId = this.checkPeer(device, Device, "device").id;
-    return { deviceId, ptId: this.id, flags, faultId: faultQueue?.id };
+    return { deviceId, ptId: this.id, flags: hwptFlags(options), faultId: faultQueue?.id };
   }
 
-  #hwpt(id: HwptId, { faultQueue }: HwptOptions): Hwpt {
-    return new Hwpt(this.#file, id, this, faultQueue);
+  #hwpt(id: HwptId, device: Device, { faultQueue, nestParent }: HwptOptions): Hwpt {
+    const hwpt = new Hwpt(this.#file, id, this, faultQueue);
+    if (nestParent) this.#nestParents.add(hwpt, device);
+    return hwpt;
   }
 }

@@ -3,7 +3,7 @@
  */
 
 import { checkU32, checkU64 } from "../arguments.ts";
-import type { Backend, BackendName, IommufdFile, IommufdIoctl, VfioDeviceFile } from "../backend/backend.ts";
+import type { Backend, BackendName, IommufdFile, IommufdIoctl } from "../backend/backend.ts";
 import { normalizeBdf } from "../backend/bdf.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
 import {
@@ -21,6 +21,7 @@ import { DmaMemory, type MemoryOptions } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { Ioas } from "./ioas.ts";
 import { MappingCalls } from "./mapping-calls.ts";
+import { explainOpenError } from "./open-error.ts";
 import { Resource } from "./resource.ts";
 
 /** Who is charged for pinned memory. */
@@ -175,13 +176,14 @@ export class Iommufd extends Resource {
    * @param bdf its PCI address; the domain may be left out: "6a:01.0"
    * @throws IommufdError ERR_IOMMUFD_NO_DEVICE: there is none, or it is not bound to vfio-pci; the message tells
    *   how to bind it
-   * @throws SystemError EBUSY, or of VFIO_DEVICE_BIND_IOMMUFD EINVAL: another program has it; EACCES: no
-   *   permission to open it
+   * @throws SystemError of VFIO_DEVICE_BIND_IOMMUFD EINVAL: another program has it; EBUSY: another program has its IOMMU
+   *   group; EPERM: its interrupts are not isolated, or another device of its group belongs to somebody else; of open EACCES:
+   *   no permission. The message tells which it is, and who, as far as this process may see
    */
   openDevice(bdf: string): Device {
     this.assertOpen();
     const entry = this.#backend.findVfioDevice(normalizeBdf(bdf));
-    return this.#device(this.#backend.openVfioDevice(entry.cdev), entry.bdf);
+    return this.#device(entry.cdev, entry.bdf, entry.bdf);
   }
 
   /**
@@ -195,11 +197,7 @@ export class Iommufd extends Resource {
     this.assertOpen();
     if (typeof cdev !== "string" && typeof cdev !== "number")
       throw invalidType("cdev", "a path or a descriptor", cdev);
-    const file =
-      typeof cdev === "string"
-        ? this.#backend.openVfioDevice(cdev)
-        : this.#backend.openVfioDeviceFd(checkU32(cdev, "cdev"));
-    return this.#device(file, typeof cdev === "string" ? cdev : `descriptor ${cdev}`);
+    return this.#device(cdev, typeof cdev === "string" ? cdev : `descriptor ${checkU32(cdev, "cdev")}`);
   }
 
   /**
@@ -243,8 +241,14 @@ export class Iommufd extends Resource {
     return new DmaMemory(this.#backend.allocMemory({ length, pageSize, anonymous }), length, pageSize);
   }
 
-  #device(file: VfioDeviceFile, name: string): Device {
-    return new Device(file, this.#file, () => this.#backend.createEventFd(), this, name);
+  #device(cdev: string | number, name: string, bdf?: string): Device {
+    const backend = this.#backend;
+    try {
+      const file = typeof cdev === "string" ? backend.openVfioDevice(cdev) : backend.openVfioDeviceFd(cdev);
+      return new Device(file, this.#file, () => backend.createEventFd(), this, name);
+    } catch (error) {
+      throw explainOpenError(error, () => (bdf === undefined ? undefined : backend.deviceUse(bdf)));
+    }
   }
 
   #rlimitMode(op: number, value: bigint): RlimitMode {

@@ -1,9 +1,10 @@
 /** What came of trying a plan, for people and as JSON. */
 
-import type { Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
+import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
-import { type Fact, formatFacts, formatLength, formatRange, printable } from "./text.ts";
+import { formatLength } from "../lengths.ts";
+import { type Fact, formatFacts, formatRange, printable } from "./text.ts";
 
 /** A plan that was tried, and where. */
 export interface CheckReport extends Preflight {
@@ -25,7 +26,7 @@ const REASONS: Readonly<Record<ObstacleReason, readonly [why: string, help: stri
   ],
   "read-only-on-nest-parent": [
     "this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping",
-    "leave read-only sections out: --bypass-ro auto or on; QEMU does since commit 68d3a2a24d",
+    "leave read-only sections out: --bypass-ro auto or on; QEMU 11.0 and later do (commit 68d3a2a24d)",
   ],
   overlap: [
     "another section is mapped there",
@@ -38,10 +39,24 @@ const REASONS: Readonly<Record<ObstacleReason, readonly [why: string, help: stri
   other: ["the kernel does not say why", "look at the kernel log (dmesg); --trace shows the call"],
 };
 
+/** Why an IOMMU makes no nest parent, by whose it is (the `type` of `decodeHwInfo`). */
+const CANNOT_NEST: Readonly<Record<string, string>> = {
+  "intel-vtd":
+    "without scalable mode there is no nested translation: boot the host with intel_iommu=on,sm_on; `iommufd doctor` tells whether the unit has it",
+  amd: "AMD's nests only with EFR GTSup and GIoSup and EFR2 GCR3TRPMode, and with Linux 7.0 or later; `iommufd doctor` tells",
+  "arm-smmuv3": "an SMMUv3 nests only with both stages, and with Linux 6.13 or later",
+};
+
 /** What a device is refused for. */
+function helpForDevice({ code, iommu }: DeviceObstacle): string {
+  if (code === "EOPNOTSUPP") {
+    const why = CANNOT_NEST[iommu ?? ""] ?? "its driver in this kernel makes no nest parent";
+    return `its IOMMU cannot nest here: ${why}; without nesting: --no-nesting`;
+  }
+  return DEVICE_HELP[code] ?? REASONS.other[1];
+}
+
 const DEVICE_HELP: Readonly<Record<string, string>> = {
-  EOPNOTSUPP:
-    "its IOMMU cannot nest: without scalable mode there is no nested translation (intel_iommu=on,sm_on)",
   EADDRINUSE: "memory is mapped where it needs the addresses for itself",
   EINVAL:
     "its IOMMU is not like that of the others, or it shares a group with a device that is attached elsewhere",
@@ -73,7 +88,7 @@ export function checkDocument(report: CheckReport): object {
     bypassRo: plan.bypassRo,
     mappings: plan.map.length,
     iovaRanges: iovaRanges.map(range),
-    deviceObstacles,
+    deviceObstacles: deviceObstacles.map((obstacle) => ({ ...obstacle, help: helpForDevice(obstacle) })),
     obstacles: obstacles.map(({ mapping, code, reason, conflict }) => ({
       region: mapping.section.region,
       iova: hex(mapping.iova),
@@ -114,9 +129,9 @@ export function checkFacts(report: CheckReport): Fact[] {
 
 /** The devices that could not be attached: why, and what helps. */
 export function deviceFacts({ deviceObstacles }: CheckReport): Fact[] {
-  return deviceObstacles.map(({ device, syscall, code }) => [
-    device,
-    [`${code}, ${syscall}`, DEVICE_HELP[code] ?? REASONS.other[1]],
+  return deviceObstacles.map((obstacle) => [
+    obstacle.device,
+    [`${obstacle.code}, ${obstacle.syscall}`, helpForDevice(obstacle)],
   ]);
 }
 

@@ -2,9 +2,10 @@
 
 import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-diff.ts";
 import { hex } from "../json.ts";
+import { formatLength } from "../lengths.ts";
 import type { PlanDocument } from "./plan-document.ts";
 import { describeUse } from "./plan-report.ts";
-import { formatLength, formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
+import { formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
 
 /** Settings of a plan that decide what is mapped, under the labels of reports. */
 const SETTINGS = [

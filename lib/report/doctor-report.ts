@@ -1,7 +1,7 @@
 /** What a look at a machine found, for people and as JSON. */
 
 import { styleText } from "node:util";
-import type { CheckStatus, HostCheck } from "../host/doctor.ts";
+import type { CheckStatus, HostCheck } from "../host/check.ts";
 import { formatTable, printable } from "./text.ts";
 
 /** The document `iommufd.doctor/1`. */
@@ -20,9 +20,13 @@ function verdict(checks: readonly HostCheck[]): string {
   if (failed > 0) return `Not ready: ${failed} of ${checks.length} checks failed.`;
   const unseen = count("unknown");
   return unseen === 0
-    ? "Ready: nothing stands in the way."
+    ? "Ready, as far as can be seen without opening a device."
     : `Nothing that can be seen stands in the way; ${unseen} of ${checks.length} checks could not be made.`;
 }
+
+/** What no look at a machine can tell. */
+const ONLY_PROBE =
+  "Only `iommufd probe` opens devices: it tells whether each can be bound, what its IOMMU reports, and whether it may nest.";
 
 const COLOURS = { pass: "green", warn: "yellow", fail: "red", unknown: "gray" } as const;
 
@@ -37,8 +41,18 @@ export function formatDoctor(checks: readonly HostCheck[], coloured = false): st
     ["", "check", "found"],
     checks.map(({ status, name, found }) => [paint(status), printable(name), printable(found)]),
   );
-  const fixes = checks.flatMap(({ name, fix }) =>
-    fix === null ? [] : [`- ${printable(name)}: ${printable(fix)}`],
-  );
-  return [table, "", verdict(checks), ...(fixes.length === 0 ? [] : ["", "To do:", ...fixes])].join("\n");
+  const list = (heading: string, ...statuses: CheckStatus[]) => {
+    const lines = statuses
+      .flatMap((each) => checks.filter(({ status }) => status === each))
+      .flatMap(({ name, fix }) => (fix === null ? [] : [`- ${printable(name)}: ${printable(fix)}`]));
+    return lines.length === 0 ? [] : ["", heading, ...lines];
+  };
+  return [
+    table,
+    "",
+    verdict(checks),
+    ONLY_PROBE,
+    ...list("To do:", "fail", "warn"),
+    ...list("To find out:", "unknown"),
+  ].join("\n");
 }

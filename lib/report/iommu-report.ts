@@ -3,10 +3,20 @@
 import type { HostIommuQuirk } from "../container/quirks.ts";
 import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import type { VtdDerived } from "../hw-info/vtd.ts";
-import { type Fact, formatAddress, formatLength } from "./text.ts";
+import { formatLength } from "../lengths.ts";
+import { type Fact, formatAddress } from "./text.ts";
 
-/** The IOMMU, what its registers say, and the verdict on the erratum. */
-export function describeIommu(bdf: string, info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): Fact[] {
+/**
+ * The IOMMU, what its registers say, and the verdicts on nesting and on the erratum.
+ *
+ * @param nestParent whether the kernel makes a nest parent for the device; undefined: it did not say
+ */
+export function describeIommu(
+  bdf: string,
+  info: DecodedHwInfo,
+  quirks: readonly HostIommuQuirk[],
+  nestParent: boolean | undefined,
+): Fact[] {
   const lines = [`${info.type} (IOMMU_GET_HW_INFO type ${info.typeId}), as ${bdf} sees it`];
   if (info.vtd !== undefined) {
     lines.push(
@@ -23,7 +33,8 @@ export function describeIommu(bdf: string, info: DecodedHwInfo, quirks: readonly
   }
   lines.push(
     `for this device: ${info.outCapabilities.join(", ") || "no further capabilities"}; ` +
-      (info.maxPasidLog2 === 0 ? "no PASID" : `PASID of ${info.maxPasidLog2} bits`),
+      (info.maxPasidLog2 === 0 ? "no PASID" : `PASID of ${info.maxPasidLog2} bits`) +
+      `; nest parent ${nestParent === undefined ? "unknown" : nestParent ? "accepted" : "refused (EOPNOTSUPP)"}`,
   );
   return [
     ["IOMMU", lines],
@@ -35,7 +46,8 @@ function formatAmd({ efr, efr2, derived }: NonNullable<DecodedHwInfo["amd"]>): s
   return [
     `EFR  ${formatAddress(efr)}`,
     `EFR2 ${formatAddress(efr2)}`,
-    `nested translation ${yes(derived.guestTranslation)}, dirty tracking ${yes(derived.dirtyTracking)}, ` +
+    `guest translation ${yes(derived.guestTranslation)}, nested translation ${yes(derived.nestedTranslation)}, ` +
+      `dirty tracking ${yes(derived.dirtyTracking)}, ` +
       `PASID ${derived.pasidBits === 0 ? "no" : `${derived.pasidBits} bits`}`,
     `page tables of up to ${derived.hostLevels} levels for the host, ${derived.guestLevels} for a guest`,
   ];
@@ -75,8 +87,8 @@ export function formatDerived(derived: VtdDerived): string[] {
 function describeVerdict(info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): string[] {
   if (quirks.includes("NESTING_PARENT_BYPASS_RO")) {
     return [
-      "ERRATA_772415_SPR17 is reported: with nested translation this IOMMU may set Accessed and Dirty bits in",
-      "pages that the second stage maps read-only, so a nest parent must have no read-only mapping",
+      "ERRATA_772415_SPR17 is reported, as Linux does of every VT-d unit: with nested translation the IOMMU may set",
+      "Accessed and Dirty bits in pages that are mapped read-only, so a nest parent must have no read-only mapping",
     ];
   }
   if (info.typeId !== 1) return [`ERRATA_772415_SPR17 is of Intel VT-d; type ${info.type} has no such flag`];

@@ -1,7 +1,7 @@
 /** What was found out, as metrics for Prometheus: for a textfile collector, and for an endpoint. */
 
 import { Gauge, Registry, type RegistryContentType } from "prom-client";
-import type { CheckStatus, HostCheck } from "../host/doctor.ts";
+import type { CheckStatus, HostCheck } from "../host/check.ts";
 import { isReady } from "./doctor-report.ts";
 import { isAffected, type ProbeReport, supportsNesting } from "./probe-report.ts";
 
@@ -44,7 +44,7 @@ export function addProbe(registry: Registry, report: ProbeReport | undefined, ti
   );
   const nesting = gauge(
     "iommufd_device_nested_translation",
-    "Whether the IOMMU of a device can nest.",
+    "Whether the kernel makes a nest parent for a device.",
     "bdf",
   );
   const pasid = gauge(
@@ -59,7 +59,7 @@ export function addProbe(registry: Registry, report: ProbeReport | undefined, ti
     info.set({ bdf, iommu: device.info.type, backend: report.backend }, 1);
     erratum.set({ bdf }, isAffected(device.info) ? 1 : 0);
     pasid.set({ bdf }, device.info.maxPasidLog2);
-    const canNest = supportsNesting(device.info);
+    const canNest = supportsNesting(device);
     if (canNest !== undefined) nesting.set({ bdf }, canNest ? 1 : 0);
   }
 }

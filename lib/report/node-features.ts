@@ -9,12 +9,13 @@ import { isAffected, type ProbeReport, supportsNesting } from "./probe-report.ts
 export function formatNodeFeatures(report: ProbeReport | undefined): string {
   if (report === undefined) return "iommufd.available=false\n";
   const infos = report.devices.flatMap(({ info }) => (info === null ? [] : [info]));
+  const asked = report.devices.filter(({ info }) => info !== null);
   return [
     "iommufd.available=true",
     `iommufd.devices=${report.devices.length}`,
     // One that reports it is enough to keep a guest away, and only all that can nest to attract one.
     `iommufd.erratum-772415=${any(infos.map(isAffected))}`,
-    `iommufd.nested-translation=${all(infos.map(supportsNesting))}`,
+    `iommufd.nested-translation=${all(asked.map(supportsNesting))}`,
     "",
   ].join("\n");
 }

@@ -6,6 +6,7 @@ import type { Decision, Plan, SkipReason } from "../container/plan.ts";
 import { isMapping, mappedBytes } from "../container/plan.ts";
 import { sectionLast } from "../container/section.ts";
 import { hex } from "../json.ts";
+import { formatLength } from "../lengths.ts";
 import type { RunningVm } from "../memory-map/running-qemu.ts";
 import { type DrawnSection, drawPlan } from "./address-map.ts";
 import { adviceForQemu } from "./advice.ts";
@@ -13,7 +14,6 @@ import { formatBar } from "./bar.ts";
 import {
   type Fact,
   formatFacts,
-  formatLength,
   formatRange,
   formatRegion,
   formatTable,
@@ -27,8 +27,10 @@ export interface PlanReport {
   readonly addressSpace: string;
   readonly nesting: boolean;
   readonly decision: BypassRoDecision;
-  /** Whether the host reports the erratum; false where it was not asked. */
-  readonly affected: boolean;
+  /** Whether the host reports the erratum; undefined where it was not asked. */
+  readonly affected: boolean | undefined;
+  /** Whether the kernel makes a nest parent for the device; undefined where it was not asked, or did not say. */
+  readonly nestParent: boolean | undefined;
   readonly plan: Plan;
   /** What is known of the host's IOMMU, as `describeIommu` words it; undefined where it was not asked. */
   readonly iommu?: readonly Fact[] | undefined;
@@ -92,19 +94,19 @@ export function planFacts({ nesting, decision, plan, iommu = [], vm }: PlanRepor
 
 /** What came of it, in figures. */
 export function planTotals({ plan }: PlanReport): Fact {
-  const readOnly = plan.skipped.filter(({ reason }) => reason === "read-only").length;
   return [
     "Totals",
     [
       `${plan.map.length} of ${plan.map.length + plan.skipped.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
-        `${readOnly} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
+        `${readOnlyLeftOut(plan)} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
     ],
   ];
 }
 
 /** What to configure in the VM. */
-export function planAdvice({ nesting, affected, plan, vm }: PlanReport): string[] {
-  return adviceForQemu({ nesting, affected, bypassRo: plan.bypassRo }, vm);
+export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanReport): string[] {
+  const leftOut = readOnlyLeftOut(plan);
+  return adviceForQemu({ nesting, affected, nestParent, bypassRo: plan.bypassRo, leftOut }, vm);
 }
 
 /**
@@ -190,6 +192,10 @@ export function describeUse(
   if (!use.mapped) return `skip: ${REASONS[use.reason]}`;
   const access = use.readonly ? "map read-only" : "map read-write";
   return use.ramDevice ? `${access}, peer-to-peer` : access;
+}
+
+function readOnlyLeftOut({ skipped }: Plan): number {
+  return skipped.filter(({ reason }) => reason === "read-only").length;
 }
 
 function skippedReadOnlyBytes({ skipped }: Plan): bigint {

@@ -19,7 +19,7 @@ export function probeDocument({ backend, backendReason, devices }: ProbeReport):
     schema: "iommufd.probe/1",
     backend,
     backendReason,
-    devices: devices.map(({ bdf, cdev, info, quirks, iovaRanges, error }) => ({
+    devices: devices.map(({ bdf, cdev, info, quirks, nestParent, iovaRanges, error }) => ({
       bdf,
       cdev,
       type: info?.type ?? null,
@@ -31,6 +31,7 @@ export function probeDocument({ backend, backendReason, devices }: ProbeReport):
       maxPasidLog2: info?.maxPasidLog2 ?? null,
       erratum772415: info === null ? null : isAffected(info),
       quirks: info === null ? null : quirks,
+      nestParent,
       iovaRanges: iovaRanges?.map(({ start, last }) => ({ start: hex(start), last: hex(last) })) ?? null,
       error,
     })),
@@ -42,18 +43,25 @@ export function formatProbe({ devices }: ProbeReport): string {
   if (devices.length === 0) {
     return "no devices are bound to vfio-pci; bind one, or name one to learn how: iommufd probe 0000:00:02.0";
   }
-  return formatTable(
-    ["device", "IOMMU", "erratum 772415", "PASID", "IOVA ranges"],
-    devices.map(({ bdf, info, iovaRanges, error }) => [
+  const table = formatTable(
+    ["device", "IOMMU", "erratum 772415", "nest parent", "PASID", "IOVA ranges"],
+    devices.map(({ bdf, info, nestParent, iovaRanges }) => [
       bdf,
       info?.type ?? "?",
       info === null ? "?" : isAffected(info) ? "reported" : "not reported",
+      nestParent === null ? "?" : nestParent ? "accepted" : "refused",
       info === null ? "?" : info.maxPasidLog2 === 0 ? "no" : `${info.maxPasidLog2} bits`,
-      error === null
-        ? (iovaRanges ?? []).map(({ start, last }) => formatRange(start, last)).join(", ")
-        : printable(error.message),
+      iovaRanges?.map(({ start, last }) => formatRange(start, last)).join(", ") ?? "?",
     ]),
   );
+  const errors = devices.flatMap(({ bdf, error }) => (error === null ? [] : [describeError(bdf, error)]));
+  return errors.length === 0 ? table : [table, "", ...errors].join("\n");
+}
+
+/** A line of its own. Some errors begin with the device that they are of. */
+function describeError(bdf: string, { message }: NonNullable<ProbedDevice["error"]>): string {
+  const line = printable(message);
+  return line.startsWith(`${bdf}: `) ? line : `${bdf}: ${line}`;
 }
 
 /** Whether the erratum is reported. */
@@ -61,7 +69,7 @@ export function isAffected({ flags }: DecodedHwInfo): boolean {
   return flags.includes("ERRATA_772415_SPR17");
 }
 
-/** Whether the IOMMU can nest; undefined where it does not tell. */
-export function supportsNesting({ vtd, amd, smmuv3 }: DecodedHwInfo): boolean | undefined {
-  return vtd?.derived.nestedTranslation ?? amd?.derived.guestTranslation ?? smmuv3?.derived.nestedTranslation;
+/** Whether a device may be nested: what the kernel answers to one who wants a nest parent; undefined where it was not asked. */
+export function supportsNesting({ nestParent }: ProbedDevice): boolean | undefined {
+  return nestParent ?? undefined;
 }

@@ -237,6 +237,7 @@ describe("iommufd probe", () => {
         { start: "0x0", last: "0xfedfffff" },
         { start: "0xfef00000", last: "0xffffffffffffff" },
       ],
+      nestParent: true,
       error: null,
     });
   });
@@ -256,11 +257,18 @@ describe("iommufd probe", () => {
     ]);
   });
 
+  it("what went wrong stands under the table, not in its columns", () => {
+    const { status, stdout } = iommufd(["probe", "--profile", "qemu-vtd", "00:1f.0", "00:02.0"]);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^0000:00:1f\.0 {2}\? +\? +\? +\? +\?$/m);
+    expect(stdout).toMatch(/\n\n0000:00:1f\.0: no such device in profile qemu-vtd .*\n$/);
+  });
+
   it("is a table for people", () => {
     const { status, stdout } = iommufd(["probe", "--profile", "none"]);
     expect(status).toBe(0);
     expect(stdout).toBe(
-      "device        IOMMU  erratum 772415  PASID  IOVA ranges\n0000:01:00.0  none   not reported    no     0x0-0xffffffffffff\n",
+      "device        IOMMU  erratum 772415  nest parent  PASID  IOVA ranges\n0000:01:00.0  none   not reported    refused      no     0x0-0xffffffffffff\n",
     );
   });
 
@@ -269,6 +277,10 @@ describe("iommufd probe", () => {
     expect(stderr.split("\n").slice(1)).toEqual([
       "VFIO_DEVICE_BIND_IOMMUFD() = 1",
       "IOMMU_GET_HW_INFO(1, 256) = type=1, dataLength=24, maxPasidLog2=0, capabilities=0x8",
+      "IOMMU_IOAS_ALLOC() = 2",
+      "IOMMU_HWPT_ALLOC(deviceId=1, ptId=2, flags=1) = 3",
+      "IOMMU_DESTROY(3)",
+      "IOMMU_DESTROY(2)",
       "IOMMU_IOAS_ALLOC() = 2",
       "VFIO_DEVICE_ATTACH_IOMMUFD_PT(2) = 3",
       "IOMMU_IOAS_IOVA_RANGES(2) = ranges=[{start=0x0, last=0xfedfffff}, {start=0xfef00000, last=0x7fffffffff}], alignment=0x1000",

@@ -10,8 +10,10 @@ describe("iommufd doctor", () => {
   it("examines a recorded host: exit 3 where something stands in the way", () => {
     const { status, stdout, stderr } = iommufd(["doctor", "--root", host, "6A:01.0"]);
     expect({ status, stderr }).toEqual({ status: 3, stderr: "" });
-    expect(stdout).toContain("\n\nNot ready: 3 of 9 checks failed.\n\nTo do:\n- /dev/iommu: ");
-    expect(stdout).toContain("fail     0000:6a:01.0        no such PCI device");
+    expect(stdout).toContain("\n\nNot ready: 3 of 11 checks failed.\nOnly `iommufd probe` opens devices: ");
+    expect(stdout).toContain("\n\nTo do:\n- /dev/iommu: ");
+    expect(stdout).toContain("\n\nTo find out:\n- kernel: ");
+    expect(stdout).toMatch(/^fail {5}0000:6a:01\.0 +no such PCI device$/m);
     const json = iommufd(["doctor", "--root", host, "--json"]);
     expect(json.status).toBe(3);
     expect(JSON.parse(json.stdout)).toMatchObject({

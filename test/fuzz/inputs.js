@@ -47,7 +47,10 @@ function unpolluted() {
 function use(sections) {
   const made = plan(sections, { bypassRo: true });
   const decision = { bypassRo: true, reason: "fuzzed" };
-  const page = planPage({ addressSpace: "memory", nesting: true, decision, affected: true, plan: made }, "x");
+  const page = planPage(
+    { addressSpace: "memory", nesting: true, decision, affected: true, nestParent: true, plan: made },
+    "x",
+  );
   if (page.split("<script>").length !== 2) throw new Error("a name became markup");
 }
 

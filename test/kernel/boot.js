@@ -5,7 +5,8 @@
 //   node test/kernel/boot.js -- COMMAND…       any command
 //
 // IOMMUFD_TEST_MACHINE=shared-group puts both edu devices behind a PCI bridge, so that they share an IOMMU group, and
-// runs only the tests of that; IOMMUFD_TEST_MACHINE=faults runs those where allocations of the kernel fail.
+// runs only the tests of that; so do "faults", where allocations of the kernel fail, "no-isolation", without interrupt
+// remapping, and "amd", with AMD's IOMMU.
 //
 // The lane's helpers, mock-device.cc and backtrace.cc, are compiled before the machine boots: its root is read-only.
 //
@@ -30,6 +31,10 @@ const MACHINES = {
     kernelCommandLine: "acpi=noirq",
     env: ["UV_THREADPOOL_SIZE=1"],
   },
+  // Interrupts of devices are not isolated: the kernel binds none of them.
+  "no-isolation": { tests: ["test/kernel/no-isolation.test.ts"], kernelCommandLine: "intremap=off" },
+  // An IOMMU that cannot nest. The check of the timer fails with it where the machine is slow.
+  amd: { tests: ["test/kernel/amd.test.ts"], iommu: "amd-iommu", kernelCommandLine: "no_timer_check" },
 };
 const machineName = process.env.IOMMUFD_TEST_MACHINE ?? "";
 if (machineName !== "" && !Object.hasOwn(MACHINES, machineName)) {
@@ -38,7 +43,12 @@ if (machineName !== "" && !Object.hasOwn(MACHINES, machineName)) {
   );
   process.exit(1);
 }
-const { tests = [], kernelCommandLine = "", env = [] } = MACHINES[machineName] ?? {};
+const {
+  tests = [],
+  kernelCommandLine = "",
+  env = [],
+  iommu = "intel-iommu,caching-mode=on,x-scalable-mode=on",
+} = MACHINES[machineName] ?? {};
 const sharedGroup = machineName === "shared-group";
 const separator = process.argv.indexOf("--");
 const command =
@@ -98,7 +108,7 @@ const machine = spawn(
     ],
     ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
     ...["-kernel", kernel, "-append", commandLineOfKernel()],
-    ...["-device", "intel-iommu,caching-mode=on,x-scalable-mode=on"],
+    ...["-device", iommu],
     ...(sharedGroup
       ? ["-device", "pci-bridge,id=bridge,chassis_nr=1,addr=5", "-device", "edu,bus=bridge,addr=1"]
       : ["-device", "edu"]),

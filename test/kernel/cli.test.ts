@@ -2,9 +2,10 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { readKernelLog } from "../../lib/host/kernel-log.ts";
 import { Iommufd } from "../../lib/index.ts";
 import { laterThan } from "../conformance/backend.ts";
 import { iommufd, MAIN, PROJECT } from "../e2e/command.ts";
@@ -97,10 +98,44 @@ describe("iommufd check", () => {
 });
 
 describe("iommufd doctor", () => {
-  it.skipIf(!laterThan(6, 12))("finds this machine ready, as the README shows", () => {
-    const { status, stdout, stderr } = iommufd(["doctor"]);
-    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    expect(readFileSync(`${PROJECT}README.md`, "utf8")).toContain(stdout.replace(release(), "7.2.13"));
+  it.skipIf(!laterThan(6, 12))(
+    "finds this machine ready, and a refusal in its log, as the README shows",
+    () => {
+      using machine = Iommufd.open({ backend: "kernel" });
+      using device = machine.openDevice(FIRST);
+      using ioas = machine.allocIoas();
+      using memory = machine.allocMemory(4096n);
+      ioas.mapSync(memory, { iova: 0n, writeable: false });
+      expect(() => ioas.allocHwptSync(device, { nestParent: true })).toThrow("EINVAL");
+      ioas.close();
+      device.close();
+
+      const { status, stdout, stderr } = iommufd(["doctor"]);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      // Which QEMU is installed is the business of whoever runs this.
+      const comparable = (text: string) => text.replaceAll(/^(\w+ +|- )QEMU.*\n/gm, "");
+      expect(comparable(readFileSync(`${PROJECT}README.md`, "utf8"))).toContain(
+        comparable(stdout.replace(release(), "7.2.13")),
+      );
+    },
+  );
+
+  it("the kernel's line is the one that docs/troubleshooting.md begins with", () => {
+    using machine = Iommufd.open({ backend: "kernel" });
+    using device = machine.openDevice(FIRST);
+    using ioas = machine.allocIoas();
+    using memory = machine.allocMemory(4096n);
+    ioas.mapSync(memory, { iova: 0n, writeable: false });
+    expect(() => ioas.allocHwptSync(device, { nestParent: true })).toThrow("ERRATA_772415_SPR17");
+    ioas.close();
+    const [, line = ""] =
+      /\n```text\n(Read-only mapping.*)\n```\n/.exec(
+        readFileSync(`${PROJECT}docs/troubleshooting.md`, "utf8"),
+      ) ?? [];
+    expect(line).not.toBe("");
+    const log = readKernelLog("/");
+    expect(log?.source).toBe("/dev/kmsg");
+    expect(log?.text).toContain(`${line}\n`);
   });
 
   it("as nobody: says what this user may not open", () => {
@@ -174,6 +209,7 @@ describe("iommufd probe", () => {
           { start: "0x0", last: "0xfedfffff" },
           { start: "0xfef00000", last: "0x7fffffffff" },
         ],
+        nestParent: true,
         error: null,
       };
       expect(JSON.parse(stdout)).toEqual({
@@ -197,7 +233,10 @@ describe("iommufd probe", () => {
       {
         bdf: FIRST,
         type: null,
-        error: { code: "EINVAL", message: expect.stringContaining("another program has it") },
+        error: {
+          code: "EINVAL",
+          message: expect.stringMatching(/: another program has it: \S+ \(process \d+\)$/),
+        },
       },
       {
         bdf: "0000:00:1f.2",
@@ -210,6 +249,20 @@ describe("iommufd probe", () => {
       { bdf: SECOND, erratum772415: true, error: null },
     ]);
   });
+});
+
+it("EBUSY says who has the IOMMU group by VFIO's older interface", () => {
+  using machine = Iommufd.open({ backend: "kernel" });
+  const group = openSync(`/dev/vfio/${machine.groupOf(FIRST)}`, "r+");
+  try {
+    const { status, stdout } = iommufd(["probe", FIRST]);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(
+      /^0000:00:01\.0: EBUSY: .*: its IOMMU group is in use: \S+ \(process \d+\) has \/dev\/vfio\/1 open, /m,
+    );
+  } finally {
+    closeSync(group);
+  }
 });
 
 describe("probe for programs", () => {

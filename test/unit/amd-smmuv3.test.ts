@@ -116,6 +116,7 @@ describe("hardware information", () => {
         fields: { efr: { GTSup: 1, PASmax: 15, HDSup: 1, HATS: 0 }, efr2: { SEVSNPIOSup: 1 } },
         derived: {
           guestTranslation: true,
+          nestedTranslation: false,
           hostLevels: 4,
           guestLevels: 5,
           pasidBits: 16,
@@ -124,16 +125,23 @@ describe("hardware information", () => {
         },
       },
     });
-    expect(formatFacts(describeIommu("0000:01:00.0", decoded, []))).toMatchInlineSnapshot(`
+    expect(formatFacts(describeIommu("0000:01:00.0", decoded, [], undefined))).toMatchInlineSnapshot(`
       "IOMMU     amd (IOMMU_GET_HW_INFO type 4), as 0000:01:00.0 sees it
                 EFR  0x210000f00001010
                 EFR2 0x2
-                nested translation yes, dirty tracking yes, PASID 16 bits
+                guest translation yes, nested translation no, dirty tracking yes, PASID 16 bits
                 page tables of up to 4 levels for the host, 5 for a guest
-                for this device: no further capabilities; no PASID
+                for this device: no further capabilities; no PASID; nest parent unknown
       Erratum   ERRATA_772415_SPR17 is of Intel VT-d; type amd has no such flag"
     `);
     expect(decodeHwInfo(info(4, data.slice(1))).amd).toBeUndefined();
+  });
+
+  it("of an AMD IOMMU: it nests with all three features that Linux wants of it, one of them in its other register", () => {
+    const [GT, GIO, GCR3TRP] = [1n << 4n, 1n << 48n, 1n << 3n];
+    const nests = (efr: bigint, efr2: bigint) => decodeAmd({ efr, efr2 }).derived.nestedTranslation;
+    expect(nests(GT | GIO, GCR3TRP)).toBe(true);
+    expect([nests(GT | GIO, 0n), nests(GT, GCR3TRP), nests(GIO, GCR3TRP)]).toEqual([false, false, false]);
   });
 
   it("of an SMMUv3 is read from the kernel's structure", () => {
@@ -154,13 +162,13 @@ describe("hardware information", () => {
         unnamedBits: {},
       },
     });
-    expect(formatFacts(describeIommu("0000:01:00.0", decoded, []))).toMatchInlineSnapshot(`
+    expect(formatFacts(describeIommu("0000:01:00.0", decoded, [], false))).toMatchInlineSnapshot(`
       "IOMMU     arm-smmuv3 (IOMMU_GET_HW_INFO type 2), as 0000:01:00.0 sees it
                 IDR0 0x19800c0f, IDR1 0x420, IDR2 0x0, IDR3 0x400
                 IDR4 0x0, IDR5 0x875, IIDR 0x43b, AIDR 0x2
                 SMMUv3.2, nested translation yes, stream ids of 32 bits, PASID 16 bits
                 virtual addresses of 56 bits; granules 4 KiB, 16 KiB, 64 KiB
-                for this device: no further capabilities; no PASID
+                for this device: no further capabilities; no PASID; nest parent refused (EOPNOTSUPP)
       Erratum   ERRATA_772415_SPR17 is of Intel VT-d; type arm-smmuv3 has no such flag"
     `);
     expect(decodeHwInfo(info(2, data.slice(0, 39))).smmuv3).toBeUndefined();
@@ -169,7 +177,7 @@ describe("hardware information", () => {
   it("of a Tegra241 CMDQV is read from the kernel's structure", () => {
     const decoded = decodeHwInfo(info(3, new Uint8Array([0, 0, 0, 0, 1, 7, 4, 0])));
     expect(decoded.tegra241Cmdqv).toEqual({ flags: 0, version: 1, vcmdqs: 128, vsids: 16 });
-    expect(formatFacts(describeIommu("0000:01:00.0", decoded, []))).toContain(
+    expect(formatFacts(describeIommu("0000:01:00.0", decoded, [], undefined))).toContain(
       "CMDQ-V version 1, 128 virtual command queues",
     );
     expect(decodeHwInfo(info(3, new Uint8Array(7))).tegra241Cmdqv).toBeUndefined();

@@ -2,11 +2,12 @@
  * The real thing: /dev/iommu and /dev/vfio/devices/*, through the addon.
  */
 
-import type { Backend, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import type { Backend, DeviceUse, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
 import type { BackendMemory, EventFd } from "../handles.ts";
 import type { MemoryRequest } from "../requests.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { check } from "./check.ts";
+import { deviceUse } from "./device-use.ts";
 import { KernelEventFd } from "./kernel-event-source.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
 import { KernelMemory } from "./kernel-memory.ts";
@@ -53,6 +54,10 @@ export class KernelBackend implements Backend {
 
   findVfioDevice(bdf: string): VfioDeviceEntry {
     return findVfioDevice(this.#root, bdf);
+  }
+
+  deviceUse(bdf: string): DeviceUse {
+    return deviceUse(this.#root, bdf);
   }
 
   openVfioDevice(cdev: string): VfioDeviceFile {

@@ -64,6 +64,11 @@ export class SoftwareBackend implements Backend {
     return this.#profile.devices.map(({ bdf }) => bdf).sort();
   }
 
+  /** What a modelled process has is in this one. */
+  deviceUse(): undefined {
+    return undefined;
+  }
+
   findVfioDevice(bdf: string): VfioDeviceEntry {
     for (const [cdev, { profile }] of this.#devices) {
       if (profile.bdf === bdf) return { bdf, cdev, group: profile.group };

@@ -16,9 +16,10 @@ export function doctorCommand(): Command {
   const command = new Command("doctor")
     .summary("tell whether this host is ready, and what to do")
     .description(
-      "Looks at the kernel and its configuration, /dev/iommu, the IOMMUs, the processor, the limit on locked memory, and " +
-        "the devices that a VM is to get: their driver, permissions and IOMMU group. It opens no device and changes " +
-        "nothing, and needs no privileges; what it cannot see it says. Exit code 3: something stands in the way.",
+      "Looks at the kernel, its configuration and its log, /dev/iommu, the IOMMUs and whether interrupts are isolated, the " +
+        "processor, what installed QEMUs do, the limit on locked memory, and the devices that a VM is to get: their driver, " +
+        "permissions, IOMMU group and users. It opens no device and changes nothing, and needs no privileges; what it cannot " +
+        "see it says, and how to find out. What devices answer only `iommufd probe` tells. Exit code 3: something stands in the way.",
     )
     .argument(...DEVICES_ARGUMENT);
   return addExamples(

@@ -4,7 +4,7 @@ import { Command } from "commander";
 import type { IovaRange } from "../../backend/uapi.ts";
 import { decideBypassRo } from "../../container/bypass-ro.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
-import { askIovaRanges } from "../../container/probe.ts";
+import { askIovaRanges, askNestParent } from "../../container/probe.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
 import { isSystemError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
@@ -27,6 +27,8 @@ interface PlanFileFlags extends PlanFlags {
 interface Host {
   readonly quirks: readonly HostIommuQuirk[];
   readonly pageSize: number;
+  /** Whether the kernel makes a nest parent; undefined where it does not say. */
+  readonly nestParent: boolean | undefined;
   /** The IOMMU in words. */
   readonly iommu: readonly Fact[];
   /** Where mappings may be; undefined where the device cannot be attached. */
@@ -67,7 +69,8 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
     addressSpace,
     nesting,
     decision,
-    affected: host?.quirks.includes("NESTING_PARENT_BYPASS_RO") ?? false,
+    affected: host?.quirks.includes("NESTING_PARENT_BYPASS_RO"),
+    nestParent: host?.nestParent,
     plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
     iommu: host?.iommu,
     iovaRanges: host?.iovaRanges,
@@ -94,10 +97,12 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   using device = iommufd.openDevice(bdf ?? onlyDevice(iommufd));
   const info = device.hwInfo();
   const quirks = hostIommuQuirks(info.type, info.data);
+  const nestParent = askNestParent(iommufd, device);
   return {
     quirks,
     pageSize: iommufd.pageSize,
-    iommu: describeIommu(device.name, decodeHwInfo(info), quirks),
+    nestParent,
+    iommu: describeIommu(device.name, decodeHwInfo(info), quirks, nestParent),
     iovaRanges: iovaRangesIfAny(iommufd, device),
   };
 }

@@ -1,9 +1,10 @@
 /** An address map as SVG: what the guest has above what the host reserves, and the addresses below. */
 
 import type { IovaRange } from "../../backend/uapi.ts";
+import { formatLength } from "../../lengths.ts";
 import type { AddressMap, Drawn, HostKind } from "../address-map.ts";
 import type { Piece } from "../axis.ts";
-import { formatAddress, formatLength, formatRange } from "../text.ts";
+import { formatAddress, formatRange } from "../text.ts";
 import { html, type Markup } from "./markup.ts";
 
 /** A section as the page shows it. */

@@ -1,0 +1,91 @@
+/**
+ * Whether a device's interrupts are isolated: iommufd takes no device whose DMA could raise any interrupt of the host
+ * (iommu_group_has_isolated_msi(); VFIO_DEVICE_BIND_IOMMUFD answers EPERM), unless its parameter allow_unsafe_interrupts says so.
+ */
+
+import { decodeVtd } from "../hw-info/vtd.ts";
+import { fail, type HostCheck, pass, unknown, warn } from "./check.ts";
+import type { Machine } from "./machine.ts";
+
+const NAME = "interrupt isolation";
+
+const PARAMETER = "/sys/module/iommufd/parameters/allow_unsafe_interrupts";
+
+/** Words of the kernel's command line that turn interrupt remapping off (Documentation/admin-guide/kernel-parameters.txt). */
+const OFF = /^(intremap=.*\boff\b.*|nointremap)$/;
+
+/** What isolates, or what does not, and how that is known. */
+interface Isolation {
+  readonly isolated: boolean;
+  readonly how: string;
+}
+
+/** Looks where everybody may: which chips deliver interrupts, the units' registers, the command line. */
+export function checkIsolation(machine: Machine): HostCheck {
+  const found = isolationOf(machine);
+  if (found === undefined) {
+    return unknown(
+      NAME,
+      "nothing tells whether interrupts are remapped (/proc/interrupts, ECAP.IR, the kernel log)",
+      "`iommufd probe` tells: where they are not, binding a device answers EPERM",
+    );
+  }
+  if (found.isolated) return pass(NAME, found.how);
+  if (machine.allowsUnsafeInterrupts) {
+    return warn(
+      NAME,
+      `${found.how}; iommufd is told to take devices all the same (allow_unsafe_interrupts)`,
+      `a guest can raise any interrupt of the host: ${howToRemap(machine)}, and echo N > ${PARAMETER}`,
+    );
+  }
+  return fail(
+    NAME,
+    `${found.how}: binding a device answers EPERM`,
+    `${howToRemap(machine)}; or, where every guest is trusted with the host, echo Y > ${PARAMETER}`,
+  );
+}
+
+function isolationOf(machine: Machine): Isolation | undefined {
+  const { interrupts, vtdUnits, kernelLog } = machine;
+  const word = wordThatTurnsOff(machine);
+  const asTold = word === undefined ? "" : `, as ${word} tells`;
+  const chips = chipsOf(interrupts ?? "");
+  // An IOMMU's own interrupt is never remapped: one chip that is remapped is enough, one that is not says nothing.
+  const remapped = chips.find((chip) => chip.startsWith("IR-") || chip.startsWith("ITS-"));
+  if (remapped !== undefined)
+    return { isolated: true, how: `interrupts are remapped (${remapped} in /proc/interrupts)` };
+  if (chips.some((chip) => /^(IO-APIC|PCI-MSI|GICv2m)/.test(chip)))
+    return { isolated: false, how: `interrupts are not remapped (/proc/interrupts)${asTold}` };
+
+  const without = vtdUnits.filter(({ capReg, ecapReg }) => decodeVtd(capReg, ecapReg).ecap["IR"] === 0);
+  if (without.length > 0) {
+    const names = without.map(({ name }) => name).join(", ");
+    return { isolated: false, how: `no interrupt remapping in ${names} (ECAP.IR)` };
+  }
+  if (word !== undefined) return { isolated: false, how: `interrupts are not remapped${asTold}` };
+  // Intel's driver, then AMD's (drivers/iommu/intel/irq_remapping.c, drivers/iommu/amd/init.c).
+  if (/Enabled IRQ remapping in \w+ mode|AMD-Vi: Interrupt remapping enabled/.test(kernelLog?.text ?? ""))
+    return { isolated: true, how: "interrupts are remapped (kernel log)" };
+  return undefined;
+}
+
+/** The chips that /proc/interrupts names, behind the counts of each processor: "IR-PCI-MSIX-0000:00:04.0". */
+function chipsOf(interrupts: string): string[] {
+  return [...interrupts.matchAll(/^ *\d+:(?: +\d+)+ +(\S+)/gm)].map(([, chip = ""]) => chip);
+}
+
+function wordThatTurnsOff({ commandLine }: Machine): string | undefined {
+  return commandLine?.find((each) => OFF.test(each));
+}
+
+function howToRemap(machine: Machine): string {
+  const { platform } = machine;
+  const word = wordThatTurnsOff(machine);
+  if (word !== undefined) return `take ${word} off the kernel command line`;
+  if (platform.guest) {
+    return "give this guest's IOMMU interrupt remapping (QEMU: -machine kernel-irqchip=split -device intel-iommu,intremap=on)";
+  }
+  if (platform.make === "arm") return "use a machine whose interrupt controller has an ITS (GICv3)";
+  const where = platform.make === "amd" ? "AMD's IOMMU" : platform.make === "intel" ? "VT-d" : "the IOMMU";
+  return `turn on interrupt remapping with ${where} in the firmware's setup`;
+}

@@ -1,0 +1,65 @@
+/** What kind of machine advice is for: whose IOMMU it has, and whether it is a guest, or a container sees it. */
+
+/** Whose IOMMU. */
+export type IommuMake = "intel" | "amd" | "arm";
+
+/** What kind of machine this is. */
+export interface Platform {
+  /** By the IOMMUs that are in use, else by the processor; undefined where neither tells. */
+  readonly make: IommuMake | undefined;
+  /** A guest of a hypervisor: its IOMMU is one that the hypervisor gives it, or does not. */
+  readonly guest: boolean;
+  /** This process is in a container: the kernel is the host's, and files are there that the container was given. */
+  readonly container: boolean;
+}
+
+/** The name of a make's IOMMU. */
+export const IOMMU_NAMES: Readonly<Record<IommuMake, string>> = {
+  intel: "Intel VT-d",
+  amd: "AMD-Vi",
+  arm: "Arm SMMUv3",
+};
+
+/** How drivers name their IOMMUs in /sys/class/iommu: dmar0, ivhd0, smmu3.0x0000000009050000. */
+const BY_IOMMU: readonly (readonly [RegExp, IommuMake])[] = [
+  [/^dmar\d+$/, "intel"],
+  [/^ivhd\d+$/, "amd"],
+  [/^smmu3\./, "arm"],
+];
+
+const BY_VENDOR: Readonly<Record<string, IommuMake>> = {
+  GenuineIntel: "intel",
+  AuthenticAMD: "amd",
+  HygonGenuine: "amd",
+};
+
+/** Files that container managers leave in a container (Docker, Podman, systemd-nspawn and LXC). */
+const CONTAINER_MARKS = [".dockerenv", "run/.containerenv", "run/systemd/container", "dev/.lxc-boot-id"];
+
+/**
+ * Tells what kind of machine a tree is of.
+ *
+ * @param read the text of a file of the tree; undefined where it is not there
+ */
+export function platformOf(iommus: readonly string[], read: (path: string) => string | undefined): Platform {
+  const cpuinfo = read("proc/cpuinfo") ?? "";
+  return {
+    make: makeOf(iommus) ?? makeOfProcessor(cpuinfo),
+    // CPUID leaf 1, ECX bit 31, which hypervisors set for their guests.
+    guest: /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo) || read("sys/hypervisor/type") !== undefined,
+    container:
+      CONTAINER_MARKS.some((mark) => read(mark) !== undefined) ||
+      /\/(docker|kubepods|libpod|lxc)\b/.test(read("proc/self/cgroup") ?? ""),
+  };
+}
+
+function makeOf(iommus: readonly string[]): IommuMake | undefined {
+  for (const [pattern, make] of BY_IOMMU) if (iommus.some((name) => pattern.test(name))) return make;
+  return undefined;
+}
+
+function makeOfProcessor(cpuinfo: string): IommuMake | undefined {
+  const vendor = cpuinfo.match(/^vendor_id\s*: (\w+)$/m)?.[1];
+  if (vendor !== undefined) return BY_VENDOR[vendor];
+  return /^CPU implementer\s*:/m.test(cpuinfo) ? "arm" : undefined;
+}

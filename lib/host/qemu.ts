@@ -1,0 +1,84 @@
+/**
+ * The QEMUs that are installed, and whether they have commit 68d3a2a24d. No QEMU is run: the program itself has its version
+ * as text, and the names of its functions where it takes modules, as Debian's does. So a distribution's backport is seen too.
+ */
+
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { ifReadable } from "./readable.ts";
+
+/** Where distributions have it: Debian's names, and Red Hat's. */
+const PLACES = [
+  ...["usr/bin", "usr/local/bin"].flatMap((directory) => [
+    `${directory}/qemu-system-x86_64`,
+    `${directory}/qemu-kvm`,
+  ]),
+  "usr/libexec/qemu-kvm",
+];
+
+/** What the commit brought; what asks for a nest parent; and a function that all QEMUs have. */
+const BYPASSES = "\0vfio_device_get_host_iommu_quirk_bypass_ro\0";
+const NESTS = "\0vfio_device_get_viommu_flags_want_nesting\0";
+const BESIDE = "\0memory_listener_register\0";
+
+/** The first release with both: 10.2 is of December 2025, the commit of January 2026. */
+const FIRST_MAJOR = 11;
+
+/**
+ * What a QEMU does with read-only memory where the IOMMU reports the erratum: leaves it out of a nest parent; maps it, which
+ * the kernel refuses; or makes no nest parent at all.
+ */
+type QemuNesting = "leaves-out" | "maps" | "never-nests";
+
+/** A QEMU that is installed. */
+export interface InstalledQemu {
+  /** Its path, from the root of the tree. */
+  readonly path: string;
+  /** "10.0.2 (Debian 1:10.0.2+ds-2)"; undefined where the program does not say. */
+  readonly version: string | undefined;
+  /** Undefined: it cannot be told. */
+  readonly nesting: QemuNesting | undefined;
+}
+
+/** What a program was found to be, so that one of 30 MB is not read for each scrape of `iommufd serve`. */
+const seen = new Map<string, { stamp: string; qemu: InstalledQemu }>();
+
+/** The QEMUs of a tree, for the architectures that VT-d is of. */
+export function installedQemus(root: string): InstalledQemu[] {
+  return PLACES.flatMap((place) => {
+    const path = join(root, place);
+    const stamp = ifReadable(() => {
+      const { mtimeMs, size, ino } = statSync(path);
+      return `${mtimeMs} ${size} ${ino}`;
+    });
+    if (stamp === undefined) return [];
+    const known = seen.get(path);
+    if (known?.stamp === stamp) return [known.qemu];
+    const program = ifReadable(() => readFileSync(path));
+    if (program === undefined) return [];
+    const qemu = { path: `/${place}`, ...inspect(program) };
+    seen.set(path, { stamp, qemu });
+    return [qemu];
+  });
+}
+
+function inspect(program: Buffer): Omit<InstalledQemu, "path"> {
+  const version = versionIn(program);
+  return { version, nesting: nestingOf(program, version) };
+}
+
+function nestingOf(program: Buffer, version: string | undefined): QemuNesting | undefined {
+  if (program.includes(BYPASSES)) return "leaves-out";
+  if (program.includes(NESTS)) return "maps";
+  if (program.includes(BESIDE)) return "never-nests";
+  // Without the names of functions its version is left: those before the first release may have it from who packaged them.
+  return version !== undefined && Number.parseInt(version, 10) >= FIRST_MAJOR ? "leaves-out" : undefined;
+}
+
+/** What it prints for --version. */
+function versionIn(program: Buffer): string | undefined {
+  const start = program.indexOf("QEMU emulator version ");
+  if (start < 0) return undefined;
+  const text = program.toString("latin1", start, start + 200);
+  return /^QEMU emulator version (\d[^\n\0]*)/.exec(text)?.[1];
+}

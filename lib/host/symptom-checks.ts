@@ -1,0 +1,70 @@
+/** Whether the erratum's rule has been run into, or will be: the kernel's log, and the QEMUs that are installed. */
+
+import { type HostCheck, pass, unknown, warn } from "./check.ts";
+import type { Machine } from "./machine.ts";
+
+/** What the kernel says where it refuses a read-only mapping (drivers/iommu/intel/iommu.c; generic_pt/fmt/vtdss.h in 7.2). */
+const REFUSAL = "due to HW errata (ERRATA_772415_SPR17)";
+
+const LEAVE_OUT = "QEMU 11.0 and later leave read-only memory out";
+
+/** Looks for the kernel's line; of VT-d alone, which it is about. */
+export function checkLog({ kernelLog, platform }: Machine): HostCheck[] {
+  const name = "kernel log";
+  if (platform.make !== undefined && platform.make !== "intel") return [];
+  if (kernelLog === undefined) {
+    return [
+      unknown(
+        name,
+        "this user may not read it",
+        "as root: dmesg | grep ERRATA_772415_SPR17 (docs/troubleshooting.md)",
+      ),
+    ];
+  }
+  const { source, text } = kernelLog;
+  if (!text.includes(REFUSAL))
+    return [pass(name, `no read-only mapping was refused, as far as ${source} goes back`)];
+  return [
+    warn(
+      name,
+      `a read-only mapping in a nest parent was refused (ERRATA_772415_SPR17 in ${source})`,
+      `a VMM that nests maps read-only memory: ${LEAVE_OUT}; docs/troubleshooting.md`,
+    ),
+  ];
+}
+
+/** Whether the QEMUs know to leave read-only sections out; of VT-d alone. */
+export function checkQemus({ qemus, platform }: Machine): HostCheck[] {
+  const name = "QEMU";
+  if (platform.make !== undefined && platform.make !== "intel") return [];
+  if (qemus.length === 0) {
+    return [
+      unknown(
+        name,
+        "none is installed in /usr/bin, /usr/local/bin or /usr/libexec",
+        "of one that runs, `iommufd plan --qmp SOCKET` tells; other VMMs have to leave read-only memory out themselves",
+      ),
+    ];
+  }
+  return qemus.map(({ path, version, nesting }) => {
+    const which = `${version ?? "of an unknown version"}, ${path}`;
+    switch (nesting) {
+      case "leaves-out":
+        return pass(name, `${which}: leaves read-only memory out of a nest parent (commit 68d3a2a24d)`);
+      case "maps":
+        return warn(
+          name,
+          `${which}: nests without commit 68d3a2a24d, and so maps read-only memory, which the kernel refuses (EINVAL)`,
+          `for nested translation: ${LEAVE_OUT}`,
+        );
+      case "never-nests":
+        return warn(name, `${which}: does not nest`, `for nested translation: QEMU 11.0 or later`);
+      default:
+        return unknown(
+          name,
+          `whether ${which}, nests, and has commit 68d3a2a24d`,
+          `${LEAVE_OUT}; of an earlier one its changelog tells whether who packaged it put the commit there`,
+        );
+    }
+  });
+}

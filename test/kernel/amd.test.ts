@@ -1,0 +1,55 @@
+/** A machine with AMD's IOMMU, which in QEMU cannot nest: IOMMUFD_TEST_MACHINE=amd. */
+
+import { describe, expect, it } from "vitest";
+import { Iommufd } from "../../lib/index.ts";
+import { iommufd } from "../e2e/command.ts";
+
+const GUEST = "examples/guest-with-nesting.mtree";
+
+describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "amd")("AMD's IOMMU", () => {
+  const [bdf = "none"] = devices();
+
+  it("probe says that no nest parent is made", () => {
+    const { status, stdout } = iommufd(["probe", bdf, "--json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).devices).toMatchObject([
+      { type: "amd", nestParent: false, erratum772415: false, quirks: [] },
+    ]);
+    expect(iommufd(["probe", "--format", "nfd"]).stdout).toContain("iommufd.nested-translation=false\n");
+  });
+
+  it("plan does not say that this host may nest", () => {
+    const { status, stdout } = iommufd(["plan", GUEST, "--device", bdf]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("guest translation yes, nested translation no, ");
+    expect(stdout).toContain("nest parent refused (EOPNOTSUPP)\n");
+    expect(stdout).toContain("\n- nested translation is not to be had for this device: ");
+    expect(stdout).not.toMatch(/nothing to do|intel_iommu=/);
+  });
+
+  it("check says what is missing, of AMD's and not of Intel's", () => {
+    const { status, stdout } = iommufd(["check", GUEST, "--device", bdf]);
+    expect(status).toBe(3);
+    expect(stdout).toContain(
+      `\n${bdf}: EOPNOTSUPP, IOMMU_HWPT_ALLOC\n  its IOMMU cannot nest here: AMD's nests only`,
+    );
+    expect(stdout).not.toMatch(/intel|sm_on/);
+    expect(iommufd(["check", GUEST, "--device", bdf, "--no-nesting"]).status).toBe(0);
+  });
+
+  it("doctor says it without opening the device", () => {
+    const { status, stdout } = iommufd(["doctor"]);
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/^fail +nested translation +none of AMD's IOMMUs is able to: ivhd0 /m);
+    expect(stdout).toMatch(/^pass +interrupt isolation +interrupts are remapped/m);
+    expect(stdout).toMatch(/^pass +erratum +ERRATA_772415_SPR17 is of Intel VT-d, and this is AMD-Vi$/m);
+    expect(stdout).not.toMatch(/intel_iommu|VT-d in|scalable mode/);
+  });
+});
+
+/** Those that vfio-pci has. */
+function devices(): string[] {
+  if (process.env["IOMMUFD_TEST_MACHINE"] !== "amd") return [];
+  using machine = Iommufd.open({ backend: "kernel" });
+  return machine.devices();
+}
