@@ -3,6 +3,7 @@
 import type { Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
+import { memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
 import { type Fact, formatFacts, formatLength, formatRange, printable } from "./text.ts";
 
 /** A plan that was tried, and where. */
@@ -89,6 +90,7 @@ export function checkDocument(report: CheckReport): object {
       limit: memlock?.limit === undefined ? null : hex(memlock.limit),
       exempt: memlock?.exempt ?? null,
     },
+    memoryMap: memoryMapDocument(plan),
   };
 }
 
@@ -109,6 +111,7 @@ export function checkFacts(report: CheckReport): Fact[] {
     ["bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]],
     ["IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]],
     ["Memory", formatMemory(report)],
+    ...uncertaintyFacts(plan),
   ];
 }
 
