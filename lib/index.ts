@@ -154,7 +154,8 @@ export {
   Viommu,
   type ViommuType,
 } from "./iommufd/viommu.ts";
-export { readMemoryMap, readMemoryMapFrom } from "./memory-map/memory-map.ts";
+export type { SgxEpc, VirtioMem } from "./memory-map/memory-devices.ts";
+export { type MemoryMapOptions, readMemoryMap, readMemoryMapFrom } from "./memory-map/memory-map.ts";
 export type { MonitorOptions } from "./memory-map/monitor.ts";
 export {
   type AddressSpace,
@@ -167,6 +168,5 @@ export {
   askQemu,
   type PropertyNames,
   type RunningVm,
-  type VirtioMem,
 } from "./memory-map/running-qemu.ts";
 export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";

@@ -40,7 +40,8 @@ export function readJson<Schema extends z.ZodType>(
 ): z.output<Schema> {
   let document: unknown;
   try {
-    document = JSON.parse(text);
+    // Some editors begin a text with a byte order mark.
+    document = JSON.parse(text.replace(/^\ufeff/, ""));
   } catch (error) {
     const { message, place } = whereSyntax(text, error as Error);
     throw new IommufdError("ERR_IOMMUFD_INPUT", `${source}${place}: not JSON: ${message}`, { cause: error });

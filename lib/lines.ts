@@ -4,7 +4,8 @@
 const LONGEST_LINE = 1 << 16;
 
 /**
- * Tells the lines of a text that comes in pieces, without what ends them. What is longer than 65,536 characters is cut.
+ * Tells the lines of a text that comes in pieces, without what ends them. What is longer than 65,536 characters is cut. What
+ * follows the last line end is a line only if it is more than white space: it may be the beginning of one that was cut.
  *
  * @throws what `tell` throws, or the stream
  */
@@ -19,7 +20,7 @@ export async function eachLine(chunks: AsyncIterable<string>, tell: (line: strin
     }
     line += cut(chunk, start, chunk.length, line.length);
   }
-  tell(line);
+  if (line.trim() !== "") tell(line);
 }
 
 function cut(chunk: string, start: number, end: number, before: number): string {

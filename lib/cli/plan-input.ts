@@ -54,8 +54,16 @@ export interface PlanInput {
   readonly vm?: RunningVm;
 }
 
-/** Reads the memory map of a file, or of a running QEMU. */
-export async function readPlanInput(file: string | undefined, flags: PlanFlags): Promise<PlanInput> {
+/**
+ * Reads the memory map of a file, or of a running QEMU.
+ *
+ * @param onDamage told what shows that a file is not whole; default: that is an error
+ */
+export async function readPlanInput(
+  file: string | undefined,
+  flags: PlanFlags,
+  onDamage?: (damage: string) => void,
+): Promise<PlanInput> {
   const { qmp, libvirt, addressSpace, nesting } = flags;
   if ([file, qmp, libvirt].filter((each) => each !== undefined).length !== 1) {
     throw new IommufdError(
@@ -65,7 +73,7 @@ export async function readPlanInput(file: string | undefined, flags: PlanFlags):
   }
   if (file !== undefined) {
     const source = sourceName(file);
-    const sections = await readMemoryMapFrom(readChunks(file), addressSpace, source);
+    const sections = await readMemoryMapFrom(readChunks(file), addressSpace, source, { onDamage });
     return { source, sections, nesting: nesting ?? true };
   }
   const vm =

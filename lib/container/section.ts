@@ -28,6 +28,11 @@ export interface MemorySection {
   readonly readonly: boolean;
   /** Memory that DMA must not reach: SGX EPC, confidential guest memory. Default false. */
   readonly protected?: boolean | undefined;
+  /**
+   * That {@link type} is no more than likely: a flat view of QEMU shows it as `rom`, which is RAM as a rule, and does not say
+   * whether it is RAM or a ROM device. Default false.
+   */
+  readonly typeIsAssumed?: boolean | undefined;
   /** That it is not aligned like its region is known and harmless (QEMU's TPM CRB): no warning. Default false. */
   readonly misalignmentIsKnown?: boolean | undefined;
 }

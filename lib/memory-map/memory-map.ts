@@ -5,21 +5,36 @@
 import type { MemorySection } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
 import { eachLine } from "../lines.ts";
-import { FlatViewReader, findFlatView, parseFlatViews } from "./mtree.ts";
+import { type FlatView, FlatViewReader, findFlatView, parseFlatViews } from "./mtree.ts";
 import { parseSectionList } from "./section-list.ts";
+
+/** How a text is read. */
+export interface MemoryMapOptions {
+  /**
+   * Told what shows that a flat view is not all that QEMU printed: "guest.mtree:8: it ends within a flat view". Then what
+   * there is of it is returned. Default: it is an error, for sections that are missing make another plan.
+   */
+  onDamage?: ((damage: string) => void) | undefined;
+}
 
 /**
  * The sections of an address space.
  *
- * @param text what QEMU prints for `info mtree -f`, or a JSON section list
+ * @param text what QEMU prints for `info mtree -f`, or a JSON section list. With what it prints for `info mtree` after that,
+ *   what is behind read-only sections is known for certain ({@link MemorySection.typeIsAssumed}).
  * @param addressSpace its name
  * @param source what to call the text in errors: a file name
- * @throws IommufdError ERR_IOMMUFD_INPUT: the text cannot be read, with line or path; or it has no such address
- *   space, and which it has
+ * @throws IommufdError ERR_IOMMUFD_INPUT: the text cannot be read, with line or path; it is not whole; it has no such
+ *   address space, and which it has; or the address space has no sections
  */
-export function readMemoryMap(text: string, addressSpace: string, source: string): readonly MemorySection[] {
-  if (startsJson(text)) return sectionsOf(text, addressSpace, source);
-  return findFlatView(parseFlatViews(text, source), addressSpace, source).sections;
+export function readMemoryMap(
+  text: string,
+  addressSpace: string,
+  source: string,
+  options: MemoryMapOptions = {},
+): readonly MemorySection[] {
+  if (startsJson(text)) return sectionsOfList(text, addressSpace, source);
+  return sectionsOfView(parseFlatViews(text, source), addressSpace, source, options);
 }
 
 /**
@@ -34,12 +49,13 @@ export async function readMemoryMapFrom(
   chunks: AsyncIterable<string>,
   addressSpace: string,
   source: string,
+  options: MemoryMapOptions = {},
 ): Promise<readonly MemorySection[]> {
   const reader = new FlatViewReader(source, addressSpace);
   const json: string[] = [];
   await eachLine(untilJson(chunks, json), (line) => reader.push(line));
-  if (json.length > 0) return sectionsOf(json.join(""), addressSpace, source);
-  return findFlatView(reader.end(), addressSpace, source).sections;
+  if (json.length > 0) return sectionsOfList(json.join(""), addressSpace, source);
+  return sectionsOfView(reader.end(), addressSpace, source, options);
 }
 
 /** Passes on what is no JSON, and puts all of it aside where the first character that is none of white space begins some. */
@@ -52,11 +68,35 @@ async function* untilJson(chunks: AsyncIterable<string>, json: string[]): AsyncG
   }
 }
 
+/** A byte order mark is white space here. */
 function startsJson(text: string): boolean {
   return /^\s*[{[]/.test(text);
 }
 
-function sectionsOf(text: string, addressSpace: string, source: string): readonly MemorySection[] {
+function sectionsOfView(
+  views: readonly FlatView[],
+  addressSpace: string,
+  source: string,
+  { onDamage }: MemoryMapOptions,
+): readonly MemorySection[] {
+  const { sections, damage } = findFlatView(views, addressSpace, source);
+  if (damage !== undefined) {
+    if (onDamage === undefined)
+      throw new IommufdError(
+        "ERR_IOMMUFD_INPUT",
+        `${damage}; sections may be missing: all of what "info mtree -f" prints is needed`,
+      );
+    onDamage(damage);
+  }
+  if (sections.length > 0) return sections;
+  throw new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    `${source}: the address space ${JSON.stringify(addressSpace)} has no sections, so there is nothing to plan; ` +
+      'is it the one that the devices see, and this all that "info mtree -f" printed?',
+  );
+}
+
+function sectionsOfList(text: string, addressSpace: string, source: string): readonly MemorySection[] {
   const list = parseSectionList(text, source);
   if (list.addressSpace !== addressSpace) {
     throw new IommufdError(

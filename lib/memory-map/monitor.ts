@@ -9,6 +9,9 @@ const qemuVersion = z
   .object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
   .transform(({ qemu: { major, minor, micro } }) => `${major}.${minor}.${micro}`);
 
+/** What has a name and a type: answers of qom-list and device-list-properties. */
+export const named = z.array(z.object({ name: z.string(), type: z.string() }));
+
 /** What answers a command. */
 export const answer = z.union([
   z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),

@@ -2,12 +2,14 @@
  * Reads what QEMU's monitor prints for `info mtree -f`: the flat views of its address spaces
  * (system/memory.c, mtree_print_flatview).
  *
- * Captures come as they come: with a banner, echoed terminal escapes, CR LF and a prompt. What is not a flat view
- * is passed over; a line that is one, but cannot be read, is an error, so that nothing is left out in silence.
+ * Captures come as they come: with a banner, echoed terminal escapes, CR LF and a prompt. What is around the flat views
+ * is passed over. A line that is of one, but cannot be read, is an error, and so is a section that has lost its view. Where
+ * the text is not whole otherwise, every view says so ({@link FlatView.damage}).
  */
 
 import type { MemorySection, SectionType } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
+import { RegionTypes } from "./region-types.ts";
 
 /** An address space that shows a flat view. */
 export interface AddressSpace {
@@ -23,12 +25,17 @@ export interface FlatView {
   readonly addressSpaces: readonly AddressSpace[];
   /** By address; empty where QEMU has rendered none. */
   readonly sections: readonly MemorySection[];
+  /**
+   * What shows that the text is not all that QEMU printed, with the line: "guest.mtree:8: it ends within a flat view".
+   * Undefined where nothing does.
+   */
+  readonly damage: string | undefined;
 }
 
 /** What QEMU's kinds mean; `nv-` before one says that it is non-volatile. */
 const KINDS: Readonly<Record<string, { type: SectionType; readonly: boolean }>> = {
   ram: { type: "ram", readonly: false },
-  // A read-only view, whatever backs it.
+  // A read-only view, whatever backs it: region-types.ts.
   rom: { type: "ram", readonly: true },
   ramd: { type: "ram-device", readonly: false },
   romd: { type: "other", readonly: false },
@@ -43,28 +50,60 @@ const TPM_CRB_REGION = "tpm-crb-cmd";
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])/g;
 
-const PROMPT = "(qemu) ";
-const VIEW = /^FlatView #\d+$/;
+const PROMPT = "(qemu)";
+const VIEW_BEGINNING = "FlatView #";
+const VIEW = /^FlatView #(?<number>\d+)$/;
 const ADDRESS_SPACE = /^ AS "(?<name>.*)", root: (?<root>.*)$/;
-const SECTION =
-  /^ {2}(?<start>[0-9a-f]{16})-(?<last>[0-9a-f]{16}) \(prio (?<priority>-?\d+), (?:nv-)?(?<kind>[^)]*)\): (?<region>.*?)(?: @(?<offset>[0-9a-f]{16}))?(?: (?:owner|parent):\{[^}]*\})*(?: KVM)?$/;
+const ROOT = " Root memory region: ";
+/** What stands in place of sections where there are none. */
+const NOT_RENDERED = "  No rendered FlatView";
+/** What `-d` adds below the sections. */
+const DISPATCH = "  Dispatch";
+/** How the trees of `info mtree` begin, which may follow. */
+const TREE = /^(?:address-space|memory-region): /;
+const OWNER = String.raw`(?<owner>(?: (?:owner|parent):\{[^}]*\}| orphan)*)`;
+const RANGE = String.raw`(?<start>[0-9a-f]{16})-(?<last>[0-9a-f]{16}) \(prio (?<priority>-?\d+), (?:nv-)?(?<kind>[^)]*)\)`;
+const SECTION = new RegExp(`^ {2}${RANGE}: (?<region>.*?)(?: @(?<offset>[0-9a-f]{16}))?${OWNER}(?: KVM)*$`);
+/** A region of a tree; what an alias is of has a line of its own. */
+const REGION = new RegExp(`^ {2,}${RANGE}: (?!alias )(?<region>.*?)(?: \\[disabled\\])?${OWNER}$`);
 /** The longest line that can be a section, in characters: what follows a name takes time by the square of it. */
 const LONGEST_SECTION = 4096;
 const LOOKS_LIKE_SECTION = /^\s+[0-9a-f]{8,}-[0-9a-f]/;
+/** A piece of one that cannot be of anything else. */
+const PIECE_OF_SECTION = /\(prio -?\d+, [^)]*\): /;
+
+/** A flat view that is being read. */
+interface OpenView {
+  readonly addressSpaces: AddressSpace[];
+  readonly sections: { readonly section: MemorySection; readonly owner: string }[];
+  /** Whether any section has been read, kept or not, or that there is none. */
+  isRendered: boolean;
+}
+
+/** Where in the text a line is: before the first flat view, in one, in what `-d` adds to it, after it, or in trees of regions. */
+type Place = "before" | "view" | "dispatch" | "after" | "tree";
 
 /** Reads flat views line by line. */
 export class FlatViewReader {
   readonly #source: string;
   readonly #wanted: string | undefined;
-  readonly #views: FlatView[] = [];
+  readonly #views: OpenView[] = [];
   /** The address spaces of views that are not kept, by name. */
   readonly #others = new Map<string, AddressSpace>();
-  #view: { addressSpaces: AddressSpace[]; sections: MemorySection[] } | undefined;
+  readonly #types = new RegionTypes();
+  #place: Place = "before";
+  #view: OpenView | undefined;
+  /** QEMU's number of the view. */
+  #viewNumber = -1;
+  /** Number of the line. */
   #number = 0;
+  /** The last line. */
+  #line = "";
   /** The section before, of the same view. */
   #previous: MemorySection | undefined;
   #isBlank = true;
-  #isTree = false;
+  #looksEncoded = false;
+  #damage: string | undefined;
 
   /**
    * @param source what to call the text in errors: a file name
@@ -79,30 +118,21 @@ export class FlatViewReader {
   /**
    * Reads the next line.
    *
-   * @throws IommufdError ERR_IOMMUFD_INPUT with the line number: a section that cannot be read
+   * @throws IommufdError ERR_IOMMUFD_INPUT with the line number: a section that cannot be read, or that is of no view
    */
   push(raw: string): void {
     this.#number++;
     const line = withoutEcho(raw);
-    if (this.#isBlank && line.trim() !== "") this.#isBlank = false;
-    if (VIEW.test(line)) {
-      this.#endView();
-      this.#view = { addressSpaces: [], sections: [] };
-      this.#previous = undefined;
-      return;
-    }
-    const view = this.#view;
-    if (view === undefined) {
-      this.#isTree ||= line.startsWith("address-space: ");
-      return;
-    }
-    const space = ADDRESS_SPACE.exec(line)?.groups as { name: string; root: string } | undefined;
-    if (space !== undefined) {
-      view.addressSpaces.push({ name: space.name, root: space.root });
-    } else if (LOOKS_LIKE_SECTION.test(line)) {
-      this.#previous = parseSection(line, this.#previous, `${this.#source}:${this.#number}`);
-      if (this.#wanted === undefined || isOf(view, this.#wanted)) view.sections.push(this.#previous);
-    }
+    this.#line = line;
+    const isEnd = line.trim() === "" || raw.startsWith(PROMPT);
+    if (line.trim() !== "") this.#isBlank = false;
+    const number = VIEW.exec(line)?.groups?.["number"];
+    if (number !== undefined) this.#beginView(Number(number));
+    else if (TREE.test(line)) this.#beginTree();
+    else if (this.#place === "view") this.#readInView(line, isEnd);
+    else if (this.#place === "tree") this.#readRegion(line);
+    else if (this.#place === "dispatch") this.#place = isEnd ? "after" : "dispatch";
+    else this.#readOutside(line, raw);
   }
 
   /**
@@ -111,10 +141,97 @@ export class FlatViewReader {
    * @throws IommufdError ERR_IOMMUFD_INPUT: there was no flat view in it
    */
   end(): FlatView[] {
+    if (this.#view === undefined) throw this.#error(this.#whyNone());
+    const isCutHeading = this.#line !== "" && VIEW_BEGINNING.startsWith(this.#line);
+    if (this.#place === "view" || this.#place === "dispatch" || isCutHeading)
+      this.#damaged("it ends within a flat view, which QEMU ends with an empty line");
+    if (this.#place === "tree" && this.#line.trim() !== "")
+      this.#damaged("it ends within a tree of regions, which QEMU ends with an empty line");
     this.#endView();
-    if (this.#others.size > 0) this.#views.push({ addressSpaces: [...this.#others.values()], sections: [] });
-    if (this.#view !== undefined) return this.#views;
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}: ${this.#whyNone()}`);
+    const damage = this.#damage;
+    const views: FlatView[] = this.#views.map(({ addressSpaces, sections }) => ({
+      addressSpaces,
+      sections: sections.map(({ section, owner }) =>
+        section.readonly ? this.#types.resolve(section, owner) : section,
+      ),
+      damage,
+    }));
+    if (this.#others.size > 0)
+      views.push({ addressSpaces: [...this.#others.values()], sections: [], damage });
+    return views;
+  }
+
+  #beginView(number: number): void {
+    if (this.#place === "view" || this.#place === "dispatch")
+      this.#damaged("a flat view begins here, and the one before has not ended with an empty line");
+    // QEMU counts from 0; another capture may follow.
+    if (number !== 0 && number !== this.#viewNumber + 1)
+      this.#damaged(`the flat views before #${number} are missing`);
+    this.#endView();
+    this.#view = { addressSpaces: [], sections: [], isRendered: false };
+    this.#viewNumber = number;
+    this.#previous = undefined;
+    this.#place = "view";
+  }
+
+  #beginTree(): void {
+    if (this.#place === "view" || this.#place === "dispatch")
+      this.#damaged(
+        "a tree of regions begins here, and the flat view before has not ended with an empty line",
+      );
+    this.#place = "tree";
+  }
+
+  /** A line between the heading of a view and the empty line that ends it. */
+  #readInView(line: string, isEnd: boolean): void {
+    const view = this.#view as OpenView;
+    if (isEnd) {
+      if (!view.isRendered) this.#damaged("a flat view ends here, and has no section");
+      this.#place = "after";
+      return;
+    }
+    const space = ADDRESS_SPACE.exec(line)?.groups as { name: string; root: string } | undefined;
+    if (space !== undefined) {
+      view.addressSpaces.push({ name: space.name, root: space.root });
+    } else if (LOOKS_LIKE_SECTION.test(line)) {
+      this.#readSection(line, view);
+    } else if (line === NOT_RENDERED) {
+      view.isRendered = true;
+    } else if (line === DISPATCH) {
+      this.#place = "dispatch";
+    } else if (!line.startsWith(ROOT)) {
+      this.#damaged(`within a flat view, this is no line of one: ${quote(line)}`);
+    }
+  }
+
+  #readSection(line: string, view: OpenView): void {
+    const { section, owner, kind } = parseSection(line, `${this.#source}:${this.#number}`);
+    if (this.#previous !== undefined && section.start < this.#previous.start + this.#previous.size)
+      throw this.#errorHere("the section overlaps the one before it");
+    this.#previous = section;
+    view.isRendered = true;
+    if (kind !== "rom") this.#types.note(section.region, owner, section.type);
+    if (this.#wanted === undefined || isOf(view, this.#wanted)) view.sections.push({ section, owner });
+  }
+
+  /** A line of a tree of regions: where it says of a region what it is, that is kept. */
+  #readRegion(line: string): void {
+    const fields = (line.length > LONGEST_SECTION ? undefined : REGION.exec(line)?.groups) as
+      | { kind: string; region: string; owner: string }
+      | undefined;
+    const type = fields === undefined ? undefined : kindOf(fields.kind)?.type;
+    if (fields !== undefined && type !== undefined) this.#types.note(fields.region, fields.owner, type);
+  }
+
+  /** A line before the first view, or after one has ended. */
+  #readOutside(line: string, raw: string): void {
+    const isOfView = PIECE_OF_SECTION.test(line) || ADDRESS_SPACE.test(line) || line.startsWith(ROOT);
+    if (isOfView && this.#place === "after")
+      throw this.#errorHere(
+        `this is of a flat view whose heading is missing (or an empty line was added before it): ${quote(line)}`,
+      );
+    if (isOfView) this.#damaged("it begins within a flat view");
+    this.#looksEncoded ||= /\0|\ufffd{2}/.test(line) || /\r[^\r\n]+\r/.test(raw);
   }
 
   #endView(): void {
@@ -123,10 +240,28 @@ export class FlatViewReader {
     else for (const space of this.#view.addressSpaces) this.#others.set(space.name, space);
   }
 
+  /** Notes that the text is not whole; the first that shows it is told. */
+  #damaged(what: string): void {
+    this.#damage ??= `${this.#source}:${this.#number}: ${what}`;
+  }
+
   #whyNone(): string {
     if (this.#isBlank) return "the input is empty";
-    if (this.#isTree) return 'this is what "info mtree" prints; "info mtree -f" is needed (with -f)';
+    if (this.#place === "tree")
+      return 'this is what "info mtree" prints; "info mtree -f" is needed (with -f)';
+    if (this.#looksEncoded)
+      return "it is no UTF-8 text with line feeds; make it one: iconv -f UTF-16 -t UTF-8, or tr '\\r' '\\n' where lines end in carriage returns alone";
+    if (this.#damage !== undefined)
+      return 'it begins within a flat view, and has no whole one; all of what "info mtree -f" prints is needed';
     return 'no flat view in it; it must be what QEMU\'s monitor prints for "info mtree -f", or a JSON section list';
+  }
+
+  #errorHere(message: string): IommufdError {
+    return new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}:${this.#number}: ${message}`);
+  }
+
+  #error(message: string): IommufdError {
+    return new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}: ${message}`);
   }
 }
 
@@ -138,7 +273,10 @@ export class FlatViewReader {
  */
 export function parseFlatViews(text: string, source: string): FlatView[] {
   const reader = new FlatViewReader(source);
-  for (const line of text.split("\n")) reader.push(line);
+  const lines = text.split("\n");
+  // What follows the last line end is an empty line only to look at: it may be the beginning of one that was cut.
+  if (lines.at(-1)?.trim() === "") lines.pop();
+  for (const line of lines) reader.push(line);
   return reader.end();
 }
 
@@ -152,6 +290,7 @@ export function findFlatView(views: readonly FlatView[], name: string, source: s
   const matches = views.filter((view) => isOf(view, name));
   const [first, second] = matches;
   if (first !== undefined && second === undefined) return first;
+  const damage = views[0]?.damage;
   const spaces = (first === undefined ? views : matches).flatMap(({ addressSpaces }) => addressSpaces);
   const there = [
     ...new Set(spaces.map((space) => (first === undefined ? space.name : `${space.name}:${space.root}`))),
@@ -159,18 +298,19 @@ export function findFlatView(views: readonly FlatView[], name: string, source: s
   throw new IommufdError(
     "ERR_IOMMUFD_INPUT",
     first === undefined
-      ? `${source}: no address space ${JSON.stringify(name)}; there are ${there.map((each) => JSON.stringify(each)).join(", ")}`
+      ? `${source}: no address space ${JSON.stringify(name)}; there are ${there.map((each) => JSON.stringify(each)).join(", ")}${damage === undefined ? "" : `; and the text is not whole (${damage})`}`
       : `${source}: several address spaces are called ${JSON.stringify(name)}; say which: ${there.map((each) => JSON.stringify(each)).join(", ")}`,
   );
 }
 
-/** A line without what a monitor and a terminal add to it. */
+/** A line without what a monitor, a terminal and an editor add to it. */
 function withoutEcho(raw: string): string {
   // Most lines have nothing of it, and a look is faster than a replacement.
   let line = raw;
+  if (line.startsWith("\ufeff")) line = line.slice(1);
   if (line.includes("\r")) line = line.replaceAll("\r", "");
   if (line.includes("\u001b")) line = line.replace(ESCAPES, "");
-  return line.startsWith(PROMPT) ? line.slice(PROMPT.length) : line;
+  return line.startsWith(`${PROMPT} `) ? line.slice(PROMPT.length + 1) : line;
 }
 
 /** Whether a view is of an address space, by its name or by "NAME:ROOT". */
@@ -178,17 +318,21 @@ function isOf({ addressSpaces }: Pick<FlatView, "addressSpaces">, name: string):
   return addressSpaces.some((space) => space.name === name || `${space.name}:${space.root}` === name);
 }
 
-function parseSection(line: string, previous: MemorySection | undefined, where: string): MemorySection {
+function kindOf(name: string): (typeof KINDS)[string] | undefined {
+  return Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
+}
+
+function quote(line: string): string {
+  return JSON.stringify(line.trim().slice(0, 200));
+}
+
+function parseSection(line: string, where: string): { section: MemorySection; owner: string; kind: string } {
   const fields = (line.length > LONGEST_SECTION ? undefined : SECTION.exec(line)?.groups) as
-    | { start: string; last: string; kind: string; region: string; offset?: string }
+    | { start: string; last: string; kind: string; region: string; owner: string; offset?: string }
     | undefined;
-  if (fields === undefined) {
-    throw new IommufdError(
-      "ERR_IOMMUFD_INPUT",
-      `${where}: this section cannot be read: ${JSON.stringify(line.trim().slice(0, 200))}`,
-    );
-  }
-  const kind = Object.hasOwn(KINDS, fields.kind) ? KINDS[fields.kind] : undefined;
+  if (fields === undefined)
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `${where}: this section cannot be read: ${quote(line)}`);
+  const kind = kindOf(fields.kind);
   if (kind === undefined) {
     throw new IommufdError(
       "ERR_IOMMUFD_INPUT",
@@ -199,10 +343,7 @@ function parseSection(line: string, previous: MemorySection | undefined, where: 
   const last = BigInt(`0x${fields.last}`);
   if (last < start)
     throw new IommufdError("ERR_IOMMUFD_INPUT", `${where}: the section ends before it starts`);
-  if (previous !== undefined && start < previous.start + previous.size) {
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `${where}: the section overlaps the one before it`);
-  }
-  return {
+  const section = {
     start,
     size: last - start + 1n,
     region: fields.region,
@@ -210,4 +351,5 @@ function parseSection(line: string, previous: MemorySection | undefined, where: 
     ...kind,
     ...(fields.region === TPM_CRB_REGION && { misalignmentIsKnown: true }),
   };
+  return { section, owner: fields.owner, kind: fields.kind };
 }

@@ -2,22 +2,11 @@
 
 import { z } from "zod";
 import type { MemorySection } from "../container/section.ts";
+import { askMemoryDevices, refuseConfidential, type SgxEpc, type VirtioMem } from "./memory-devices.ts";
 import { readMemoryMap } from "./memory-map.ts";
-import type { Monitor, MonitorOptions } from "./monitor.ts";
+import { type Monitor, type MonitorOptions, named } from "./monitor.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { VirshMonitor } from "./virsh-monitor.ts";
-
-/** Memory that a VM can be given more of, and less, while it runs. */
-export interface VirtioMem {
-  /** What the VM's owner calls it: `-device virtio-mem-pci,id=…`. */
-  readonly id: string;
-  /** Where it begins: all that it can grow to is from here. */
-  readonly start: bigint;
-  /** The last address of it. */
-  readonly last: bigint;
-  /** How much of it the VM has now, in bytes. QEMU maps that alone; which parts, QMP does not tell. */
-  readonly plugged: bigint;
-}
 
 /** The names that a QEMU has for what the advice is about; they changed with its versions. */
 export interface PropertyNames {
@@ -39,36 +28,21 @@ export interface RunningVm {
   readonly propertyNames: PropertyNames | undefined;
   /** Its virtio-mem devices; none: no remark is needed. */
   readonly virtioMem: readonly VirtioMem[];
+  /** Its SGX memory, which no device reaches; the sections say so too. */
+  readonly sgxEpc: readonly SgxEpc[];
 }
 
 /** The names by age, the latest first (hw/i386/intel_iommu.c). */
 const SCALABLE_MODE = ["scalable-mode", "x-scalable-mode"] as const;
 const FIRST_STAGE = ["fsts", "flts", "x-flts"] as const;
 
-const named = z.array(z.object({ name: z.string(), type: z.string() }));
-const size = z.int().nonnegative().transform(BigInt);
-const memoryDevices = z.array(
-  z.union([
-    z.object({
-      type: z.literal("virtio-mem"),
-      data: z.object({
-        id: z.string().default("virtio-mem"),
-        memaddr: size,
-        size,
-        "max-size": size,
-      }),
-    }),
-    // A virtio-mem that cannot be read must not pass for something else.
-    z.object({ type: z.string().refine((type) => type !== "virtio-mem") }).transform(() => undefined),
-  ]),
-);
-
 /**
  * Asks a running QEMU.
  *
  * @param path the socket of `-qmp unix:PATH,server=on`
  * @param addressSpace the address space that the devices see: "memory"
- * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked; ERR_IOMMUFD_INPUT: it has no such address space
+ * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked, or its VM is a confidential guest that cannot be planned;
+ *   ERR_IOMMUFD_INPUT: it has no such address space
  */
 export async function askQemu(
   path: string,
@@ -84,7 +58,8 @@ export async function askQemu(
  *
  * @param domain its name, id or UUID
  * @param addressSpace the address space that the devices see: "memory"
- * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked; ERR_IOMMUFD_INPUT: it has no such address space
+ * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked, or its VM is a confidential guest that cannot be planned;
+ *   ERR_IOMMUFD_INPUT: it has no such address space
  */
 export async function askLibvirt(
   domain: string,
@@ -98,16 +73,32 @@ export async function askLibvirt(
 /** Asks through a monitor that is there. */
 export async function askMonitor(monitor: Monitor, addressSpace: string): Promise<RunningVm> {
   const version = await monitor.version();
-  const view = { "command-line": "info mtree -f" };
-  const text = await monitor.ask("human-monitor-command", view, z.string());
+  await refuseConfidential(monitor);
+  const { virtioMem, sgxEpc } = await askMemoryDevices(monitor);
+  const sections = readMemoryMap(await askMemoryMap(monitor), addressSpace, monitor.name);
   const propertyNames = await askPropertyNames(monitor);
   return {
     version,
-    sections: readMemoryMap(text, addressSpace, monitor.name),
+    sections: sections.map((section) =>
+      sgxEpc.some(({ start, last }) => start <= section.start && section.start <= last)
+        ? { ...section, protected: true }
+        : section,
+    ),
     propertyNames,
     nesting: propertyNames !== undefined && (await asksForNesting(monitor, propertyNames)),
-    virtioMem: await askVirtioMem(monitor),
+    virtioMem,
+    sgxEpc,
   };
+}
+
+/**
+ * The flat views, and the tree of regions, which tells what is behind a read-only view (region-types.ts); both with the owners,
+ * for regions are called alike.
+ */
+async function askMemoryMap(monitor: Monitor): Promise<string> {
+  const print = (command: string) =>
+    monitor.ask("human-monitor-command", { "command-line": command }, z.string());
+  return `${await print("info mtree -f -o")}${await print("info mtree -o")}`;
 }
 
 async function askPropertyNames(monitor: Monitor): Promise<PropertyNames | undefined> {
@@ -147,13 +138,4 @@ async function asksForNesting(
     }
   }
   return false;
-}
-
-async function askVirtioMem(monitor: Monitor): Promise<VirtioMem[]> {
-  const devices = await monitor.ask("query-memory-devices", {}, memoryDevices);
-  return devices.flatMap((device) => {
-    if (device === undefined) return [];
-    const { id, memaddr, size: plugged, "max-size": whole } = device.data;
-    return [{ id, start: memaddr, last: memaddr + whole - 1n, plugged }];
-  });
 }

@@ -27,7 +27,7 @@ const section = z
 const sectionList = z.strictObject({
   schema: z.literal("iommufd.sections/1"),
   addressSpace: z.string().default("memory"),
-  sections: z.array(section),
+  sections: z.array(section).min(1, { error: "must not be empty: there would be nothing to plan" }),
 });
 
 /** A section list as JSON has it. */

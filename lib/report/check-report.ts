@@ -4,6 +4,7 @@ import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../con
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
+import { memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
 import { type Fact, formatFacts, formatRange, printable } from "./text.ts";
 
 /** A plan that was tried, and where. */
@@ -104,6 +105,7 @@ export function checkDocument(report: CheckReport): object {
       limit: memlock?.limit === undefined ? null : hex(memlock.limit),
       exempt: memlock?.exempt ?? null,
     },
+    memoryMap: memoryMapDocument(plan),
   };
 }
 
@@ -124,6 +126,7 @@ export function checkFacts(report: CheckReport): Fact[] {
     ["bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]],
     ["IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]],
     ["Memory", formatMemory(report)],
+    ...uncertaintyFacts(plan),
   ];
 }
 

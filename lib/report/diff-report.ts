@@ -3,9 +3,10 @@
 import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-diff.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
+import { damageFacts } from "./memory-map-report.ts";
 import type { PlanDocument } from "./plan-document.ts";
 import { describeUse } from "./plan-report.ts";
-import { formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
+import { formatFacts, formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
 
 /** Settings of a plan that decide what is mapped, under the labels of reports. */
 const SETTINGS = [
@@ -48,6 +49,8 @@ export function formatDiff({ before, after, changes }: PlanDiff): string {
   const changed = SETTINGS.map(([label, of]) => [label, of(before), of(after)] as const)
     .filter(([, one, other]) => one !== other)
     .map(([label, one, other]) => labelled(label, [`${one}, then ${other}`]));
+  const damaged = [before, after].flatMap(({ damage }) => damageFacts(damage));
+  if (damaged.length > 0) changed.unshift(formatFacts(damaged));
   if (changes.length === 0) return [...changed, "Both do the same with every address."].join("\n");
   return [
     ...changed,
@@ -84,8 +87,8 @@ function regionOf(use: RangeUse): string {
   return formatRegion(use.region, use.mapped ? use.offsetInRegion : 0n);
 }
 
-function settings({ addressSpace, nesting, bypassRo, pageSize }: PlanDocument): object {
-  return { addressSpace, nesting, bypassRo, pageSize };
+function settings({ addressSpace, nesting, bypassRo, pageSize, damage }: PlanDocument): object {
+  return { addressSpace, nesting, bypassRo, pageSize, damage: damage ?? null };
 }
 
 function useDocument(use: RangeUse | null): object | null {

@@ -9,6 +9,7 @@ import { formatAddress, formatRange } from "./text.ts";
 
 /** The fields that are read; others may come with later releases. */
 const document = z.object({
+  memoryMap: z.object({ damage: z.string().nullable() }).optional(),
   schema: z.literal("iommufd.plan/1"),
   addressSpace: z.string(),
   pageSize: z.int().positive(),
@@ -42,6 +43,8 @@ export interface PlanDocument {
   readonly pageSize: number;
   readonly nesting: boolean;
   readonly bypassRo: boolean;
+  /** What shows that the memory map was not whole; undefined where nothing did, or an earlier release wrote the plan. */
+  readonly damage: string | undefined;
   /** What is mapped and what is not, by address. */
   readonly ranges: readonly PlannedRange[];
 }
@@ -50,10 +53,14 @@ export interface PlanDocument {
  * Reads a plan.
  *
  * @param source what to call the text in errors: a file name
- * @throws IommufdError ERR_IOMMUFD_INPUT: no plan, with the path of the field; or two of its ranges overlap
+ * @throws IommufdError ERR_IOMMUFD_INPUT: no plan, with the path of the field; it is empty; or two of its ranges overlap
  */
 export function readPlanDocument(text: string, source: string): PlanDocument {
-  const { map, skipped, addressSpace, pageSize, nesting, bypassRo } = readJson(text, document, source);
+  const { memoryMap, map, skipped, addressSpace, pageSize, nesting, bypassRo } = readJson(
+    text,
+    document,
+    source,
+  );
   const ranges: PlannedRange[] = [
     ...map.map(({ iova, length, ...use }) => ({
       start: iova,
@@ -62,6 +69,11 @@ export function readPlanDocument(text: string, source: string): PlanDocument {
     })),
     ...skipped.map(({ start, last, ...use }) => ({ start, last, use: { mapped: false as const, ...use } })),
   ].sort(byStart);
+  if (ranges.length === 0)
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      `${source}: the plan is of no section at all, so there is nothing to compare`,
+    );
   for (const [index, { start, last }] of ranges.entries()) {
     const next = ranges[index + 1];
     if (next !== undefined && next.start <= last) {
@@ -71,5 +83,5 @@ export function readPlanDocument(text: string, source: string): PlanDocument {
       );
     }
   }
-  return { addressSpace, pageSize, nesting, bypassRo, ranges };
+  return { addressSpace, pageSize, nesting, bypassRo, damage: memoryMap?.damage ?? undefined, ranges };
 }

@@ -11,6 +11,7 @@ import type { RunningVm } from "../memory-map/running-qemu.ts";
 import { type DrawnSection, drawPlan } from "./address-map.ts";
 import { adviceForQemu } from "./advice.ts";
 import { formatBar } from "./bar.ts";
+import { damageFacts, memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
 import {
   type Fact,
   formatFacts,
@@ -38,6 +39,8 @@ export interface PlanReport {
   readonly iovaRanges?: readonly IovaRange[] | undefined;
   /** The running VM that was asked; undefined where a text was read. */
   readonly vm?: RunningVm | undefined;
+  /** What shows that the memory map is not whole, with the line; undefined where nothing does. */
+  readonly damage?: string | undefined;
 }
 
 const REASONS: Readonly<Record<SkipReason, string>> = {
@@ -51,7 +54,7 @@ const REASONS: Readonly<Record<SkipReason, string>> = {
 };
 
 /** The document `iommufd.plan/1`. */
-export function planDocument({ addressSpace, nesting, decision, plan, vm }: PlanReport): object {
+export function planDocument({ addressSpace, nesting, decision, plan, vm, damage }: PlanReport): object {
   return {
     schema: "iommufd.plan/1",
     addressSpace,
@@ -78,17 +81,20 @@ export function planDocument({ addressSpace, nesting, decision, plan, vm }: Plan
       skippedReadOnly: hex(skippedReadOnlyBytes(plan)),
       sections: plan.map.length + plan.skipped.length,
     },
+    memoryMap: memoryMapDocument(plan, damage),
     ...(vm === undefined ? {} : { vm: vmDocument(vm) }),
   };
 }
 
 /** What a plan was made from. */
-export function planFacts({ nesting, decision, plan, iommu = [], vm }: PlanReport): Fact[] {
+export function planFacts({ nesting, decision, plan, iommu = [], vm, damage }: PlanReport): Fact[] {
   return [
+    ...damageFacts(damage),
     ...iommu,
     ["VM", vm === undefined ? NOT_ASKED : describeVm(vm)],
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
     ["bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]],
+    ...uncertaintyFacts(plan),
   ];
 }
 
@@ -135,11 +141,11 @@ export function formatPlan(report: PlanReport, width: number): string {
 
 /** What the flat view of QEMU does not show, and so no file does. */
 const NOT_ASKED = [
-  "not asked: of virtio-mem a file cannot tell what is plugged, so the plan has all of it;",
-  "a running QEMU tells how much (--qmp, --libvirt)",
+  "not asked: a file does not tell what of virtio-mem is plugged (the plan has all of it), what is SGX's memory,",
+  "or whether the VM is confidential; a running QEMU does (--qmp, --libvirt)",
 ];
 
-function describeVm({ version, nesting, virtioMem }: RunningVm): string[] {
+function describeVm({ version, nesting, virtioMem, sgxEpc }: RunningVm): string[] {
   return [
     `QEMU ${version}, started ${nesting ? "with" : "without"} nesting`,
     ...virtioMem.map(({ id, start, last, plugged }) => {
@@ -149,10 +155,11 @@ function describeVm({ version, nesting, virtioMem }: RunningVm): string[] {
         ? `virtio-mem ${printable(id)} at ${formatRange(start, last)}: all of its ${whole} plugged`
         : `virtio-mem ${printable(id)} at ${formatRange(start, last)}: ${formatLength(plugged)} of ${whole} plugged; QEMU maps ${parts}`;
     }),
+    ...sgxEpc.map(({ start, last }) => `SGX memory at ${formatRange(start, last)}: QEMU maps nothing of it`),
   ];
 }
 
-function vmDocument({ version, nesting, virtioMem }: RunningVm): object {
+function vmDocument({ version, nesting, virtioMem, sgxEpc }: RunningVm): object {
   return {
     qemuVersion: version,
     nesting,
@@ -162,6 +169,7 @@ function vmDocument({ version, nesting, virtioMem }: RunningVm): object {
       last: hex(last),
       plugged: hex(plugged),
     })),
+    sgxEpc: sgxEpc.map(({ start, last }) => ({ start: hex(start), last: hex(last) })),
   };
 }
 

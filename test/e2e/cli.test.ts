@@ -39,6 +39,7 @@ describe("iommufd plan", () => {
         { start: "0xfffc0000", last: "0xffffffff", region: "pc.bios", reason: "read-only" },
       ],
       totals: { mapped: "0xffc0000", skippedReadOnly: "0x80000", sections: 9 },
+      memoryMap: { damage: null, uncertain: [] },
     });
   });
 

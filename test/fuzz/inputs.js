@@ -55,7 +55,8 @@ function use(sections) {
 }
 
 export function mtree(data) {
-  read(() => use(readMemoryMap(data.toString(), "memory", "x")), "ERR_IOMMUFD_INPUT");
+  const onDamage = () => {};
+  read(() => use(readMemoryMap(data.toString(), "memory", "x", { onDamage })), "ERR_IOMMUFD_INPUT");
 }
 
 export function sections(data) {

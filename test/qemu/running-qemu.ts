@@ -23,6 +23,9 @@ export interface Qemu {
   readonly version: string;
 }
 
+/** Not fetched for the tests: `scripts/fetch-packages.sh build/test/qemu-latest-arm …` with qemu-system-arm, as that of x86. */
+const LATEST_ARM = join(PROJECT, "build/test/qemu-latest-arm/usr/lib/x86_64-linux-gnu");
+
 /** Those that are here: of this machine, of its backports, and of the next Debian, which has libraries of its own. */
 export const QEMUS: readonly Qemu[] = [
   { command: "qemu-system-x86_64", args: [], env: {} },
@@ -35,11 +38,20 @@ export const QEMUS: readonly Qemu[] = [
     ],
     env: { QEMU_MODULE_DIR: `${LIBRARIES}/qemu` },
   },
-].flatMap((qemu) => {
+].flatMap(withVersion);
+
+/** That of Arm, where it is here. */
+export const QEMU_ARM: Qemu | undefined = withVersion({
+  command: `${LATEST_ARM}/ld-linux-x86-64.so.2`,
+  args: ["--library-path", LATEST_ARM, `${LATEST_ARM}/../../bin/qemu-system-aarch64`],
+  env: { QEMU_MODULE_DIR: `${LATEST_ARM}/qemu` },
+})[0];
+
+function withVersion(qemu: Omit<Qemu, "version">): Qemu[] {
   const { stdout } = spawnSync(qemu.command, [...qemu.args, "--version"], { encoding: "utf8" });
   const version = stdout?.match(/version ([\d.]+)/)?.[1];
   return version === undefined ? [] : [{ ...qemu, version }];
-});
+}
 
 /** A VM that is stopped before its first instruction. */
 export class RunningQemu implements AsyncDisposable {

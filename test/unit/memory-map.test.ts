@@ -69,6 +69,46 @@ describe("parseFlatViews", () => {
     ]);
   });
 
+  const at = (page: number, kind: string, rest: string) => {
+    const start = page.toString(16).padStart(13, "0");
+    return `  ${start}000-${start}fff (prio 0, ${kind}): ${rest}`;
+  };
+
+  it.each([
+    ["nothing else of it", [], { type: "ram", typeIsAssumed: true }],
+    ["ROM device elsewhere", [at(2, "romd", "x")], { type: "other" }],
+    ["ROM device that is written", [at(2, "i/o", "x")], { type: "other" }],
+    ["RAM elsewhere", [at(2, "ram", "x @0000000000001000")], { type: "ram" }],
+    ["RAM of a device", [at(2, "nv-ramd", "x")], { type: "ram-device" }],
+    [
+      "two regions that are called alike",
+      [at(2, "romd", "x"), at(3, "ram", "x")],
+      { type: "ram", typeIsAssumed: true },
+    ],
+    [
+      "two regions of different owners",
+      [at(2, "romd", "x owner:{obj path=/a}")],
+      { type: "ram", typeIsAssumed: true },
+    ],
+    ["ROM in a tree", ["", "address-space: memory", `  ${at(0, "rom", "x")}`, ""], { type: "ram" }],
+    ["ROM device in a tree", ["", "memory-region: x", at(0, "romd", "x [disabled]"), ""], { type: "other" }],
+    [
+      "an alias in a tree alone",
+      ["", "memory-region: y", at(0, "romd", "alias y @x 0000000000000000-0000000000000fff"), ""],
+      { type: "ram", typeIsAssumed: true },
+    ],
+  ])("rom, %s", (_, lines, expected) => {
+    const [section] = parse(at(1, "rom", "x"), ...lines) ?? [];
+    expect(section).toMatchObject({ readonly: true, ...expected });
+    expect(section?.typeIsAssumed).toBe("typeIsAssumed" in expected ? true : undefined);
+  });
+
+  it("of more regions than are kept, nothing is made up", () => {
+    const lines = Array.from({ length: 70_000 }, (_, index) => at(index + 2, "ram", `r${index}`));
+    const text = view([at(1, "rom", "x"), ...lines, at(80_000, "romd", "x")].join("\n"));
+    expect(parseFlatViews(text, "test")[0]?.sections[0]).toMatchObject({ type: "ram", typeIsAssumed: true });
+  });
+
   it("knows that the TPM's misalignment is harmless", () => {
     expect(parse("  00000000fed40080-00000000fed40fff (prio 1, ramd): tpm-crb-cmd")).toMatchObject([
       { misalignmentIsKnown: true },

@@ -8,7 +8,7 @@ import {
   type PlannedRange,
   type RangeUse,
 } from "../../lib/container/plan-diff.ts";
-import { comparePlans, formatDiff } from "../../lib/report/diff-report.ts";
+import { comparePlans, diffDocument, formatDiff } from "../../lib/report/diff-report.ts";
 import { readPlanDocument } from "../../lib/report/plan-document.ts";
 
 const mapped = (start: bigint, last: bigint, region = "ram", offsetInRegion = 0n): PlannedRange => ({
@@ -121,6 +121,7 @@ describe("plan documents", () => {
       ...changed,
     });
   const mapping = { iova: "0x0", length: "0x1000", readonly: false, region: "ram", offsetInRegion: "0x0" };
+  const elsewhere = { ...mapping, iova: "0x10000", ramDevice: false };
   const section = { start: "0x0", last: "0xfff", region: "rom", reason: "read-only" };
 
   it.each<[string, string]>([
@@ -134,6 +135,7 @@ describe("plan documents", () => {
       plan({ skipped: [section], map: [{ ...mapping, ramDevice: false }] }),
       "a.json: the range at 0x0 overlaps",
     ],
+    [plan(), "a.json: the plan is of no section at all, so there is nothing to compare"],
   ])("%s is refused", (text, message) => {
     expect(() => readPlanDocument(text, "a.json")).toThrow(
       expect.objectContaining({ code: "ERR_IOMMUFD_INPUT", message: expect.stringContaining(message) }),
@@ -141,15 +143,31 @@ describe("plan documents", () => {
   });
 
   it("fields of later releases are passed over; hostile names are made visible", () => {
-    const before = readPlanDocument(plan({ later: 1 }), "a.json");
+    const before = readPlanDocument(plan({ later: 1, map: [elsewhere] }), "a.json");
     const hostile = { ...section, region: "\u001b[2J" };
-    const after = readPlanDocument(plan({ nesting: false, skipped: [hostile] }), "b.json");
+    const after = readPlanDocument(plan({ nesting: false, map: [elsewhere], skipped: [hostile] }), "b.json");
     expect(formatDiff(comparePlans(before, after))).toBe(
       "Nesting   wanted, then not wanted\n\n" +
         "before         after            address    length  region\n" +
         "nothing there  skip: read-only  0x0-0xfff  4 KiB   \\u{1b}[2J\n\n" +
         "Totals    1 range; 0 B mapped anew, 0 B no longer mapped",
     );
+  });
+
+  it("a plan of a memory map that was not whole: said first", () => {
+    const damage = "guest.mtree:8: it ends within a flat view";
+    const before = readPlanDocument(plan({ map: [elsewhere] }), "a.json");
+    const after = readPlanDocument(
+      plan({ map: [elsewhere], memoryMap: { damage, uncertain: [] } }),
+      "b.json",
+    );
+    expect(formatDiff(comparePlans(before, after))).toMatch(
+      /^Warning {3}the memory map is not whole: guest\.mtree:8: .*\n.*\nBoth do the same/,
+    );
+    expect(diffDocument(comparePlans(before, after))).toMatchObject({
+      before: { damage: null },
+      after: { damage },
+    });
   });
 
   it("a region that gives way to another", () => {

@@ -58,7 +58,10 @@ export function planCommand(): Command {
 
 async function planFile(file: string | undefined, flags: PlanFileFlags): Promise<void> {
   const { addressSpace, bypassRo: setting } = flags;
-  const { source, sections, nesting, vm } = await readPlanInput(file, flags);
+  let damage: string | undefined;
+  const { source, sections, nesting, vm } = await readPlanInput(file, flags, (found) => {
+    damage = found;
+  });
   const host = needsHost(flags, nesting)
     ? await withIommufd(flags, (iommufd) => askHost(iommufd, flags.device))
     : undefined;
@@ -75,7 +78,9 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
     iommu: host?.iommu,
     iovaRanges: host?.iovaRanges,
     vm,
+    damage,
   };
+  if (damage !== undefined && !flags.quiet) printNote(`the memory map is not whole: ${damage}`);
   const misaligned = flags.quiet ? [] : report.plan.skipped.filter(isUnexpectedlyMisaligned);
   for (const { section } of misaligned) {
     const address = formatAddress(section.start);

@@ -1,6 +1,7 @@
 /** A plan as a page. */
 
 import { type DrawnSection, drawPlan } from "../address-map.ts";
+import { isUncertain } from "../memory-map-report.ts";
 import {
   describeDecision,
   describeRegion,
@@ -25,5 +26,6 @@ export function planPage(report: PlanReport, source: string): string {
 
 /** A section of a plan, as pages tell it. */
 export function describeSection({ start, last, kind, decision }: DrawnSection): PageSection {
-  return { use: describeDecision(decision), kind, start, last, region: describeRegion(decision), remark: "" };
+  const remark = isUncertain(decision) ? "may be a ROM device, which is not mapped" : "";
+  return { use: describeDecision(decision), kind, start, last, region: describeRegion(decision), remark };
 }

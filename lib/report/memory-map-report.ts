@@ -1,0 +1,57 @@
+/** What a report says of the memory map that a plan was made from: that it is not whole, and what it does not tell. */
+
+import { type Decision, isMapping, type Plan, type PlannedMapping } from "../container/plan.ts";
+import { describeSection, sectionLast } from "../container/section.ts";
+import { hex } from "../json.ts";
+import { type Fact, printable } from "./text.ts";
+
+/** Whether a decision would be another if a section that is taken for RAM were none. */
+export function isUncertain(decision: Decision): decision is PlannedMapping {
+  return isMapping(decision) && decision.section.typeIsAssumed === true;
+}
+
+/** The memory map as plans and checks have it in their documents. */
+export function memoryMapDocument(plan: Plan, damage?: string): object {
+  return {
+    damage: damage ?? null,
+    uncertain: plan.map.filter(isUncertain).map(({ section }) => ({
+      start: hex(section.start),
+      last: hex(sectionLast(section)),
+      region: section.region,
+    })),
+  };
+}
+
+/** The warning that the memory map is not whole. */
+export function damageFacts(damage: string | undefined): Fact[] {
+  if (damage === undefined) return [];
+  return [
+    [
+      "Warning",
+      [
+        `the memory map is not whole: ${printable(damage)}`,
+        'sections may be missing; the plan has what is there. Needed is all that "info mtree -f" prints, to its last empty line',
+      ],
+    ],
+  ];
+}
+
+/** How many sections are named; the page and the document have all. */
+const NAMED = 8;
+
+/** What the plan cannot be sure of, and how to be. */
+export function uncertaintyFacts(plan: Plan): Fact[] {
+  const uncertain = plan.map.filter(isUncertain);
+  if (uncertain.length === 0) return [];
+  return [
+    [
+      "Unsure",
+      [
+        ...uncertain.slice(0, NAMED).map(({ section }) => printable(describeSection(section))),
+        ...(uncertain.length > NAMED ? [`and ${uncertain.length - NAMED} more`] : []),
+        'taken for RAM; as a ROM device QEMU would not map it. "info mtree -f" shows both as rom: a running QEMU tells',
+        '(--qmp, --libvirt), or what "info mtree" prints, pasted below',
+      ],
+    ],
+  ];
+}
