@@ -2,6 +2,17 @@
 
 namespace {
 
+class Lock {
+ public:
+  explicit Lock(uv_mutex_t* mutex) : mutex_(mutex) { uv_mutex_lock(mutex_); }
+  ~Lock() { uv_mutex_unlock(mutex_); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  uv_mutex_t* const mutex_;
+};
+
 // Unmapping conflicts with whatever overlaps it. Reading, which is copying from there, conflicts with mapping
 // too, which fills the gaps that copying fails at. Calls that map do not conflict with each other, nor do
 // those that read: they are what one wants to run in parallel.
@@ -26,38 +37,52 @@ bool MappingAccesses::ConflictWith(const MappingAccesses& others) const {
   return false;
 }
 
+MappingOrder::MappingOrder() {
+  uv_mutex_init(&mutex_);
+  uv_cond_init(&given_up_);
+}
+
+MappingOrder::~MappingOrder() {
+  uv_cond_destroy(&given_up_);
+  uv_mutex_destroy(&mutex_);
+}
+
 void MappingOrder::Place::Take(std::shared_ptr<MappingOrder> order) {
-  const std::lock_guard<std::mutex> lock(order->mutex_);
+  const Lock lock(&order->mutex_);
   position_ = order->line_.insert(order->line_.end(), this);
   order_ = std::move(order);
 }
 
 void MappingOrder::Place::Wait() {
-  std::unique_lock<std::mutex> lock(order_->mutex_);
-  order_->given_up_.wait(lock, [this] {
-    for (auto it = order_->line_.begin(); it != position_; ++it) {
-      if (accesses_.ConflictWith((*it)->accesses_)) return false;
+  const Lock lock(&order_->mutex_);
+  for (auto it = order_->line_.begin(); it != position_;) {
+    if (accesses_.ConflictWith((*it)->accesses_)) {
+      uv_cond_wait(&order_->given_up_, &order_->mutex_);
+      it = order_->line_.begin();
+    } else {
+      ++it;
     }
-    return true;
-  });
+  }
 }
 
 void MappingOrder::Place::GiveUp() {
   if (!order_) return;
   {
-    const std::lock_guard<std::mutex> lock(order_->mutex_);
+    const Lock lock(&order_->mutex_);
     order_->line_.erase(position_);
+    uv_cond_broadcast(&order_->given_up_);
   }
-  order_->given_up_.notify_all();
   order_.reset();
 }
 
 void MappingOrder::WaitForAll(const MappingAccesses& accesses) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  given_up_.wait(lock, [&] {
-    for (const auto* place : line_) {
-      if (accesses.ConflictWith(place->accesses_)) return false;
+  const Lock lock(&mutex_);
+  for (auto it = line_.begin(); it != line_.end();) {
+    if (accesses.ConflictWith((*it)->accesses_)) {
+      uv_cond_wait(&given_up_, &mutex_);
+      it = line_.begin();
+    } else {
+      ++it;
     }
-    return true;
-  });
+  }
 }

@@ -22,13 +22,12 @@
 #pragma once
 
 #include <napi.h>
+#include <uv.h>
 
 #include <array>
-#include <condition_variable>
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "operation.h"
@@ -89,13 +88,19 @@ class MappingOrder {
     std::list<Place*>::iterator position_;
   };
 
+  MappingOrder();
+  ~MappingOrder();
+  MappingOrder(const MappingOrder&) = delete;
+  MappingOrder& operator=(const MappingOrder&) = delete;
+
   // On the JavaScript thread: until no call in line conflicts. Of no call that is queued a mutex is all it
   // costs.
   void WaitForAll(const MappingAccesses& accesses);
 
  private:
-  std::mutex mutex_;
-  std::condition_variable given_up_;
+  // libuv's, for those of C++ need a library that is newer than the package may ask for (GLIBCXX_3.4.30).
+  uv_mutex_t mutex_;
+  uv_cond_t given_up_;
   std::list<Place*> line_;
 };
 

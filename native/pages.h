@@ -72,6 +72,8 @@ class Pages {
 // it goes, and not to the ArrayBuffer that was handed out first.
 class PagesBuffer {
  public:
+  ~PagesBuffer() { LetGo(); }
+
   // The ArrayBuffer on the pages: the same one for as long as JavaScript holds it and has not moved it.
   Napi::ArrayBuffer Get(Napi::Env env, const std::shared_ptr<Pages>& pages);
 
@@ -81,6 +83,8 @@ class PagesBuffer {
 
  private:
   struct Hold;
+
+  void LetGo();
 
   std::shared_ptr<Hold> hold_;  // of the ArrayBuffer that was handed out last
 };

@@ -24,7 +24,7 @@ struct PagesBuffer::Hold {
   std::shared_ptr<Pages> pages;
   std::shared_ptr<const AddressRange> range;
   napi_env env;
-  napi_ref buffer = nullptr;  // weak
+  napi_ref buffer = nullptr;  // weak as soon as the PagesBuffer has let go of it
   napi_ref sentinels[2] = {};
   bool told = false;           // the environment ends
   bool attached_then = false;  // and the ArrayBuffer had not been moved
@@ -82,7 +82,7 @@ struct PagesBuffer::Hold {
 
 Napi::ArrayBuffer PagesBuffer::Get(Napi::Env env, const std::shared_ptr<Pages>& pages) {
   if (hold_ && hold_->IsAttached()) return Napi::ArrayBuffer(env, hold_->Buffer());
-  hold_.reset();
+  LetGo();
   if (pages->length() > kMaxBufferLength) {
     arguments::ThrowOutOfRange(Napi::BigInt::New(env, uint64_t{pages->length()}), "length",
                                "at most 4 GiB to be seen as an ArrayBuffer");
@@ -100,7 +100,7 @@ Napi::ArrayBuffer PagesBuffer::Get(Napi::Env env, const std::shared_ptr<Pages>& 
                        Napi::ArrayBuffer());
   hold->pages = pages;
   hold->range = pages->range();
-  NAPI_THROW_IF_FAILED(env, napi_create_reference(env, buffer, 0, &hold->buffer), Napi::ArrayBuffer());
+  NAPI_THROW_IF_FAILED(env, napi_create_reference(env, buffer, 1, &hold->buffer), Napi::ArrayBuffer());
   hold->sentinels[1] = Hold::NewSentinel(env, hold);
   // Whoever has a view of the ArrayBuffer, a running read of a file too, keeps the addresses, if not the
   // pages.
@@ -118,5 +118,12 @@ void PagesBuffer::Detach() {
     napi_detach_arraybuffer(hold_->env, hold_->Buffer());
     hold_->pages.reset();
   }
+  LetGo();
+}
+
+// The ArrayBuffer is kept until then, so that it can tell whether it was moved when the environment ends. It
+// costs nothing: the pages are kept as long anyway.
+void PagesBuffer::LetGo() {
+  if (hold_ && hold_->buffer != nullptr) napi_reference_unref(hold_->env, hold_->buffer, nullptr);
   hold_.reset();
 }

@@ -172,7 +172,7 @@ it("the page of a check shows what was refused, why, and what helps", async () =
   expect(await page.locator("svg.map rect.refused").count()).toBe(3);
   expect(await page.locator("tr.refused td:last-child").first().textContent()).toBe(
     "EINVAL: this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping; " +
-      "leave read-only sections out: --bypass-ro auto or on; QEMU does since commit 68d3a2a24d",
+      "leave read-only sections out: --bypass-ro auto or on; QEMU 11.0 and later do (commit 68d3a2a24d)",
   );
   expect(wrong).toEqual([]);
 });
