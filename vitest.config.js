@@ -19,6 +19,8 @@ export default {
       reporter: ["text", "text-summary"],
     },
     include: ["test/{unit,conformance,e2e}/**/*.test.ts"],
+    // Some start the command a dozen times; a busy machine takes its time for that.
+    testTimeout: 30_000,
     // Examples import the package by its name, as its users do.
     alias: { iommufd: fileURLToPath(new URL("lib/index.ts", import.meta.url)) },
   },

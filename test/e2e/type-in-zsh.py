@@ -9,7 +9,7 @@ import select
 import sys
 
 
-def read(terminal, quiet=0.5):
+def read(terminal, quiet=1.0):
     """All that comes until nothing comes."""
     shown = b""
     while select.select([terminal], [], [], quiet if shown else 10)[0]:
