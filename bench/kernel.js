@@ -1,4 +1,4 @@
-// `npm run bench:kernel`, in the test machine: the same work on the real kernel, by the library and by C.
+// `npm run bench -- kernel`, in the test machine: the same work on the real kernel, by the library and by C.
 import { execFileSync } from "node:child_process";
 import { readdirSync, writeFileSync } from "node:fs";
 import { KernelBackend } from "../dist/backend/kernel/kernel-backend.js";

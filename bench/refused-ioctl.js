@@ -1,4 +1,4 @@
-// `npm run bench`, on any Linux: what one crossing costs. An ioctl that /dev/null refuses, per call, against C.
+// `npm run bench -- refused-ioctl`, on any Linux: what one crossing costs. An ioctl that /dev/null refuses, per call, against C.
 import { loadAddon } from "../dist/backend/kernel/addon.js";
 import { cLoop, compare, compile, time } from "./compare.js";
 

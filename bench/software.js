@@ -1,4 +1,4 @@
-// `npm run bench:software`: the model's operations per second and memory, by how many mappings there are.
+// `npm run bench -- software`: the model's operations per second and memory, by how many mappings there are.
 import process from "node:process";
 import { softwareMachine } from "../dist/index.js";
 

@@ -1,15 +1,23 @@
-// `npm run test:NAME` for what needs more than this process: a browser, Prometheus, QEMU, an empty project. The kernel lane has
-// its own, for it runs in another machine. Some of it is slow to start, hence the patience.
+// `npm run test:lane -- NAME` for what needs more than this process: a browser, Prometheus, QEMU, an empty project. Each folder
+// named here is a lane. The kernel lane has a configuration of its own, because it runs in another machine. Some lanes are slow to
+// start, hence the patience.
 
 import common from "../vitest.config.js";
+
+const LANES = ["browser", "contributing", "fleet", "package", "qemu"];
 
 export default {
   root: new URL("..", import.meta.url).pathname,
   test: {
-    ...common.test,
-    include: ["test/{browser,contributing,fleet,package,qemu}/**/*.test.ts"],
     fileParallelism: false,
-    testTimeout: 180_000,
-    hookTimeout: 300_000,
+    projects: LANES.map((name) => ({
+      test: {
+        ...common.test,
+        name,
+        include: [`test/${name}/**/*.test.ts`],
+        testTimeout: 180_000,
+        hookTimeout: 300_000,
+      },
+    })),
   },
 };

@@ -179,7 +179,8 @@ describe("code in documents", () => {
   it.each(inLanguage("text"))("$document:$line: names what shows it", ({ document, before }) => {
     const [, by = ""] = /<!-- (?:shown|measured) by (.*?) -->/.exec(before) ?? [];
     if (by === "" && before.includes("<!-- a drawing -->")) return;
-    if (by.startsWith("npm run ")) expect(Object.keys(scripts)).toContain(by.slice("npm run ".length));
+    // Scripts are looked up below, wherever a document names one.
+    if (by.startsWith("npm run ")) return;
     else expect(read(by)).toContain(document);
   });
 });
@@ -201,8 +202,14 @@ describe.each(documents)("%s", (document) => {
   });
 
   it("names npm scripts that there are", () => {
-    for (const [, name = ""] of text.matchAll(/npm run (?!-)([\w:]+)/g))
+    for (const [, name = "", argument = ""] of text.matchAll(
+      /npm run (?!-)([\w:]+)(?: -- ([a-z][\w-]*))?/g,
+    )) {
       expect(Object.keys(scripts)).toContain(name);
+      if (name === "test:lane") expect(existsSync(join(PROJECT, "test", argument)), argument).toBe(true);
+      if (name === "bench" && argument !== "")
+        expect(read("bench/run.js"), argument).toMatch(new RegExp(`^  "?${argument}"?: \\[`, "m"));
+    }
   });
 
   it("names files that there are", () => {
