@@ -3,7 +3,7 @@
 /** Each folder of lib, and the folders that it may use; besides, all use the files directly in lib. */
 const MAY_USE = {
   backend: [],
-  "hw-info": ["backend"],
+  "hw-info": [],
   iommufd: ["backend"],
   container: ["iommufd", "hw-info", "backend"],
   "memory-map": ["container"],

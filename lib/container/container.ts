@@ -4,14 +4,14 @@
  */
 
 import { checkInstance, checkU64 } from "../arguments.ts";
-import type { IovaRanges } from "../backend/uapi.ts";
-import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../backend/uapi.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "../iommufd/device.ts";
 import type { DmaMemory } from "../iommufd/dma-memory.ts";
 import type { Hwpt } from "../iommufd/hwpt.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
+import type { IovaRanges } from "../uapi.ts";
+import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
 import { type BypassRoSetting, decideBypassRo } from "./bypass-ro.ts";
 import {

@@ -2,8 +2,8 @@
  * Known errata of host IOMMUs, as rules for those who map memory behind them.
  */
 
-import { IOMMU_HW_INFO_TYPE_INTEL_VTD, IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 } from "../backend/uapi.ts";
 import { readVtdHwInfo } from "../hw-info/vtd.ts";
+import { IOMMU_HW_INFO_TYPE_INTEL_VTD, IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 } from "../uapi.ts";
 
 /** A rule that a host IOMMU imposes. */
 export type HostIommuQuirk =
