@@ -6,7 +6,7 @@ const MAY_USE = {
   "hw-info": [],
   iommufd: ["backend"],
   container: ["iommufd", "hw-info", "backend"],
-  "memory-map": ["container"],
+  "memory-map": [],
   host: ["hw-info", "backend"],
   report: ["container", "memory-map", "host", "hw-info", "backend"],
   cli: ["report", "container", "memory-map", "host", "iommufd", "hw-info", "backend"],

@@ -42,7 +42,6 @@ export {
 } from "./container/plan.ts";
 export { type ProbedDevice, probeDevice } from "./container/probe.ts";
 export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
-export type { MemorySection, SectionType } from "./container/section.ts";
 export {
   IommufdError,
   type IommufdErrorCode,
@@ -131,6 +130,7 @@ export {
   type RunningVm,
 } from "./memory-map/running-qemu.ts";
 export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";
+export type { MemorySection, SectionType } from "./section.ts";
 export type {
   DeviceId,
   DriverData,

@@ -10,6 +10,7 @@ import type { DmaMemory } from "../iommufd/dma-memory.ts";
 import type { Hwpt } from "../iommufd/hwpt.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
+import { describeSection, type MemorySection } from "../section.ts";
 import type { IovaRanges } from "../uapi.ts";
 import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
@@ -26,7 +27,6 @@ import {
   type SkippedSection,
 } from "./plan.ts";
 import { hostIommuQuirks } from "./quirks.ts";
-import { describeSection, type MemorySection } from "./section.ts";
 
 /** What a container is for. */
 export interface ContainerOptions {

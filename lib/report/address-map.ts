@@ -2,7 +2,7 @@
 
 import { apertureOf, reservedBetween } from "../container/iova-ranges.ts";
 import { byStart, type Decision, isMapping, type Plan } from "../container/plan.ts";
-import { sectionLast } from "../container/section.ts";
+import { sectionLast } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
 import { divideAxis, type Piece } from "./axis.ts";
 
