@@ -8,8 +8,9 @@ const MAY_USE = {
   container: ["iommufd", "hw-info", "backend"],
   "memory-map": [],
   host: ["hw-info", "backend"],
-  report: ["container", "memory-map", "host", "hw-info", "backend"],
-  cli: ["report", "container", "memory-map", "host", "iommufd", "hw-info", "backend"],
+  demo: ["container", "iommufd", "backend"],
+  report: ["demo", "container", "memory-map", "host", "hw-info", "backend"],
+  cli: ["report", "demo", "container", "memory-map", "host", "iommufd", "hw-info", "backend"],
 };
 
 const layers = Object.entries(MAY_USE).map(([folder, below]) => ({
