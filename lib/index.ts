@@ -20,14 +20,16 @@ export { type Profile, parseProfile, shippedProfiles } from "./backend/software/
 export type { DmaOptions, SoftwareBackend } from "./backend/software/software-backend.ts";
 export type { IoctlTrace } from "./backend/traced.ts";
 export { ApplyError } from "./container/apply-error.ts";
+export { type CapturedProfile, captureProfile } from "./container/capture.ts";
+export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
 export {
   type BypassRoDecision,
   type BypassRoInput,
   type BypassRoSetting,
   decideBypassRo,
-} from "./container/bypass-ro.ts";
-export { type CapturedProfile, captureProfile } from "./container/capture.ts";
-export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
+  type HostIommuQuirk,
+  hostIommuQuirks,
+} from "./container/errata.ts";
 export {
   type Decision,
   decide,
@@ -41,7 +43,6 @@ export {
   type SkipReason,
 } from "./container/plan.ts";
 export { type ProbedDevice, probeDevice } from "./container/probe.ts";
-export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
 export {
   IommufdError,
   type IommufdErrorCode,

@@ -1,7 +1,7 @@
 /** What the commands about plans have in common: their options, their input, the device that decides. */
 
 import { type Command, Option } from "commander";
-import type { BypassRoSetting } from "../container/bypass-ro.ts";
+import type { BypassRoSetting } from "../container/errata.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { readMemoryMapFrom } from "../memory-map/memory-map.ts";

@@ -14,7 +14,7 @@ import { describeSection, type MemorySection } from "../section.ts";
 import type { IovaRanges } from "../uapi.ts";
 import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
-import { type BypassRoSetting, decideBypassRo } from "./bypass-ro.ts";
+import { type BypassRoSetting, decideBypassRo, hostIommuQuirks } from "./errata.ts";
 import {
   type Decision,
   decide,
@@ -26,7 +26,6 @@ import {
   plan,
   type SkippedSection,
 } from "./plan.ts";
-import { hostIommuQuirks } from "./quirks.ts";
 
 /** What a container is for. */
 export interface ContainerOptions {

@@ -8,7 +8,7 @@ import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import type { IovaRange } from "../uapi.ts";
-import { type HostIommuQuirk, hostIommuQuirks } from "./quirks.ts";
+import { type HostIommuQuirk, hostIommuQuirks } from "./errata.ts";
 
 /** What was found out about one device. */
 export interface ProbedDevice {

@@ -1,6 +1,6 @@
 /** A plan, for people and as JSON. */
 
-import type { BypassRoDecision } from "../container/bypass-ro.ts";
+import type { BypassRoDecision } from "../container/errata.ts";
 import type { Decision, Plan, SkipReason } from "../container/plan.ts";
 import { isMapping, mappedBytes } from "../container/plan.ts";
 import { hex } from "../json.ts";

@@ -1,10 +1,9 @@
 /** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
 
 import { Command } from "commander";
-import { decideBypassRo } from "../../container/bypass-ro.ts";
+import { decideBypassRo, type HostIommuQuirk, hostIommuQuirks } from "../../container/errata.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { askIovaRanges, askNestParent } from "../../container/probe.ts";
-import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
 import { isSystemError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
 import type { Device } from "../../iommufd/device.ts";
