@@ -3,13 +3,14 @@
 /** Each folder of lib, and the folders that it may use; besides, all use the files directly in lib. */
 const MAY_USE = {
   backend: [],
-  "hw-info": ["backend"],
+  "hw-info": [],
   iommufd: ["backend"],
   container: ["iommufd", "hw-info", "backend"],
-  "memory-map": ["container"],
+  "memory-map": [],
   host: ["hw-info", "backend"],
-  report: ["container", "memory-map", "host", "hw-info", "backend"],
-  cli: ["report", "container", "memory-map", "host", "iommufd", "hw-info", "backend"],
+  demo: ["container", "iommufd", "backend"],
+  report: ["demo", "container", "memory-map", "host", "hw-info", "backend"],
+  cli: ["report", "demo", "container", "memory-map", "host", "iommufd", "hw-info", "backend"],
 };
 
 const layers = Object.entries(MAY_USE).map(([folder, below]) => ({
@@ -47,8 +48,20 @@ export default {
     ),
     never(
       "backends-behind-one-interface",
-      "Objects know the interface, not who is behind it.",
-      { path: "^lib/(iommufd|hw-info)/" },
+      "Objects know the interface, not who is behind it: they reach neither backend, through others either.",
+      { path: "^lib/iommufd/", pathNot: "^lib/iommufd/iommufd\\.ts$" },
+      { path: "^lib/backend/(kernel|software)/", reachable: true },
+    ),
+    never(
+      "the-way-in-asks-for-a-backend",
+      "Iommufd.open() has one chosen, and does not choose.",
+      { path: "^lib/iommufd/iommufd\\.ts$" },
+      { path: "^lib/backend/(kernel|software)/" },
+    ),
+    never(
+      "one-place-chooses-a-backend",
+      "The rest of lib/backend itself is the interface, and knows neither.",
+      { path: "^lib/backend/[^/]+\\.ts$", pathNot: "^lib/backend/select\\.ts$" },
       { path: "^lib/backend/(kernel|software)/" },
     ),
     never(

@@ -19,54 +19,17 @@ export { DmaFault, type DmaFaultReason } from "./backend/software/dma.ts";
 export { type Profile, parseProfile, shippedProfiles } from "./backend/software/profile.ts";
 export type { DmaOptions, SoftwareBackend } from "./backend/software/software-backend.ts";
 export type { IoctlTrace } from "./backend/traced.ts";
-export type {
-  DeviceId,
-  DriverData,
-  FaultQueueId,
-  HwInfo,
-  HwptAmdGuest,
-  HwptArmSmmuv3,
-  HwptId,
-  HwptVtdS1,
-  HwQueueId,
-  IoasId,
-  IovaRange,
-  IovaRanges,
-  ObjectId,
-  PageTableId,
-  VdeviceId,
-  VeventQueueId,
-  VfioDeviceInfo,
-  VfioIrqInfo,
-  VfioRegionInfo,
-  ViommuId,
-} from "./backend/uapi.ts";
-export {
-  VFIO_IRQ_INFO_AUTOMASKED,
-  VFIO_IRQ_INFO_EVENTFD,
-  VFIO_IRQ_INFO_MASKABLE,
-  VFIO_IRQ_INFO_NORESIZE,
-  VFIO_PCI_BAR0_REGION_INDEX,
-  VFIO_PCI_CONFIG_REGION_INDEX,
-  VFIO_PCI_ERR_IRQ_INDEX,
-  VFIO_PCI_INTX_IRQ_INDEX,
-  VFIO_PCI_MSI_IRQ_INDEX,
-  VFIO_PCI_MSIX_IRQ_INDEX,
-  VFIO_PCI_REQ_IRQ_INDEX,
-  VFIO_PCI_ROM_REGION_INDEX,
-  VFIO_REGION_INFO_FLAG_MMAP,
-  VFIO_REGION_INFO_FLAG_READ,
-  VFIO_REGION_INFO_FLAG_WRITE,
-} from "./backend/uapi.ts";
 export { ApplyError } from "./container/apply-error.ts";
+export { type CapturedProfile, captureProfile } from "./container/capture.ts";
+export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
 export {
   type BypassRoDecision,
   type BypassRoInput,
   type BypassRoSetting,
   decideBypassRo,
-} from "./container/bypass-ro.ts";
-export { type CapturedProfile, captureProfile } from "./container/capture.ts";
-export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
+  type HostIommuQuirk,
+  hostIommuQuirks,
+} from "./container/errata.ts";
 export {
   type Decision,
   decide,
@@ -80,8 +43,6 @@ export {
   type SkipReason,
 } from "./container/plan.ts";
 export { type ProbedDevice, probeDevice } from "./container/probe.ts";
-export { type HostIommuQuirk, hostIommuQuirks } from "./container/quirks.ts";
-export type { MemorySection, SectionType } from "./container/section.ts";
 export {
   IommufdError,
   type IommufdErrorCode,
@@ -170,3 +131,43 @@ export {
   type RunningVm,
 } from "./memory-map/running-qemu.ts";
 export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";
+export type { MemorySection, SectionType } from "./section.ts";
+export type {
+  DeviceId,
+  DriverData,
+  FaultQueueId,
+  HwInfo,
+  HwptAmdGuest,
+  HwptArmSmmuv3,
+  HwptId,
+  HwptVtdS1,
+  HwQueueId,
+  IoasId,
+  IovaRange,
+  IovaRanges,
+  ObjectId,
+  PageTableId,
+  VdeviceId,
+  VeventQueueId,
+  VfioDeviceInfo,
+  VfioIrqInfo,
+  VfioRegionInfo,
+  ViommuId,
+} from "./uapi.ts";
+export {
+  VFIO_IRQ_INFO_AUTOMASKED,
+  VFIO_IRQ_INFO_EVENTFD,
+  VFIO_IRQ_INFO_MASKABLE,
+  VFIO_IRQ_INFO_NORESIZE,
+  VFIO_PCI_BAR0_REGION_INDEX,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
+  VFIO_PCI_REQ_IRQ_INDEX,
+  VFIO_PCI_ROM_REGION_INDEX,
+  VFIO_REGION_INFO_FLAG_MMAP,
+  VFIO_REGION_INFO_FLAG_READ,
+  VFIO_REGION_INFO_FLAG_WRITE,
+} from "./uapi.ts";

@@ -7,6 +7,22 @@
  */
 
 import type {
+  DeviceId,
+  HwInfo,
+  HwptId,
+  HwQueueId,
+  IoasId,
+  IovaRange,
+  IovaRanges,
+  ObjectId,
+  PageTableId,
+  VdeviceId,
+  VfioDeviceInfo,
+  VfioIrqInfo,
+  VfioRegionInfo,
+  ViommuId,
+} from "../uapi.ts";
+import type {
   BackendMemory,
   BackendRegion,
   DescriptorFile,
@@ -29,22 +45,6 @@ import type {
   SetIrqsRequest,
   ViommuAllocRequest,
 } from "./requests.ts";
-import type {
-  DeviceId,
-  HwInfo,
-  HwptId,
-  HwQueueId,
-  IoasId,
-  IovaRange,
-  IovaRanges,
-  ObjectId,
-  PageTableId,
-  VdeviceId,
-  VfioDeviceInfo,
-  VfioIrqInfo,
-  VfioRegionInfo,
-  ViommuId,
-} from "./uapi.ts";
 
 /** Which of the two a backend is. */
 export type BackendName = "kernel" | "software";

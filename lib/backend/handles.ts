@@ -1,6 +1,6 @@
 /** What a backend hands out, beside files that take ioctls: memory, registers, and what can be waited for. */
 
-import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "./uapi.ts";
+import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../uapi.ts";
 
 /** Memory that a backend can map for DMA. */
 export interface BackendMemory {

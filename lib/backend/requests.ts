@@ -1,8 +1,8 @@
 /** What the ioctls are asked, and what those that take lists answer. */
 
 import type { SystemError } from "../errors.ts";
+import type { DeviceId, DriverData, FaultQueueId, HwptId, IoasId, PageTableId, ViommuId } from "../uapi.ts";
 import type { BackendMemory, DescriptorFile, EventFd } from "./handles.ts";
-import type { DeviceId, DriverData, FaultQueueId, HwptId, IoasId, PageTableId, ViommuId } from "./uapi.ts";
 
 /** Which memory is wanted. */
 export interface MemoryRequest {

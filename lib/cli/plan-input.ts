@@ -1,12 +1,12 @@
 /** What the commands about plans have in common: their options, their input, the device that decides. */
 
 import { type Command, Option } from "commander";
-import type { BypassRoSetting } from "../container/bypass-ro.ts";
-import type { MemorySection } from "../container/section.ts";
+import type { BypassRoSetting } from "../container/errata.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
 import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
+import type { MemorySection } from "../section.ts";
 import { parseSize, readChunks, sourceName } from "./input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
 

@@ -1,8 +1,8 @@
 /** Why a plan could not be applied. */
 
 import { IommufdError } from "../errors.ts";
+import { describeSection } from "../section.ts";
 import type { PlannedMapping } from "./plan.ts";
-import { describeSection } from "./section.ts";
 
 /** A section could not be mapped; what had been mapped before it was unmapped again. `cause` is the reason. */
 export class ApplyError extends IommufdError {

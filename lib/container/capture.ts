@@ -2,6 +2,12 @@
  * Captures the machine that a program runs on as a profile, for the software backend to replay anywhere.
  */
 
+import { IommufdError, isSystemError } from "../errors.ts";
+import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
+import type { Device } from "../iommufd/device.ts";
+import type { HwptOptions } from "../iommufd/hwpt.ts";
+import type { Iommufd } from "../iommufd/iommufd.ts";
+import { hex } from "../json.ts";
 import {
   bitNames,
   HW_CAPABILITY_BITS,
@@ -9,13 +15,7 @@ import {
   IOMMU_HW_INFO_TYPE_NONE,
   type IovaRange,
   VFIO_DEVICE_FLAGS_RESET,
-} from "../backend/uapi.ts";
-import { IommufdError, isSystemError } from "../errors.ts";
-import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
-import type { Device } from "../iommufd/device.ts";
-import type { HwptOptions } from "../iommufd/hwpt.ts";
-import type { Iommufd } from "../iommufd/iommufd.ts";
-import { hex } from "../json.ts";
+} from "../uapi.ts";
 import { apertureOf, reservedBetween } from "./iova-ranges.ts";
 
 interface Range {

@@ -4,16 +4,17 @@
  */
 
 import { checkInstance, checkU64 } from "../arguments.ts";
-import type { IovaRanges } from "../backend/uapi.ts";
-import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../backend/uapi.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "../iommufd/device.ts";
 import type { DmaMemory } from "../iommufd/dma-memory.ts";
 import type { Hwpt } from "../iommufd/hwpt.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
+import { describeSection, type MemorySection } from "../section.ts";
+import type { IovaRanges } from "../uapi.ts";
+import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
-import { type BypassRoSetting, decideBypassRo } from "./bypass-ro.ts";
+import { type BypassRoSetting, decideBypassRo, hostIommuQuirks } from "./errata.ts";
 import {
   type Decision,
   decide,
@@ -25,8 +26,6 @@ import {
   plan,
   type SkippedSection,
 } from "./plan.ts";
-import { hostIommuQuirks } from "./quirks.ts";
-import { describeSection, type MemorySection } from "./section.ts";
 
 /** What a container is for. */
 export interface ContainerOptions {

@@ -1,6 +1,6 @@
 /** What the IOVA ranges of an address space (IOMMU_IOAS_IOVA_RANGES) tell of what lies between and around them. */
 
-import type { IovaRange } from "../backend/uapi.ts";
+import type { IovaRange } from "../uapi.ts";
 
 /** From the first address that can be mapped to the last. */
 export function apertureOf(ranges: readonly IovaRange[]): IovaRange {

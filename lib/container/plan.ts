@@ -7,7 +7,7 @@
 
 import { checkPowerOfTwo } from "../arguments.ts";
 import { outOfRange } from "../errors.ts";
-import { describeSection, type MemorySection } from "./section.ts";
+import { describeSection, type MemorySection } from "../section.ts";
 
 /**
  * Why a section is not mapped, in the order in which the rules apply (QEMU hw/vfio/listener.c,

@@ -6,16 +6,16 @@
  * guest's would be. So a guest of a terabyte takes no terabyte, and what the kernel checks of a mapping it checks of a copy.
  */
 
-import type { IovaRange } from "../backend/uapi.ts";
 import { isSystemError } from "../errors.ts";
 import { decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
+import type { MemorySection } from "../section.ts";
+import type { IovaRange } from "../uapi.ts";
 import { Container, type ContainerOptions } from "./container.ts";
 import { apertureOf, reservedBetween } from "./iova-ranges.ts";
 import { mappedBytes, type Plan, type PlannedMapping, plan } from "./plan.ts";
-import type { MemorySection } from "./section.ts";
 
 /** How much memory stands in for the guest's, in bytes. */
 const STAND_IN = 64n << 20n;

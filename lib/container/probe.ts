@@ -2,13 +2,13 @@
  * Finds out what there is to know about a device before a VMM gets it, and leaves nothing changed.
  */
 
-import { normalizeBdf } from "../backend/bdf.ts";
-import type { IovaRange } from "../backend/uapi.ts";
+import { normalizeBdf } from "../bdf.ts";
 import { isSystemError } from "../errors.ts";
 import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
-import { type HostIommuQuirk, hostIommuQuirks } from "./quirks.ts";
+import type { IovaRange } from "../uapi.ts";
+import { type HostIommuQuirk, hostIommuQuirks } from "./errata.ts";
 
 /** What was found out about one device. */
 export interface ProbedDevice {

@@ -7,9 +7,9 @@ import { accessSync, constants, readdirSync, readFileSync, realpathSync } from "
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { DeviceUser } from "../backend/backend.ts";
-import { BDF_PATTERN } from "../backend/bdf.ts";
 import { deviceUse } from "../backend/kernel/device-use.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
+import { BDF_PATTERN } from "../bdf.ts";
 import { type Acs, findAcs } from "./acs.ts";
 import { type KernelLog, readKernelLog } from "./kernel-log.ts";
 import { type Platform, platformOf } from "./platform.ts";

@@ -12,7 +12,7 @@ import {
   IOMMU_HW_INFO_TYPE_NONE,
   IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV,
   VTD_FLAG_BITS,
-} from "../backend/uapi.ts";
+} from "../uapi.ts";
 import { type AmdCapabilities, type AmdHwInfo, decodeAmd, readAmdHwInfo } from "./amd.ts";
 import {
   decodeSmmuv3,

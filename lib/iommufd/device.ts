@@ -5,6 +5,7 @@
 import { checkU32 } from "../arguments.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
 import type { EventFd } from "../backend/handles.ts";
+import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import {
   type DeviceId,
   type HwInfo,
@@ -15,8 +16,7 @@ import {
   VFIO_PLAIN_FEATURES,
   type VfioDeviceInfo,
   type VfioIrqInfo,
-} from "../backend/uapi.ts";
-import { invalidType, isSystemError, outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 import { checkDirtyRange } from "./dirty-range.ts";
 import { DmaBuf, type DmaBufRange } from "./dma-buf.ts";
 import { DmaLogging, type DmaLoggingRange } from "./dma-logging.ts";

@@ -4,7 +4,7 @@
 
 import { checkU64 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
-import { VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, VFIO_DEVICE_FEATURE_SET } from "../backend/uapi.ts";
+import { VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, VFIO_DEVICE_FEATURE_SET } from "../uapi.ts";
 import { checkDirtyRange } from "./dirty-range.ts";
 import { Resource } from "./resource.ts";
 

@@ -4,6 +4,7 @@
  */
 
 import { checkU32, checkU64 } from "../arguments.ts";
+import { invalidType, outOfRange } from "../errors.ts";
 import {
   type DriverData,
   type HwptAmdGuest,
@@ -15,8 +16,7 @@ import {
   IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
   IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3,
   IOMMU_VTD_INV_FLAGS_LEAF,
-} from "../backend/uapi.ts";
-import { invalidType, outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 
 /** A guest's first stage: what a nested HWPT translates with. */
 export type NestedHwptData =

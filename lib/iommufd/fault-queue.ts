@@ -4,6 +4,7 @@
 
 import type { IommufdFile } from "../backend/backend.ts";
 import type { FaultQueueFile } from "../backend/handles.ts";
+import { isSystemError, outOfRange } from "../errors.ts";
 import {
   type DeviceId,
   type FaultQueueId,
@@ -15,8 +16,7 @@ import {
   IOMMUFD_PAGE_RESP_INVALID,
   IOMMUFD_PAGE_RESP_SUCCESS,
   type PageFaultRecord,
-} from "../backend/uapi.ts";
-import { isSystemError, outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 import { EventStream } from "./event-stream.ts";
 import type { Resource } from "./resource.ts";
 

@@ -9,8 +9,8 @@ import type {
   IoasMapManyRequest,
   IoasMapRequest,
 } from "../backend/requests.ts";
-import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, type IoasId } from "../backend/uapi.ts";
 import { isSystemError } from "../errors.ts";
+import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, type IoasId } from "../uapi.ts";
 import type { DmaMemory } from "./dma-memory.ts";
 import type { Access, MappingCalls } from "./mapping-calls.ts";
 import { Mappings } from "./mappings.ts";

@@ -11,7 +11,7 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
   IOMMU_HWPT_FAULT_ID_VALID,
   IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
-} from "../backend/uapi.ts";
+} from "../uapi.ts";
 import { Device } from "./device.ts";
 import { checkDirtyRange } from "./dirty-range.ts";
 import {

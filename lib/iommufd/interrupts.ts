@@ -5,13 +5,13 @@
 import { checkU32 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { EventFd } from "../backend/handles.ts";
+import { outOfRange } from "../errors.ts";
 import {
   VFIO_IRQ_SET_ACTION_MASK,
   VFIO_IRQ_SET_ACTION_TRIGGER,
   VFIO_IRQ_SET_ACTION_UNMASK,
   type VfioIrqInfo,
-} from "../backend/uapi.ts";
-import { outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 import { EventStream } from "./event-stream.ts";
 import { Resource } from "./resource.ts";
 

@@ -4,8 +4,8 @@
 
 import { checkU32 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
-import type { HwptId, ViommuId } from "../backend/uapi.ts";
 import { invalidType, outOfRange } from "../errors.ts";
+import type { HwptId, ViommuId } from "../uapi.ts";
 import type { RawInvalidation } from "./driver-data.ts";
 
 /**

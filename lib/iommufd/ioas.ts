@@ -11,6 +11,7 @@ import type {
   IoasMapManyRequest,
   IoasMapRequest,
 } from "../backend/requests.ts";
+import { invalidType } from "../errors.ts";
 import {
   type HwptId,
   IOMMU_IOAS_MAP_FIXED_IOVA,
@@ -20,8 +21,7 @@ import {
   type IoasId,
   type IovaRange,
   type IovaRanges,
-} from "../backend/uapi.ts";
-import { invalidType } from "../errors.ts";
+} from "../uapi.ts";
 import { Device } from "./device.ts";
 import { DmaBuf } from "./dma-buf.ts";
 import { DmaMemory } from "./dma-memory.ts";

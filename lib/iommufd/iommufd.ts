@@ -4,8 +4,9 @@
 
 import { checkU32, checkU64 } from "../arguments.ts";
 import type { Backend, BackendName, IommufdFile, IommufdIoctl } from "../backend/backend.ts";
-import { normalizeBdf } from "../backend/bdf.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
+import { normalizeBdf } from "../bdf.ts";
+import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import {
   IOMMU_OPTION_OP_GET,
   IOMMU_OPTION_OP_SET,
@@ -14,8 +15,7 @@ import {
   IOMMU_VFIO_IOAS_GET,
   IOMMU_VFIO_IOAS_SET,
   type IoasId,
-} from "../backend/uapi.ts";
-import { invalidType, isSystemError, outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 import { Device } from "./device.ts";
 import { DmaMemory, type MemoryOptions } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";

@@ -4,14 +4,14 @@
  * one (drivers/iommu/intel/iommu.c, Linux 6.12; drivers/iommu/generic_pt/fmt/vtdss.h, 7.2). It says why in its log alone.
  */
 
+import { explained, isSystemError, type SystemError } from "../errors.ts";
 import {
   IOMMU_HW_INFO_TYPE_INTEL_VTD,
   IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17,
   IOMMU_HWPT_ALLOC_NEST_PARENT,
   IOMMU_IOAS_MAP_WRITEABLE,
   type IovaRanges,
-} from "../backend/uapi.ts";
-import { explained, isSystemError, type SystemError } from "../errors.ts";
+} from "../uapi.ts";
 import type { Device } from "./device.ts";
 import type { Resource } from "./resource.ts";
 

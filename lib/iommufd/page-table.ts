@@ -2,7 +2,7 @@
  * What a device can be attached to.
  */
 
-import type { PageTableId } from "../backend/uapi.ts";
+import type { PageTableId } from "../uapi.ts";
 import { Resource } from "./resource.ts";
 
 /** What a page table has to know of a device. */

@@ -5,14 +5,14 @@
 import { checkU32, checkU64 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { BackendRegion } from "../backend/handles.ts";
+import { IommufdError, invalidType, outOfRange, systemError } from "../errors.ts";
 import {
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_ROM_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_WRITE,
   type VfioRegionInfo,
-} from "../backend/uapi.ts";
-import { IommufdError, invalidType, outOfRange, systemError } from "../errors.ts";
+} from "../uapi.ts";
 import { Resource } from "./resource.ts";
 
 /** PCI: the command register, and its bit that turns memory space on. */

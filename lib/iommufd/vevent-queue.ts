@@ -5,6 +5,7 @@
 import { checkU32 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { VeventQueueFile } from "../backend/handles.ts";
+import { outOfRange } from "../errors.ts";
 import {
   IOMMU_VEVENTQ_FLAG_LOST_EVENTS,
   IOMMU_VEVENTQ_TYPE_ARM_SMMUV3,
@@ -12,8 +13,7 @@ import {
   type VeventQueueId,
   type VeventRecord,
   type ViommuId,
-} from "../backend/uapi.ts";
-import { outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 import { EventStream } from "./event-stream.ts";
 import type { Resource } from "./resource.ts";
 

@@ -6,6 +6,7 @@
 import { checkU32, checkU64 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { ViommuAllocRequest } from "../backend/requests.ts";
+import { outOfRange } from "../errors.ts";
 import {
   type DriverData,
   type HwQueueId,
@@ -14,8 +15,7 @@ import {
   IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV,
   type VdeviceId,
   type ViommuId,
-} from "../backend/uapi.ts";
-import { outOfRange } from "../errors.ts";
+} from "../uapi.ts";
 import { Device } from "./device.ts";
 import { checkDriverData, encodeSmmuCommands, type RawInvalidation } from "./driver-data.ts";
 import { invalidate } from "./invalidation.ts";

@@ -2,9 +2,9 @@
  * Reads the memory sections of one address space, from whichever of the known forms a text has.
  */
 
-import type { MemorySection } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
 import { eachLine } from "../lines.ts";
+import type { MemorySection } from "../section.ts";
 import { type FlatView, FlatViewReader, findFlatView, parseFlatViews } from "./mtree.ts";
 import { parseSectionList } from "./section-list.ts";
 

@@ -7,8 +7,8 @@
  * the text is not whole otherwise, every view says so ({@link FlatView.damage}).
  */
 
-import type { MemorySection, SectionType } from "../container/section.ts";
 import { IommufdError } from "../errors.ts";
+import type { MemorySection, SectionType } from "../section.ts";
 import { RegionTypes } from "./region-types.ts";
 
 /** An address space that shows a flat view. */

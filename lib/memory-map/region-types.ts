@@ -6,7 +6,7 @@
  * no RAM to QEMU's VFIO listener. What the region is, its other ranges say, and the tree of regions (`info mtree`).
  */
 
-import type { MemorySection, SectionType } from "../container/section.ts";
+import type { MemorySection, SectionType } from "../section.ts";
 
 /**
  * Regions that are RAM under these names (hw/i386/pc.c, hw/i386/x86-common.c). QEMU shows them as `rom` alone, in most VMs of

@@ -1,7 +1,7 @@
 /** What a running QEMU tells of its VM. */
 
 import { z } from "zod";
-import type { MemorySection } from "../container/section.ts";
+import type { MemorySection } from "../section.ts";
 import { askMemoryDevices, refuseConfidential, type SgxEpc, type VirtioMem } from "./memory-devices.ts";
 import { readMemoryMap } from "./memory-map.ts";
 import { type Monitor, type MonitorOptions, named } from "./monitor.ts";

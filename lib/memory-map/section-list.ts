@@ -9,8 +9,8 @@
  */
 
 import { z } from "zod";
-import type { MemorySection } from "../container/section.ts";
 import { readJson, u64 } from "../json.ts";
+import type { MemorySection } from "../section.ts";
 
 const section = z
   .strictObject({

@@ -1,9 +1,9 @@
 /** A plan as something to draw: what is done with each range, what the host reserves, and the axis that they share. */
 
-import type { IovaRange } from "../backend/uapi.ts";
 import { apertureOf, reservedBetween } from "../container/iova-ranges.ts";
 import { byStart, type Decision, isMapping, type Plan } from "../container/plan.ts";
-import { sectionLast } from "../container/section.ts";
+import { sectionLast } from "../section.ts";
+import type { IovaRange } from "../uapi.ts";
 import { divideAxis, type Piece } from "./axis.ts";
 
 /** What is done with a section; what is left out for being read-only is told apart. */

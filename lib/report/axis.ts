@@ -6,8 +6,8 @@
  * never gets wider than {@link BREAK}.
  */
 
-import type { IovaRange } from "../backend/uapi.ts";
 import { byStart } from "../container/plan.ts";
+import type { IovaRange } from "../uapi.ts";
 
 /** How wide a piece without anything in it gets. */
 const BREAK = 4;

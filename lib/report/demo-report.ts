@@ -1,7 +1,7 @@
 /** What the demonstration of the erratum showed, for people and as JSON. */
 
 import type { DmaFaultReason } from "../backend/software/dma.ts";
-import type { ChangedEntry, ErratumCase, ErratumDemo } from "../container/erratum-demo.ts";
+import type { ChangedEntry, ErratumCase, ErratumDemo } from "../demo/erratum.ts";
 import { hex } from "../json.ts";
 import { formatAddress, labelled } from "./text.ts";
 

@@ -1,6 +1,6 @@
 /** What an IOMMU is, in the few lines that matter for nesting. */
 
-import type { HostIommuQuirk } from "../container/quirks.ts";
+import type { HostIommuQuirk } from "../container/errata.ts";
 import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import type { VtdDerived } from "../hw-info/vtd.ts";
 import { formatLength } from "../lengths.ts";

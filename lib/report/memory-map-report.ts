@@ -1,8 +1,8 @@
 /** What a report says of the memory map that a plan was made from: that it is not whole, and what it does not tell. */
 
 import { type Decision, isMapping, type Plan, type PlannedMapping } from "../container/plan.ts";
-import { describeSection, sectionLast } from "../container/section.ts";
 import { hex } from "../json.ts";
+import { describeSection, sectionLast } from "../section.ts";
 import { type Fact, printable } from "./text.ts";
 
 /** Whether a decision would be another if a section that is taken for RAM were none. */

@@ -1,13 +1,13 @@
 /** A plan, for people and as JSON. */
 
-import type { IovaRange } from "../backend/uapi.ts";
-import type { BypassRoDecision } from "../container/bypass-ro.ts";
+import type { BypassRoDecision } from "../container/errata.ts";
 import type { Decision, Plan, SkipReason } from "../container/plan.ts";
 import { isMapping, mappedBytes } from "../container/plan.ts";
-import { sectionLast } from "../container/section.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
 import type { RunningVm } from "../memory-map/running-qemu.ts";
+import { sectionLast } from "../section.ts";
+import type { IovaRange } from "../uapi.ts";
 import { type DrawnSection, drawPlan } from "./address-map.ts";
 import { adviceForQemu } from "./advice.ts";
 import { formatBar } from "./bar.ts";

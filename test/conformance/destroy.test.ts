@@ -4,8 +4,8 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
-import type { DeviceId, HwptId, IoasId, ObjectId } from "../../lib/backend/uapi.ts";
 import { encodeNestedHwpt } from "../../lib/iommufd/driver-data.ts";
+import type { DeviceId, HwptId, IoasId, ObjectId } from "../../lib/uapi.ts";
 import { backendName, FIRST, machine } from "./backend.ts";
 
 const NEST_PARENT = 1;

@@ -1,8 +1,8 @@
 /** Dirty tracking, on a mock device: QEMU's emulated VT-d has none. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { HwptId } from "../../lib/backend/uapi.ts";
 import type { Hwpt, Ioas } from "../../lib/index.ts";
+import type { HwptId } from "../../lib/uapi.ts";
 import { backendName, laterThan, PAGE } from "./backend.ts";
 import { APERTURE, type MockMachine, openMockMachine } from "./mock-machine.ts";
 

@@ -5,8 +5,8 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { IommufdFile } from "../../lib/backend/backend.ts";
-import type { DeviceId, FaultQueueId, HwptId, ViommuId } from "../../lib/backend/uapi.ts";
 import { type Device, type Hwpt, type Ioas, Iommufd } from "../../lib/index.ts";
+import type { DeviceId, FaultQueueId, HwptId, ViommuId } from "../../lib/uapi.ts";
 import { backendName, FIRST, laterThan, machine, PAGE, U64_MAX } from "./backend.ts";
 
 const GUEST = { type: "vtd-s1", flags: 0n, pgtblAddr: 0x1000n, addrWidth: 48 } as const;

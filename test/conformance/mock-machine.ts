@@ -11,10 +11,10 @@ import { FaultQueueObject } from "../../lib/backend/software/fault-queue.ts";
 import { NestedHwptObject, PagingHwptObject } from "../../lib/backend/software/page-tables.ts";
 import { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
 import { selftestEvent, selftestQueue } from "../../lib/backend/software/vevent-queue.ts";
-import type { DeviceId, DriverData, HwptId, ObjectId, PageTableId } from "../../lib/backend/uapi.ts";
 import { isSystemError, systemError } from "../../lib/errors.ts";
 import { type Hwpt, type Ioas, Iommufd, selectBackend, softwareMachine } from "../../lib/index.ts";
 import { Device } from "../../lib/iommufd/device.ts";
+import type { DeviceId, DriverData, HwptId, ObjectId, PageTableId } from "../../lib/uapi.ts";
 import { PROJECT } from "../e2e/command.ts";
 import { backendName } from "./backend.ts";
 

@@ -1,8 +1,8 @@
 /** Nesting with a driver's own data, invalidation, vIOMMUs and what belongs to them, on mock devices. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ObjectId } from "../../lib/backend/uapi.ts";
 import type { Device, Hwpt, Ioas, Vevent, Viommu } from "../../lib/index.ts";
+import type { ObjectId } from "../../lib/uapi.ts";
 import { backendName, laterThan, PAGE } from "./backend.ts";
 import { APERTURE, type MockMachine, nestedSelftest, openMockMachine, words } from "./mock-machine.ts";
 

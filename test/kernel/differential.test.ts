@@ -13,9 +13,9 @@ import type { Backend, IommufdFile, VfioDeviceFile } from "../../lib/backend/bac
 import type { BackendMemory } from "../../lib/backend/handles.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
 import { SoftwareMemory } from "../../lib/backend/software/software-memory.ts";
-import type { DeviceId, HwptId, IoasId, ObjectId, ViommuId } from "../../lib/backend/uapi.ts";
 import { isSystemError } from "../../lib/errors.ts";
 import { softwareMachine } from "../../lib/index.ts";
+import type { DeviceId, HwptId, IoasId, ObjectId, ViommuId } from "../../lib/uapi.ts";
 import { FIRST, laterThan, SECOND } from "../conformance/backend.ts";
 
 const CALLS = Number(process.env["IOMMUFD_FUZZ_CALLS"] ?? 40_000);

@@ -3,10 +3,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { plan } from "../../lib/container/plan.ts";
-import type { MemorySection } from "../../lib/container/section.ts";
 import { drawPlan } from "../../lib/report/address-map.ts";
 import { divideAxis } from "../../lib/report/axis.ts";
 import { formatBar } from "../../lib/report/bar.ts";
+import type { MemorySection } from "../../lib/section.ts";
 
 const KIB = 1n << 10n;
 const TIB = 1n << 40n;

@@ -4,9 +4,9 @@ import { describe, expect, it } from "vitest";
 import type { IommufdFile } from "../../lib/backend/backend.ts";
 import type { VeventQueueFile } from "../../lib/backend/handles.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "../../lib/backend/software/fault-queue.ts";
-import type { DeviceId, VeventQueueId, VeventRecord, ViommuId } from "../../lib/backend/uapi.ts";
 import { FaultQueue, Iommufd, type PageFaultGroup, type Vevent } from "../../lib/index.ts";
 import { VeventQueue, type VeventQueueType } from "../../lib/iommufd/vevent-queue.ts";
+import type { DeviceId, VeventQueueId, VeventRecord, ViommuId } from "../../lib/uapi.ts";
 
 const fault = (address: bigint) => ({
   flags: 0,

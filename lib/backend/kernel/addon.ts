@@ -19,7 +19,7 @@ import type {
   VfioIrqInfo,
   VfioRegionInfo,
   ViommuId,
-} from "../uapi.ts";
+} from "../../uapi.ts";
 import { loadPrebuilt } from "./prebuilt.ts";
 
 /** A refused call yields a negative Linux error number in place of its result. */

@@ -1,7 +1,7 @@
 /** Descriptors that tell of events: those of fault queues and vEVENTQs, and eventfds. */
 
+import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../../uapi.ts";
 import type { EventFd, EventSource, FaultQueueFile, VeventQueueFile } from "../handles.ts";
-import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../uapi.ts";
 import type { NativeEventFile, NativeQueue } from "./addon.ts";
 import { check } from "./check.ts";
 

@@ -1,6 +1,19 @@
 /** An open /dev/iommu: one method per ioctl, each telling what was asked where it is refused. */
 
 import { systemError } from "../../errors.ts";
+import {
+  type DeviceId,
+  type HwInfo,
+  type HwptId,
+  type HwQueueId,
+  IOMMU_HWPT_DATA_NONE,
+  type IoasId,
+  type IovaRange,
+  type IovaRanges,
+  type ObjectId,
+  type VdeviceId,
+  type ViommuId,
+} from "../../uapi.ts";
 import type { IommufdFile, IommufdIoctl } from "../backend.ts";
 import type { BackendRegion, FaultQueueFile, VeventQueueFile } from "../handles.ts";
 import type {
@@ -16,19 +29,6 @@ import type {
   OptionRequest,
   ViommuAllocRequest,
 } from "../requests.ts";
-import {
-  type DeviceId,
-  type HwInfo,
-  type HwptId,
-  type HwQueueId,
-  IOMMU_HWPT_DATA_NONE,
-  type IoasId,
-  type IovaRange,
-  type IovaRanges,
-  type ObjectId,
-  type VdeviceId,
-  type ViommuId,
-} from "../uapi.ts";
 import type { Errno, NativeIommufdFile, NativeOutcome } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-source.ts";

@@ -1,10 +1,17 @@
 /** An open VFIO device: one method per ioctl. */
 
 import { invalidType } from "../../errors.ts";
+import type {
+  DeviceId,
+  HwptId,
+  PageTableId,
+  VfioDeviceInfo,
+  VfioIrqInfo,
+  VfioRegionInfo,
+} from "../../uapi.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
 import type { BackendRegion, DescriptorFile } from "../handles.ts";
 import type { SetIrqsRequest } from "../requests.ts";
-import type { DeviceId, HwptId, PageTableId, VfioDeviceInfo, VfioIrqInfo, VfioRegionInfo } from "../uapi.ts";
 import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelEventFd } from "./kernel-event-source.ts";

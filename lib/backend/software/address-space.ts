@@ -5,7 +5,7 @@
  * The order of the checks is the kernel's, because it decides which error a caller sees.
  */
 
-import type { IovaRange, IovaRanges } from "../uapi.ts";
+import type { IovaRange, IovaRanges } from "../../uapi.ts";
 import { AreaList } from "./area-list.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import type { DomainProfile } from "./profile.ts";

@@ -6,7 +6,7 @@
  * array would.
  */
 
-import type { IovaRange } from "../uapi.ts";
+import type { IovaRange } from "../../uapi.ts";
 
 /** How many ranges an array holds at most; a full one is split in two. */
 const CHUNK = 512;

@@ -1,9 +1,9 @@
 /** Many requests in one call. */
 
 import { isSystemError, type LinuxErrorCode, outOfRange, systemError } from "../../errors.ts";
+import type { IoasId } from "../../uapi.ts";
 import type { IommufdFile } from "../backend.ts";
 import type { BatchOutcome, IoasMapManyRequest } from "../requests.ts";
-import type { IoasId } from "../uapi.ts";
 
 /** Maps until one is refused, and by choice takes those before it back. */
 export function mapMany(file: IommufdFile, request: IoasMapManyRequest): BatchOutcome {

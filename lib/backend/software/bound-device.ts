@@ -2,7 +2,7 @@
  * A device bound to an iommufd, and its attachment (drivers/iommu/iommufd/device.c).
  */
 
-import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../uapi.ts";
+import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../../uapi.ts";
 import type { Attachment, DeviceGroup } from "./device-group.ts";
 import { type Fault, FaultQueueObject } from "./fault-queue.ts";
 import type { ObjectTable } from "./object-table.ts";

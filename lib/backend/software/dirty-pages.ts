@@ -1,6 +1,6 @@
 /** Which pages DMA has written to. */
 
-import type { IovaRange } from "../uapi.ts";
+import type { IovaRange } from "../../uapi.ts";
 
 /** How much a bit stands for: the smallest page that every IOMMU maps. */
 const PAGE_SHIFT = 12n;

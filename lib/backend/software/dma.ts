@@ -7,7 +7,7 @@
  */
 
 import { IommufdError } from "../../errors.ts";
-import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE, IOMMUFD_PAGE_RESP_SUCCESS } from "../uapi.ts";
+import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE, IOMMUFD_PAGE_RESP_SUCCESS } from "../../uapi.ts";
 import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./address-space.ts";
 import { type BoundDevice, NO_PASID } from "./bound-device.ts";
 import { FaultQueueObject } from "./fault-queue.ts";

@@ -1,13 +1,13 @@
 /** Fault queues of the model (drivers/iommu/iommufd/eventq.c). */
 
-import type { FaultQueueFile } from "../handles.ts";
 import {
   type FaultQueueId,
   IOMMU_PGFAULT_FLAGS_LAST_PAGE,
   IOMMUFD_PAGE_RESP_INVALID,
   IOMMUFD_PAGE_RESP_SUCCESS,
   type PageFaultRecord,
-} from "../uapi.ts";
+} from "../../uapi.ts";
+import type { FaultQueueFile } from "../handles.ts";
 import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";

@@ -6,7 +6,7 @@ import {
   IOMMU_HW_INFO_TYPE_INTEL_VTD,
   IOMMU_HW_INFO_TYPE_NONE,
   VTD_FLAG_BITS,
-} from "../uapi.ts";
+} from "../../uapi.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 import { SELFTEST } from "./selftest.ts";

@@ -1,6 +1,5 @@
 /** IOMMU_HWPT_ALLOC: which kind of page table is made, and the checks before that (drivers/iommu/iommufd/hw_pagetable.c). */
 
-import type { HwptAllocRequest } from "../requests.ts";
 import {
   type DriverData,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
@@ -8,7 +7,8 @@ import {
   IOMMU_HWPT_ALLOC_PASID,
   IOMMU_HWPT_DATA_NONE,
   IOMMU_HWPT_FAULT_ID_VALID,
-} from "../uapi.ts";
+} from "../../uapi.ts";
+import type { HwptAllocRequest } from "../requests.ts";
 import type { KernelObject } from "./object-table.ts";
 import {
   type HwptObject,

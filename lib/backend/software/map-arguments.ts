@@ -1,6 +1,6 @@
 /** Arguments of mapping and unmapping, in the order that the kernel checks them. */
 
-import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../uapi.ts";
+import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../../uapi.ts";
 import { AREA_READABLE, AREA_WRITEABLE } from "./address-space.ts";
 import { Refusal } from "./refusal.ts";
 

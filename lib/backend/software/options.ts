@@ -1,6 +1,5 @@
 /** IOMMU_OPTION and IOMMU_VFIO_IOAS: what is set of an iommufd (drivers/iommu/iommufd/main.c, vfio_compat.c). */
 
-import type { OptionRequest } from "../requests.ts";
 import {
   IOMMU_OPTION_HUGE_PAGES,
   IOMMU_OPTION_OP_GET,
@@ -10,7 +9,8 @@ import {
   IOMMU_VFIO_IOAS_GET,
   IOMMU_VFIO_IOAS_SET,
   type IoasId,
-} from "../uapi.ts";
+} from "../../uapi.ts";
+import type { OptionRequest } from "../requests.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { IoasObject } from "./page-tables.ts";
 import { Refusal } from "./refusal.ts";

@@ -3,7 +3,6 @@
  * (drivers/iommu/iommufd/hw_pagetable.c, drivers/iommu/intel/).
  */
 
-import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
 import {
   type DriverData,
   type HwptVtdS1,
@@ -12,7 +11,8 @@ import {
   IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
   IOMMU_VTD_INV_FLAGS_LEAF,
   type IovaRange,
-} from "../uapi.ts";
+} from "../../uapi.ts";
+import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
 import { AddressSpace, type Domain } from "./address-space.ts";
 import { batchRefusal } from "./batch.ts";
 import { DirtyPages } from "./dirty-pages.ts";

@@ -9,10 +9,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { BDF_PATTERN } from "../../bdf.ts";
 import { IommufdError, isSystemError } from "../../errors.ts";
 import { checkJson, readJson, u64 } from "../../json.ts";
-import { BDF_PATTERN } from "../bdf.ts";
-import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../uapi.ts";
+import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../../uapi.ts";
 
 /** ECAP_REG, bit 26: nested translation. */
 const ECAP_NEST = 26n;

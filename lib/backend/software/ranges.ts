@@ -1,6 +1,6 @@
 /** Arithmetic of addresses and ranges. */
 
-import type { IovaRange } from "../uapi.ts";
+import type { IovaRange } from "../../uapi.ts";
 
 export function* mergeByStart(left: Iterable<IovaRange>, right: Iterable<IovaRange>): Generator<IovaRange> {
   const lefts = left[Symbol.iterator]();

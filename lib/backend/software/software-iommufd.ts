@@ -3,21 +3,6 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
-import type { IommufdFile } from "../backend.ts";
-import type { BackendRegion, FaultQueueFile, VeventQueueFile } from "../handles.ts";
-import type {
-  BatchOutcome,
-  DirtyBitmapRequest,
-  HwptAllocRequest,
-  HwQueueAllocRequest,
-  InvalidateRequest,
-  IoasCopyRequest,
-  IoasMapFileRequest,
-  IoasMapManyRequest,
-  IoasMapRequest,
-  OptionRequest,
-  ViommuAllocRequest,
-} from "../requests.ts";
 import {
   type DeviceId,
   type HwInfo,
@@ -33,7 +18,22 @@ import {
   type ObjectId,
   type VdeviceId,
   type ViommuId,
-} from "../uapi.ts";
+} from "../../uapi.ts";
+import type { IommufdFile } from "../backend.ts";
+import type { BackendRegion, FaultQueueFile, VeventQueueFile } from "../handles.ts";
+import type {
+  BatchOutcome,
+  DirtyBitmapRequest,
+  HwptAllocRequest,
+  HwQueueAllocRequest,
+  InvalidateRequest,
+  IoasCopyRequest,
+  IoasMapFileRequest,
+  IoasMapManyRequest,
+  IoasMapRequest,
+  OptionRequest,
+  ViommuAllocRequest,
+} from "../requests.ts";
 import { mapMany, outcomeOf, unmapMany } from "./batch.ts";
 import { BoundDevice } from "./bound-device.ts";
 import type { Failures } from "./failures.ts";

@@ -3,9 +3,6 @@
  */
 
 import { IommufdError, invalidType } from "../../errors.ts";
-import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
-import type { BackendRegion, DescriptorFile } from "../handles.ts";
-import type { SetIrqsRequest } from "../requests.ts";
 import {
   type DeviceId,
   type HwptId,
@@ -22,7 +19,10 @@ import {
   type VfioDeviceInfo,
   type VfioIrqInfo,
   type VfioRegionInfo,
-} from "../uapi.ts";
+} from "../../uapi.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { BackendRegion, DescriptorFile } from "../handles.ts";
+import type { SetIrqsRequest } from "../requests.ts";
 import { BoundDevice, NO_PASID } from "./bound-device.ts";
 import type { DeviceGroup } from "./device-group.ts";
 import type { Failures } from "./failures.ts";

@@ -1,7 +1,7 @@
 /** Event queues of modelled vIOMMUs (drivers/iommu/iommufd/eventq.c). */
 
+import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../../uapi.ts";
 import type { VeventQueueFile } from "../handles.ts";
-import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../uapi.ts";
 import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";

@@ -3,8 +3,8 @@
  * the kernel's mock devices (drivers/iommu/iommufd/selftest.c).
  */
 
+import type { DriverData } from "../../uapi.ts";
 import type { BatchOutcome, HwQueueAllocRequest, InvalidateRequest } from "../requests.ts";
-import type { DriverData } from "../uapi.ts";
 import { batchRefusal } from "./batch.ts";
 import { KernelObject } from "./object-table.ts";
 import { PagingHwptObject } from "./page-tables.ts";

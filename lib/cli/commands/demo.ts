@@ -1,7 +1,7 @@
 /** `iommufd demo`: what ERRATA_772415_SPR17 does, on modelled hardware. */
 
 import { Command } from "commander";
-import { demonstrateErratum } from "../../container/erratum-demo.ts";
+import { demonstrateErratum } from "../../demo/erratum.ts";
 import { demoDocument, formatDemo } from "../../report/demo-report.ts";
 import { addExamples } from "../examples.ts";
 import { addCommonOptions } from "../options.ts";

@@ -1,7 +1,7 @@
 /** `iommufd doctor`: whether this host is ready for iommufd with nesting. */
 
 import { Command } from "commander";
-import { normalizeBdf } from "../../backend/bdf.ts";
+import { normalizeBdf } from "../../bdf.ts";
 import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";

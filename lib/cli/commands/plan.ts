@@ -1,11 +1,9 @@
 /** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
 
 import { Command } from "commander";
-import type { IovaRange } from "../../backend/uapi.ts";
-import { decideBypassRo } from "../../container/bypass-ro.ts";
+import { decideBypassRo, type HostIommuQuirk, hostIommuQuirks } from "../../container/errata.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { askIovaRanges, askNestParent } from "../../container/probe.ts";
-import { type HostIommuQuirk, hostIommuQuirks } from "../../container/quirks.ts";
 import { isSystemError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
 import type { Device } from "../../iommufd/device.ts";
@@ -14,6 +12,7 @@ import { describeIommu } from "../../report/iommu-report.ts";
 import { planPage } from "../../report/page/plan-page.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
 import { type Fact, formatAddress } from "../../report/text.ts";
+import type { IovaRange } from "../../uapi.ts";
 import { addExamples } from "../examples.ts";
 import { withIommufd } from "../options.ts";
 import { printJson, printNote, printText, TERMINAL_WIDTH, writeWhole } from "../output.ts";

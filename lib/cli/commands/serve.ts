@@ -1,7 +1,7 @@
 /** `iommufd serve`: what is known of this host, as an endpoint for Prometheus. */
 
 import { Command, InvalidArgumentError, Option } from "commander";
-import { normalizeBdf } from "../../backend/bdf.ts";
+import { normalizeBdf } from "../../bdf.ts";
 import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";

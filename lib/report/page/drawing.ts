@@ -1,7 +1,7 @@
 /** An address map as SVG: what the guest has above what the host reserves, and the addresses below. */
 
-import type { IovaRange } from "../../backend/uapi.ts";
 import { formatLength } from "../../lengths.ts";
+import type { IovaRange } from "../../uapi.ts";
 import type { AddressMap, Drawn, HostKind } from "../address-map.ts";
 import type { Piece } from "../axis.ts";
 import { formatAddress, formatRange } from "../text.ts";

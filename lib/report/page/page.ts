@@ -5,8 +5,8 @@
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { IovaRange } from "../../backend/uapi.ts";
 import { formatLength } from "../../lengths.ts";
+import type { IovaRange } from "../../uapi.ts";
 import type { AddressMap, GuestKind } from "../address-map.ts";
 import { type Fact, formatAddress, formatRange } from "../text.ts";
 import { drawSvg } from "./drawing.ts";

@@ -1,6 +1,6 @@
 /** PCI addresses: domain, bus, device, function. */
 
-import { invalidType, outOfRange } from "../errors.ts";
+import { invalidType, outOfRange } from "./errors.ts";
 
 /** A PCI address in full, as sysfs writes it. */
 export const BDF_PATTERN = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;

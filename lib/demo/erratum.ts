@@ -5,10 +5,10 @@
 import { softwareMachine } from "../backend/select.ts";
 import { DmaFault, type DmaFaultReason } from "../backend/software/dma.ts";
 import { loadProfile, type Profile } from "../backend/software/profile.ts";
+import { plan } from "../container/plan.ts";
 import { isSystemError } from "../errors.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
-import { plan } from "./plan.ts";
-import type { MemorySection } from "./section.ts";
+import type { MemorySection } from "../section.ts";
 
 /** Where the guest has what, and what the device writes. */
 const ROM = 0xf_0000n;
