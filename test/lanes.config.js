@@ -16,7 +16,7 @@ export default {
         name,
         include: [`test/${name}/**/*.test.ts`],
         testTimeout: 180_000,
-        hookTimeout: 300_000,
+        hookTimeout: 600_000,
       },
     })),
   },

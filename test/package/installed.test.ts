@@ -22,6 +22,7 @@ import { PROJECT, run } from "../e2e/command.ts";
 
 const work = mkdtempSync(join(tmpdir(), "iommufd-package-"));
 const bin = join(work, "bin");
+const source = join(work, "source");
 const project = join(work, "project");
 const installed = join(project, "node_modules/iommufd");
 let tarball: string;
@@ -32,8 +33,11 @@ function npm(directory: string, ...args: string[]) {
 }
 
 beforeAll(() => {
+  // Of a copy: packing builds, and puts prebuilt addons beside the package, which other tests would load meanwhile.
+  mkdirSync(source);
+  execFileSync(`${PROJECT}scripts/copy-tree.sh`, [source]);
   const packed = execFileSync("npm", ["pack", "--json", "--pack-destination", work], {
-    cwd: PROJECT,
+    cwd: source,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -50,7 +54,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 
 describe("packing", () => {
   it("leaves nothing behind that would be taken before a local build", () => {
-    expect(existsSync(`${PROJECT}prebuilds`)).toBe(false);
+    expect(existsSync(join(source, "prebuilds"))).toBe(false);
   });
 
   it("passes publint", () => {
