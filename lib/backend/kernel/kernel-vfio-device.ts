@@ -102,8 +102,8 @@ export class KernelVfioDeviceFile implements VfioDeviceFile {
     return check(this.#native.write(position, source), "pwrite", { position, length: source.length });
   }
 
-  mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion {
-    return check(this.#native.mapRegion(position, length, writeable), "mmap", { position, length });
+  mapRegion(position: bigint, length: bigint, writable: boolean): BackendRegion {
+    return check(this.#native.mapRegion(position, length, writable), "mmap", { position, length });
   }
 
   close(): void {

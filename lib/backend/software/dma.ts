@@ -19,7 +19,7 @@ const MOST_TRIES = 16;
 
 /** Flags of a first-stage entry. */
 const PRESENT = 1n << 0n;
-const WRITEABLE = 1n << 1n;
+const WRITABLE = 1n << 1n;
 const ACCESSED = 1n << 5n;
 const DIRTY = 1n << 6n;
 const LARGE = 1n << 7n;
@@ -140,7 +140,7 @@ function firstStage(hwpt: NestedHwptObject, access: Access, iova: bigint): bigin
     const entry = readEntry(hwpt, address);
     if (typeof entry !== "bigint") return entry;
     if (!(entry & PRESENT)) return { reason: "not-present" };
-    if (access === "write" && !(entry & WRITEABLE)) return { reason: "first-stage-read-only" };
+    if (access === "write" && !(entry & WRITABLE)) return { reason: "first-stage-read-only" };
     const leaf = shift === 12n || (entry & LARGE && (shift === 21n || shift === 30n));
     const marks = leaf && access === "write" ? ACCESSED | DIRTY : ACCESSED;
     const marked = markEntry(hwpt, address, entry, marks);

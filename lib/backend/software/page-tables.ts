@@ -67,7 +67,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
   readonly iommu: IommuProfile;
   readonly options: PagingHwptOptions;
   readonly profile: DomainProfile;
-  readonly forceWriteable: boolean;
+  readonly forceWritable: boolean;
   readonly #dirty = new DirtyPages();
   #tracking = false;
 
@@ -78,7 +78,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
     this.iommu = iommu;
     this.options = options;
     this.profile = domainFor(iommu, options);
-    this.forceWriteable = options.nestParent && reportsErratum(iommu);
+    this.forceWritable = options.nestParent && reportsErratum(iommu);
     ioas.space.addDomain(this);
     ioas.users++;
     ioas.hwpts.push(this);
