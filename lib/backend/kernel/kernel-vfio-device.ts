@@ -14,7 +14,7 @@ import type { BackendRegion, DescriptorFile } from "../handles.ts";
 import type { SetIrqsRequest } from "../requests.ts";
 import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";
-import { KernelEventFd } from "./kernel-event-source.ts";
+import { KernelEventFd } from "./kernel-event-file.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
 
 /** A device of the kernel backend. */

@@ -8,9 +8,9 @@
 
 import { IommufdError } from "../../errors.ts";
 import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE, IOMMUFD_PAGE_RESP_SUCCESS } from "../../uapi.ts";
-import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./address-space.ts";
 import { type BoundDevice, NO_PASID } from "./bound-device.ts";
 import { FaultQueueObject } from "./fault-queue.ts";
+import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./io-pagetable.ts";
 import { type HwptObject, NestedHwptObject, type PagingHwptObject } from "./page-tables.ts";
 
 const PAGE = 4096n;
@@ -119,7 +119,7 @@ function translate(hwpt: HwptObject, access: Access, iova: bigint): Reached | Bl
 }
 
 function secondStage(hwpt: PagingHwptObject, access: Access, iova: bigint): Reached | Blocked {
-  const area = hwpt.ioas.space.find(iova);
+  const area = hwpt.ioas.iopt.find(iova);
   if (area === undefined) return { reason: "not-mapped" };
   if (!(area.flags & (access === "write" ? AREA_WRITEABLE : AREA_READABLE)))
     return { reason: "no-permission" };

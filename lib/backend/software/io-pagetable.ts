@@ -76,7 +76,7 @@ interface Reservation extends IovaRange {
 }
 
 /** struct io_pagetable */
-export class AddressSpace {
+export class IoPagetable {
   readonly #pageSize: bigint;
   readonly #limit: LockedMemory;
   readonly #areas = new AreaList<Area>();
