@@ -4,7 +4,7 @@
 const MAY_USE = {
   backend: [],
   "hw-info": [],
-  iommufd: ["backend"],
+  iommufd: ["hw-info", "backend"],
   container: ["iommufd", "hw-info", "backend"],
   "memory-map": [],
   host: ["hw-info", "backend"],

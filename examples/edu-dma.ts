@@ -52,7 +52,7 @@ const memory = iommufd.allocMemory(BigInt(4 * PAGE));
 const [SOURCE, TARGET, READ_ONLY, UNMAPPED] = [0x10_0000n, 0x20_0000n, 0x30_0000n, 0x40_0000n];
 await ioas.map(memory, { iova: SOURCE, offset: 0n, length: 4096n });
 await ioas.map(memory, { iova: TARGET, offset: 4096n, length: 4096n });
-await ioas.map(memory, { iova: READ_ONLY, offset: 8192n, length: 4096n, writeable: false });
+await ioas.map(memory, { iova: READ_ONLY, offset: 8192n, length: 4096n, writable: false });
 
 const page = (index: number) => new Uint8Array(memory.buffer, index * PAGE, LENGTH);
 page(0).forEach((_, index, bytes) => {

@@ -95,7 +95,7 @@ export type {
   MapManyRanges,
   MapOptions,
 } from "./iommufd/map-options.ts";
-export type { Attachable, PageTable } from "./iommufd/page-table.ts";
+export type { AttachedDevice, PageTable } from "./iommufd/page-table.ts";
 export { MappedRegion, Region } from "./iommufd/region.ts";
 export type { Resource } from "./iommufd/resource.ts";
 export {

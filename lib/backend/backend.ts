@@ -234,7 +234,7 @@ export interface VfioDeviceFile {
   /** pwrite(2); returns how many bytes were written. */
   write(position: bigint, source: Uint8Array): number;
   /** mmap(2) */
-  mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion;
+  mapRegion(position: bigint, length: bigint, writable: boolean): BackendRegion;
   /** Closes the descriptor, which unbinds the device. Closing twice is harmless. */
   close(): void;
 }

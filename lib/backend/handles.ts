@@ -35,7 +35,7 @@ export interface DescriptorFile {
 }
 
 /** A descriptor that tells of events. */
-export interface EventSource extends DescriptorFile {
+export interface EventFile extends DescriptorFile {
   /**
    * Waits for something to read: true once there is, false when it is closed meanwhile. The event loop stays alive
    * for as long as that takes. One wait at a time.
@@ -44,7 +44,7 @@ export interface EventSource extends DescriptorFile {
 }
 
 /** The descriptor of a fault queue. */
-export interface FaultQueueFile extends EventSource {
+export interface FaultQueueFile extends EventFile {
   readonly id: FaultQueueId;
   /** Reads whole groups of at most so many faults together; none where there is none. EINVAL: the next group has more. */
   read(count: number): PageFaultRecord[];
@@ -53,14 +53,14 @@ export interface FaultQueueFile extends EventSource {
 }
 
 /** The descriptor of a vEVENTQ. */
-export interface VeventQueueFile extends EventSource {
+export interface VeventQueueFile extends EventFile {
   readonly id: VeventQueueId;
   /** Reads at most so many events, each with that length of data; none where there is none. */
   read(dataLength: number, count: number): VeventRecord[];
 }
 
 /** An eventfd. */
-export interface EventFd extends EventSource {
+export interface EventFd extends EventFile {
   /** How often it was signalled since it was last read. */
   read(): bigint;
 }

@@ -301,7 +301,7 @@ export class Container implements AsyncDisposable {
     offset: bigint,
     readonly: boolean,
   ): Promise<void> {
-    await this.ioas.map(memory, { iova, length, offset, writeable: !readonly });
+    await this.ioas.map(memory, { iova, length, offset, writable: !readonly });
   }
 
   async #dmaUnmap(iova: bigint, length: bigint): Promise<void> {

@@ -3,8 +3,7 @@
  * are left out for one.
  */
 
-import { readVtdHwInfo } from "../hw-info/vtd.ts";
-import { IOMMU_HW_INFO_TYPE_INTEL_VTD, IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 } from "../uapi.ts";
+import { reportsErratum772415 } from "../hw-info/vtd.ts";
 
 /** A rule that a host IOMMU imposes. */
 export type HostIommuQuirk =
@@ -25,10 +24,7 @@ export type HostIommuQuirk =
  * @param data the vendor's structure
  */
 export function hostIommuQuirks(type: number, data: Uint8Array): HostIommuQuirk[] {
-  if (type !== IOMMU_HW_INFO_TYPE_INTEL_VTD) return [];
-  const info = readVtdHwInfo(data);
-  if (info === undefined || (info.flags & IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17) === 0) return [];
-  return ["NESTING_PARENT_BYPASS_RO"];
+  return reportsErratum772415({ type, data }) ? ["NESTING_PARENT_BYPASS_RO"] : [];
 }
 
 /** `auto` follows the hardware; `on` and `off` are set by hand. */

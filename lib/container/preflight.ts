@@ -155,13 +155,13 @@ async function refusalOf(
   onPiece: (end: bigint) => void,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  const writeable = !mapping.readonly;
+  const writable = !mapping.readonly;
   try {
     for (let offset = 0n; offset < mapping.length; offset += size) {
       signal?.throwIfAborted();
       const rest = mapping.length - offset;
       const length = rest < size ? rest : size;
-      await ioas.copyFrom(source, { sourceIova: 0n, length, iova: mapping.iova + offset, writeable });
+      await ioas.copyFrom(source, { sourceIova: 0n, length, iova: mapping.iova + offset, writable });
       onPiece(offset + length);
     }
     return undefined;

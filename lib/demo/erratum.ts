@@ -95,7 +95,7 @@ async function tryOn(host: string, profile: Profile, bypassRo: boolean): Promise
   const found = { host, rom: decided.some(({ readonly }) => readonly) ? "read-only" : "not mapped" } as const;
   try {
     for (const { iova, length, readonly } of decided) {
-      ioas.mapSync(readonly ? rom : ram, { iova, length, writeable: !readonly });
+      ioas.mapSync(readonly ? rom : ram, { iova, length, writable: !readonly });
     }
   } catch (error) {
     if (!isSystemError(error)) throw error;
@@ -118,9 +118,9 @@ async function tryOn(host: string, profile: Profile, bypassRo: boolean): Promise
 
 /** Four levels, one after the other in the ROM; one page, which may be read and written. */
 function writePageTable(entries: BigUint64Array): void {
-  const PRESENT_WRITEABLE = 3n;
-  for (const level of [0, 1, 2]) entries[level * 512] = (ROM + BigInt(level + 1) * 4096n) | PRESENT_WRITEABLE;
-  entries[3 * 512 + Number(IOVA >> 12n)] = TARGET | PRESENT_WRITEABLE;
+  const PRESENT_WRITABLE = 3n;
+  for (const level of [0, 1, 2]) entries[level * 512] = (ROM + BigInt(level + 1) * 4096n) | PRESENT_WRITABLE;
+  entries[3 * 512 + Number(IOVA >> 12n)] = TARGET | PRESENT_WRITABLE;
 }
 
 function changes(before: BigUint64Array, after: BigUint64Array): ChangedEntry[] {

@@ -22,7 +22,13 @@ import {
   type Smmuv3HwInfo,
   type Tegra241CmdqvHwInfo,
 } from "./smmuv3.ts";
-import { decodeVtd, readVtdHwInfo, type VtdCapabilities, type VtdHwInfo } from "./vtd.ts";
+import {
+  decodeVtd,
+  readVtdHwInfo,
+  reportsErratum772415,
+  type VtdCapabilities,
+  type VtdHwInfo,
+} from "./vtd.ts";
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
   [IOMMU_HW_INFO_TYPE_NONE]: "none",
@@ -40,6 +46,11 @@ export interface DecodedHwInfo {
   readonly typeId: number;
   /** Flags of the vendor's structure by name; one without a name is "BIT_n". Empty where there are none, or they are not known. */
   readonly flags: readonly string[];
+  /**
+   * Whether the IOMMU reports ERRATA_772415_SPR17. Undefined of type "intel-vtd" with too little data to tell: that is no
+   * promise.
+   */
+  readonly erratum772415: boolean | undefined;
   /** Generic capabilities by name, without IOMMU_HW_CAP_; one without a name is "BIT_n". */
   readonly outCapabilities: readonly string[];
   /** Width of PASIDs in bits, 0 where PASID is not enabled for the device. */
@@ -66,6 +77,7 @@ export function decodeHwInfo(info: HwInfo): DecodedHwInfo {
     type: TYPE_NAMES[info.type] ?? `type-${info.type}`,
     typeId: info.type,
     flags: vtd === undefined ? [] : bitNames(BigInt(vtd.flags), VTD_FLAG_BITS),
+    erratum772415: reportsErratum772415(info),
     outCapabilities: bitNames(info.capabilities, HW_CAPABILITY_BITS),
     maxPasidLog2: info.maxPasidLog2,
     ...(vtd !== undefined && { vtd: { ...vtd, ...decodeVtd(vtd.capReg, vtd.ecapReg) } }),

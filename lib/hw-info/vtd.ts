@@ -3,6 +3,7 @@
  */
 
 import { checkU64 } from "../arguments.ts";
+import { type HwInfo, IOMMU_HW_INFO_TYPE_INTEL_VTD, IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 } from "../uapi.ts";
 import { type FieldValues, fieldValues, reservedBits } from "./register.ts";
 import { CAP_FIELDS, ECAP_FIELDS, sagawWidths, sslpsSizes } from "./vtd-registers.ts";
 
@@ -116,4 +117,16 @@ export function readVtdHwInfo(data: Uint8Array): VtdHwInfo | undefined {
     capReg: view.getBigUint64(8, true),
     ecapReg: view.getBigUint64(16, true),
   };
+}
+
+/**
+ * Whether hardware information reports ERRATA_772415_SPR17, as QEMU reads it (commit 68d3a2a24d): of VT-d, by the flag of a
+ * whole struct iommu_hw_info_vtd. This is the one place that says so.
+ *
+ * @returns undefined: it is of VT-d, and has too little data to hold the flag
+ */
+export function reportsErratum772415({ type, data }: Pick<HwInfo, "type" | "data">): boolean | undefined {
+  if (type !== IOMMU_HW_INFO_TYPE_INTEL_VTD) return false;
+  const info = readVtdHwInfo(data);
+  return info && (info.flags & IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17) !== 0;
 }

@@ -2,7 +2,7 @@
  * Events that come over a descriptor.
  */
 
-import type { EventSource } from "../backend/handles.ts";
+import type { EventFile } from "../backend/handles.ts";
 import { Resource } from "./resource.ts";
 
 /**
@@ -11,14 +11,14 @@ import { Resource } from "./resource.ts";
  * A loop that waits keeps the program alive, as one that reads a socket does.
  */
 export abstract class EventStream<Event> extends Resource implements AsyncIterable<Event> {
-  readonly #source: EventSource;
+  readonly #file: EventFile;
   #taken: Event[] = [];
   #waiting: Promise<boolean> | undefined;
 
   /** @internal */
-  constructor(source: EventSource, ...parents: Resource[]) {
+  constructor(file: EventFile, ...parents: Resource[]) {
     super(...parents);
-    this.#source = source;
+    this.#file = file;
   }
 
   /**
@@ -28,7 +28,7 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
    */
   get fd(): number {
     this.assertOpen();
-    return this.#source.fd();
+    return this.#file.fd();
   }
 
   /** The events, as they come, until it is closed. */
@@ -43,7 +43,7 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
   protected abstract take(): Event[];
 
   protected override release(_whole: boolean): void {
-    this.#source.close();
+    this.#file.close();
   }
 
   async #next(): Promise<IteratorResult<Event, undefined>> {
@@ -52,7 +52,7 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
       const value = this.#taken.shift();
       if (value !== undefined) return { done: false, value };
       // Loops that wait at the same time share one wait; whoever comes first gets what there is.
-      this.#waiting ??= this.#source.readable().finally(() => {
+      this.#waiting ??= this.#file.readable().finally(() => {
         this.#waiting = undefined;
       });
       await this.#waiting;

@@ -19,7 +19,7 @@ export interface MapOptions {
   /** Whether devices may read. Default true. */
   readable?: boolean | undefined;
   /** Whether devices may write. Default true. */
-  writeable?: boolean | undefined;
+  writable?: boolean | undefined;
 }
 
 /** What is mapped at once: parallel arrays, one element a mapping. */
@@ -33,7 +33,7 @@ export interface MapManyRanges {
 }
 
 /** How many mappings are made at once. */
-export interface MapManyOptions extends Pick<MapOptions, "readable" | "writeable"> {
+export interface MapManyOptions extends Pick<MapOptions, "readable" | "writable"> {
   /** Whether those before one that is refused are unmapped again. Default true. */
   rollBack?: boolean | undefined;
 }
@@ -53,14 +53,14 @@ export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
 }
 
 /** What of a mapping the options say in the same way everywhere: where, and with which permissions. */
-export function placement(options: Pick<MapOptions, "iova" | "readable" | "writeable">): {
+export function placement(options: Pick<MapOptions, "iova" | "readable" | "writable">): {
   flags: number;
   iova: bigint;
 } {
   const flags =
     (options.iova === undefined ? 0 : IOMMU_IOAS_MAP_FIXED_IOVA) |
     (options.readable === false ? 0 : IOMMU_IOAS_MAP_READABLE) |
-    (options.writeable === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
+    (options.writable === false ? 0 : IOMMU_IOAS_MAP_WRITEABLE);
   return { flags, iova: options.iova === undefined ? 0n : checkU64(options.iova, "iova") };
 }
 

@@ -5,13 +5,8 @@
  */
 
 import { explained, isSystemError, type SystemError } from "../errors.ts";
-import {
-  IOMMU_HW_INFO_TYPE_INTEL_VTD,
-  IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17,
-  IOMMU_HWPT_ALLOC_NEST_PARENT,
-  IOMMU_IOAS_MAP_WRITEABLE,
-  type IovaRanges,
-} from "../uapi.ts";
+import { reportsErratum772415 } from "../hw-info/vtd.ts";
+import { IOMMU_HWPT_ALLOC_NEST_PARENT, IOMMU_IOAS_MAP_WRITEABLE, type IovaRanges } from "../uapi.ts";
 import type { Device } from "./device.ts";
 import type { Resource } from "./resource.ts";
 
@@ -76,7 +71,11 @@ export class NestParents {
       return explained(error, alone ? "the kernel makes no nest parent for this device" : undefined);
     }
     const meaning = `this IOMMU makes no nest parent of an address space with read-only mappings ${RULE}`;
-    return this.#ifSo(error, meaning, () => this.#hadReadOnly && reportsErratum(device));
+    return this.#ifSo(
+      error,
+      meaning,
+      () => this.#hadReadOnly && reportsErratum772415(device.hwInfo()) === true,
+    );
   }
 
   #mapped({ flags }: MapFlags): void {
@@ -88,7 +87,9 @@ export class NestParents {
     if (!isSystemError(error, "EINVAL") || !isReadOnly(error.request["flags"])) return error;
     return this.#ifSo(error, `this IOMMU takes no read-only mapping into a nest parent ${RULE}`, () => {
       for (const hwpt of this.#devices.keys()) if (hwpt.closed) this.#devices.delete(hwpt);
-      return [...this.#devices.values()].some(reportsErratum) && couldBeMapped(error, this.#iovaRanges());
+      const devices = [...this.#devices.values()];
+      const reported = devices.some((device) => reportsErratum772415(device.hwInfo()));
+      return reported && couldBeMapped(error, this.#iovaRanges());
     });
   }
 
@@ -114,11 +115,4 @@ function couldBeMapped({ request }: SystemError, { ranges, alignment }: IovaRang
   if (typeof iova !== "bigint" || typeof length !== "bigint") return true;
   if ((iova | length) & (alignment - 1n)) return false;
   return ranges.some(({ start, last }) => start <= iova && iova + length - 1n <= last);
-}
-
-function reportsErratum(device: Device): boolean {
-  const { type, data } = device.hwInfo();
-  if (type !== IOMMU_HW_INFO_TYPE_INTEL_VTD || data.byteLength < 4) return false;
-  const flags = new DataView(data.buffer, data.byteOffset).getUint32(0, true);
-  return (flags & IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17) !== 0;
 }

@@ -6,13 +6,13 @@ import type { PageTableId } from "../uapi.ts";
 import { Resource } from "./resource.ts";
 
 /** What a page table has to know of a device. */
-export interface Attachable {
+export interface AttachedDevice {
   /** Detaches whatever of it is attached to a page table. */
   detachFrom(target: PageTable): void;
 }
 
 /** An {@link Ioas} or a {@link Hwpt}. Closing it detaches the devices attached to it. */
-export abstract class PageTable<Member extends Attachable = Attachable> extends Resource {
+export abstract class PageTable<Member extends AttachedDevice = AttachedDevice> extends Resource {
   /** Its object id. */
   abstract readonly id: PageTableId;
   readonly #devices = new Set<Member>();

@@ -111,9 +111,9 @@ export class Region extends Resource {
    */
   map(offset = 0n, length = this.info.size - offset): MappedRegion {
     const position = this.#position(offset, Number(checkU64(length, "length")));
-    const writeable = (this.info.flags & VFIO_REGION_INFO_FLAG_WRITE) !== 0;
+    const writable = (this.info.flags & VFIO_REGION_INFO_FLAG_WRITE) !== 0;
     this.#checkMemorySpace();
-    return new MappedRegion(this, this.#file.mapRegion(position, length, writeable));
+    return new MappedRegion(this, this.#file.mapRegion(position, length, writable));
   }
 
   protected override release(): void {}

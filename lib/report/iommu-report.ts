@@ -1,9 +1,9 @@
 /** What an IOMMU is, in the few lines that matter for nesting. */
 
-import type { HostIommuQuirk } from "../container/errata.ts";
 import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import type { VtdDerived } from "../hw-info/vtd.ts";
 import { formatLength } from "../lengths.ts";
+import { IOMMU_HW_INFO_TYPE_INTEL_VTD } from "../uapi.ts";
 import { type Fact, formatAddress } from "./text.ts";
 
 /**
@@ -11,12 +11,7 @@ import { type Fact, formatAddress } from "./text.ts";
  *
  * @param nestParent whether the kernel makes a nest parent for the device; undefined: it did not say
  */
-export function describeIommu(
-  bdf: string,
-  info: DecodedHwInfo,
-  quirks: readonly HostIommuQuirk[],
-  nestParent: boolean | undefined,
-): Fact[] {
+export function describeIommu(bdf: string, info: DecodedHwInfo, nestParent: boolean | undefined): Fact[] {
   const lines = [`${info.type} (IOMMU_GET_HW_INFO type ${info.typeId}), as ${bdf} sees it`];
   if (info.vtd !== undefined) {
     lines.push(
@@ -38,7 +33,7 @@ export function describeIommu(
   );
   return [
     ["IOMMU", lines],
-    ["Erratum", describeVerdict(info, quirks)],
+    ["Erratum", describeVerdict(info)],
   ];
 }
 
@@ -84,14 +79,15 @@ export function formatDerived(derived: VtdDerived): string[] {
   ];
 }
 
-function describeVerdict(info: DecodedHwInfo, quirks: readonly HostIommuQuirk[]): string[] {
-  if (quirks.includes("NESTING_PARENT_BYPASS_RO")) {
+function describeVerdict({ erratum772415, type, typeId }: DecodedHwInfo): string[] {
+  if (erratum772415) {
     return [
       "ERRATA_772415_SPR17 is reported, as Linux does of every VT-d unit: with nested translation the IOMMU may set",
       "Accessed and Dirty bits in pages that are mapped read-only, so a nest parent must have no read-only mapping",
     ];
   }
-  if (info.typeId !== 1) return [`ERRATA_772415_SPR17 is of Intel VT-d; type ${info.type} has no such flag`];
-  if (info.vtd === undefined) return ["unknown: the kernel gave too little data to hold the flag"];
+  if (erratum772415 === undefined) return ["unknown: the kernel gave too little data to hold the flag"];
+  if (typeId !== IOMMU_HW_INFO_TYPE_INTEL_VTD)
+    return [`ERRATA_772415_SPR17 is of Intel VT-d; type ${type} has no such flag`];
   return ["ERRATA_772415_SPR17 is not reported: read-only mappings on a nest parent are safe"];
 }

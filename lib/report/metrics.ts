@@ -3,7 +3,7 @@
 import { Gauge, Registry, type RegistryContentType } from "prom-client";
 import type { CheckStatus, HostCheck } from "../host/check.ts";
 import { isReady } from "./doctor-report.ts";
-import { isAffected, type ProbeReport, supportsNesting } from "./probe-report.ts";
+import { type ProbeReport, supportsNesting } from "./probe-report.ts";
 
 const STATUSES: readonly CheckStatus[] = ["pass", "warn", "fail", "unknown"];
 
@@ -57,8 +57,10 @@ export function addProbe(registry: Registry, report: ProbeReport | undefined, ti
     success.set({ bdf }, device.error === null ? 1 : 0);
     if (device.info === null) continue;
     info.set({ bdf, iommu: device.info.type, backend: report.backend }, 1);
-    erratum.set({ bdf }, isAffected(device.info) ? 1 : 0);
     pasid.set({ bdf }, device.info.maxPasidLog2);
+    // What is not known has no value.
+    const { erratum772415 } = device.info;
+    if (erratum772415 !== undefined) erratum.set({ bdf }, erratum772415 ? 1 : 0);
     const canNest = supportsNesting(device);
     if (canNest !== undefined) nesting.set({ bdf }, canNest ? 1 : 0);
   }

@@ -3,7 +3,7 @@
  * NAME=VALUE a line. The names become feature.node.kubernetes.io/NAME.
  */
 
-import { isAffected, type ProbeReport, supportsNesting } from "./probe-report.ts";
+import { type ProbeReport, supportsNesting } from "./probe-report.ts";
 
 /** @param report undefined: this host has no iommufd that could be asked */
 export function formatNodeFeatures(report: ProbeReport | undefined): string {
@@ -14,7 +14,7 @@ export function formatNodeFeatures(report: ProbeReport | undefined): string {
     "iommufd.available=true",
     `iommufd.devices=${report.devices.length}`,
     // One that reports it is enough to keep a guest away, and only all that can nest to attract one.
-    `iommufd.erratum-772415=${any(infos.map(isAffected))}`,
+    `iommufd.erratum-772415=${any(infos.map(({ erratum772415 }) => erratum772415))}`,
     `iommufd.nested-translation=${all(asked.map(supportsNesting))}`,
     "",
   ].join("\n");
@@ -22,8 +22,9 @@ export function formatNodeFeatures(report: ProbeReport | undefined): string {
 
 type Answer = boolean | "unknown";
 
-function any(answers: readonly boolean[]): Answer {
-  return answers.length === 0 ? "unknown" : answers.includes(true);
+function any(answers: readonly (boolean | undefined)[]): Answer {
+  if (answers.includes(true)) return true;
+  return answers.length === 0 || answers.includes(undefined) ? "unknown" : false;
 }
 
 function all(answers: readonly (boolean | undefined)[]): Answer {

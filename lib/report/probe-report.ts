@@ -2,7 +2,6 @@
 
 import type { BackendName } from "../backend/backend.ts";
 import type { ProbedDevice } from "../container/probe.ts";
-import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import { hex } from "../json.ts";
 import { formatRange, formatTable, printable } from "./text.ts";
 
@@ -29,7 +28,7 @@ export function probeDocument({ backend, backendReason, devices }: ProbeReport):
       ecapReg: info?.vtd === undefined ? null : hex(info.vtd.ecapReg),
       outCapabilities: info?.outCapabilities ?? null,
       maxPasidLog2: info?.maxPasidLog2 ?? null,
-      erratum772415: info === null ? null : isAffected(info),
+      erratum772415: info?.erratum772415 ?? null,
       quirks: info === null ? null : quirks,
       nestParent,
       iovaRanges: iovaRanges?.map(({ start, last }) => ({ start: hex(start), last: hex(last) })) ?? null,
@@ -48,7 +47,7 @@ export function formatProbe({ devices }: ProbeReport): string {
     devices.map(({ bdf, info, nestParent, iovaRanges }) => [
       bdf,
       info?.type ?? "?",
-      info === null ? "?" : isAffected(info) ? "reported" : "not reported",
+      info?.erratum772415 === undefined ? "?" : info.erratum772415 ? "reported" : "not reported",
       nestParent === null ? "?" : nestParent ? "accepted" : "refused",
       info === null ? "?" : info.maxPasidLog2 === 0 ? "no" : `${info.maxPasidLog2} bits`,
       iovaRanges?.map(({ start, last }) => formatRange(start, last)).join(", ") ?? "?",
@@ -62,11 +61,6 @@ export function formatProbe({ devices }: ProbeReport): string {
 function describeError(bdf: string, { message }: NonNullable<ProbedDevice["error"]>): string {
   const line = printable(message);
   return line.startsWith(`${bdf}: `) ? line : `${bdf}: ${line}`;
-}
-
-/** Whether the erratum is reported. */
-export function isAffected({ flags }: DecodedHwInfo): boolean {
-  return flags.includes("ERRATA_772415_SPR17");
 }
 
 /** Whether a device may be nested: what the kernel answers to one who wants a nest parent; undefined where it was not asked. */

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Device, decodeHwInfo, type Ioas, Iommufd } from "../../lib/index.ts";
 import { backendName, FIRST, laterThan, machine, open, PAGE, SECOND } from "./backend.ts";
 
-const READ_ONLY = { iova: 0xc_0000n, writeable: false } as const;
+const READ_ONLY = { iova: 0xc_0000n, writable: false } as const;
 
 let iommufd: Iommufd;
 let device: Device;
@@ -200,7 +200,7 @@ describe(`ERRATA_772415_SPR17 (${backendName})`, () => {
     expect(ioas.allocHwptSync(device, { nestParent: true }).id).toBe(3);
   });
 
-  it("refuses a read-only mapping where there is a nest parent: EINVAL, and a writeable one beside it succeeds", async () => {
+  it("refuses a read-only mapping where there is a nest parent: EINVAL, and a writable one beside it succeeds", async () => {
     device.attachSync(await ioas.allocHwpt(device, { nestParent: true }));
     const memory = iommufd.allocMemory(PAGE);
     expect(() => ioas.mapSync(memory, READ_ONLY)).toThrow(

@@ -30,7 +30,7 @@ describe(`many mappings at once (${backendName})`, () => {
     expect(memory.mappings).toBe(1000);
     await ioas.unmapMany(ranges);
     expect(memory.mappings).toBe(0);
-    ioas.mapManySync(memory, ranges, { writeable: false });
+    ioas.mapManySync(memory, ranges, { writable: false });
     ioas.unmapManySync(ranges);
     expect(memory.mappings).toBe(0);
     ioas.mapManySync(memory, pages(0));

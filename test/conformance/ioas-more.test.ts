@@ -49,7 +49,7 @@ describe(`mapping a file (${backendName})`, () => {
 
   it.skipIf(!supports("ioasMapFile"))("checks its arguments in the kernel's order", () => {
     expect(() => ioas.mapFileSync(memory, { length: 0n })).toThrow(code("EINVAL"));
-    expect(() => ioas.mapFileSync(memory, { readable: false, writeable: false })).toThrow(code("EINVAL"));
+    expect(() => ioas.mapFileSync(memory, { readable: false, writable: false })).toThrow(code("EINVAL"));
     expect(() => ioas.mapFileSync(9999, { length: PAGE })).toThrow(code("EBADF"));
     expect(() => ioas.mapFileSync(9999, { length: 0n })).toThrow(code("EINVAL"));
     expect(() => ioas.mapFileSync(9999, { start: U64_MAX, length: 2n * PAGE })).toThrow(code("EOVERFLOW"));
@@ -151,10 +151,10 @@ describe(`copying (${backendName})`, () => {
   });
 
   it("gives no permission that the mapping had not: EPERM", () => {
-    ioas.mapSync(memory, { iova: 16n * PAGE, length: PAGE, writeable: false });
+    ioas.mapSync(memory, { iova: 16n * PAGE, length: PAGE, writable: false });
     const copy = { sourceIova: 16n * PAGE, length: PAGE, iova: 0n };
     expect(() => other.copyFromSync(ioas, copy)).toThrow(code("EPERM"));
-    expect(other.copyFromSync(ioas, { ...copy, writeable: false })).toBe(0n);
+    expect(other.copyFromSync(ioas, { ...copy, writable: false })).toBe(0n);
   });
 });
 

@@ -75,7 +75,7 @@ describe(`mapping without a device (${backendName})`, () => {
   });
 
   it("needs a permission: EINVAL", () => {
-    expect(() => ioas.mapSync(memory, { iova: 0n, readable: false, writeable: false })).toThrow(
+    expect(() => ioas.mapSync(memory, { iova: 0n, readable: false, writable: false })).toThrow(
       expect.objectContaining({ code: "EINVAL" }),
     );
   });
@@ -174,7 +174,7 @@ describe(`mapping with a device attached (${backendName})`, () => {
 
   it("works for reading and writing, read-only and write-only", () => {
     expect(mapPage(0n)).toBe(0n);
-    expect(ioas.mapSync(memory, { iova: PAGE, length: PAGE, writeable: false })).toBe(PAGE);
+    expect(ioas.mapSync(memory, { iova: PAGE, length: PAGE, writable: false })).toBe(PAGE);
     expect(ioas.mapSync(memory, { iova: 2n * PAGE, length: PAGE, readable: false })).toBe(2n * PAGE);
     expect(ioas.unmapSync(0n, 3n * PAGE)).toBe(3n * PAGE);
   });

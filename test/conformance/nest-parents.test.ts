@@ -8,7 +8,7 @@ const NOT_MAPPED =
   ": this IOMMU takes no read-only mapping into a nest parent (ERRATA_772415_SPR17; docs/troubleshooting.md)";
 const NOT_MADE =
   ": this IOMMU makes no nest parent of an address space with read-only mappings (ERRATA_772415_SPR17; docs/troubleshooting.md)";
-const READ_ONLY = { iova: 0xc_0000n, writeable: false } as const;
+const READ_ONLY = { iova: 0xc_0000n, writable: false } as const;
 
 let iommufd: Iommufd;
 let device: Device;
@@ -52,9 +52,9 @@ describe(`read-only memory and nest parents (${backendName})`, () => {
     const calls = [
       () => ioas.map(memory, READ_ONLY),
       () => ioas.mapSync(memory, READ_ONLY),
-      () => ioas.mapSync(memory, { writeable: false }),
-      () => ioas.mapMany(memory, ranges, { writeable: false }),
-      () => ioas.mapManySync(memory, ranges, { writeable: false }),
+      () => ioas.mapSync(memory, { writable: false }),
+      () => ioas.mapMany(memory, ranges, { writable: false }),
+      () => ioas.mapManySync(memory, ranges, { writable: false }),
       () => ioas.copyFrom(source, copy),
       () => ioas.copyFromSync(source, copy),
       ...(laterThan(6, 12)

@@ -105,7 +105,7 @@ describe("iommufd doctor", () => {
       using device = machine.openDevice(FIRST);
       using ioas = machine.allocIoas();
       using memory = machine.allocMemory(4096n);
-      ioas.mapSync(memory, { iova: 0n, writeable: false });
+      ioas.mapSync(memory, { iova: 0n, writable: false });
       expect(() => ioas.allocHwptSync(device, { nestParent: true })).toThrow("EINVAL");
       ioas.close();
       device.close();
@@ -125,7 +125,7 @@ describe("iommufd doctor", () => {
     using device = machine.openDevice(FIRST);
     using ioas = machine.allocIoas();
     using memory = machine.allocMemory(4096n);
-    ioas.mapSync(memory, { iova: 0n, writeable: false });
+    ioas.mapSync(memory, { iova: 0n, writable: false });
     expect(() => ioas.allocHwptSync(device, { nestParent: true })).toThrow("ERRATA_772415_SPR17");
     ioas.close();
     const [, line = ""] =

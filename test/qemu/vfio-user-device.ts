@@ -110,7 +110,7 @@ export class VfioUserDevice implements AsyncDisposable {
         return reply;
       case COMMAND.deviceGetRegionInfo: {
         const isConfiguration = request.readUInt32LE(8) === CONFIGURATION_SPACE;
-        // Readable and writeable; the others have no bytes.
+        // Readable and writable; the others have no bytes.
         reply.writeUInt32LE(isConfiguration ? 3 : 0, 4);
         reply.writeBigUInt64LE(isConfiguration ? BigInt(CONFIGURATION_SPACE_SIZE) : 0n, 16);
         return reply;

@@ -66,7 +66,7 @@ describe("DMA", () => {
     await expect(read(0n, 1)).rejects.toEqual(stopped("not-attached"));
     device.attachSync(ioas);
     await expect(write(0x1000n)).rejects.toEqual(stopped("not-mapped", 0x1000n));
-    ioas.mapSync(memory, { iova: 0x1000n, length: PAGE, writeable: false });
+    ioas.mapSync(memory, { iova: 0x1000n, length: PAGE, writable: false });
     ioas.mapSync(memory, { iova: 0x3000n, length: PAGE, readable: false });
     await expect(write(0x1000n)).rejects.toEqual(stopped("no-permission"));
     await expect(read(0x3000n, 1)).rejects.toEqual(stopped("no-permission"));
@@ -214,12 +214,12 @@ describe("nested translation", () => {
   }
 
   /** Attaches the device to the guest's table; the ROM is mapped read-only, or for writing, or not at all. */
-  function nest(machine: Profile, map: "read-only" | "writeable" | "not"): void {
+  function nest(machine: Profile, map: "read-only" | "writable" | "not"): void {
     open(machine);
     [ram, rom] = [iommufd.allocMemory(16n * PAGE), iommufd.allocMemory(4n * PAGE)];
     const parent = ioas.allocHwptSync(device, { nestParent: true });
     ioas.mapSync(ram, { iova: RAM });
-    if (map !== "not") ioas.mapSync(rom, { iova: ROM, writeable: map === "writeable" });
+    if (map !== "not") ioas.mapSync(rom, { iova: ROM, writable: map === "writable" });
     writeTable();
     device.attachSync(parent.allocNestedSync(device, GUEST));
   }
@@ -239,7 +239,7 @@ describe("nested translation", () => {
   };
 
   it("walks the guest's table, and marks what it used", async () => {
-    nest(profile("sapphire-rapids"), "writeable");
+    nest(profile("sapphire-rapids"), "writable");
     await write(0x1010n);
     expect(new Uint8Array(ram.buffer, Number(TARGET) + 0x10, 5)).toEqual(hello);
     const entries = new BigUint64Array(rom.buffer);
@@ -251,7 +251,7 @@ describe("nested translation", () => {
   });
 
   it("stops what either stage does not let through", async () => {
-    nest(profile("sapphire-rapids"), "writeable");
+    nest(profile("sapphire-rapids"), "writable");
     await expect(write(0x2000n)).rejects.toEqual(stopped("first-stage-read-only"));
     await expect(read(0x4000n, 1)).rejects.toEqual(stopped("not-present"));
     await expect(read(1n << 39n, 1)).rejects.toEqual(stopped("not-present"));

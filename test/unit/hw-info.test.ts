@@ -2,7 +2,10 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decideBypassRo, decodeHwInfo, hostIommuQuirks } from "../../lib/index.ts";
+import { decideBypassRo, decodeHwInfo, hostIommuQuirks, type ProbedDevice } from "../../lib/index.ts";
+import { addProbe, makeRegistry } from "../../lib/report/metrics.ts";
+import { formatNodeFeatures } from "../../lib/report/node-features.ts";
+import { formatProbe, type ProbeReport, probeDocument } from "../../lib/report/probe-report.ts";
 
 /** struct iommu_hw_info_vtd */
 function vtdData(flags: number, length = 24): Uint8Array {
@@ -55,6 +58,8 @@ describe("decodeHwInfo", () => {
       type: name,
       typeId: type,
       flags: [],
+      // VT-d without data does not tell.
+      erratum772415: type === INTEL_VTD ? undefined : false,
       outCapabilities: [],
       maxPasidLog2: 0,
     });
@@ -83,6 +88,43 @@ describe("decodeHwInfo", () => {
       flags: [],
     });
     expect(decodeHwInfo({ ...base, type: 1, data: vtdData(1, 23) }).vtd).toBeUndefined();
+  });
+});
+
+describe("whether the erratum is reported", () => {
+  const device = (length: number): ProbedDevice => ({
+    bdf: "0000:6a:01.0",
+    cdev: "/dev/vfio/devices/vfio0",
+    info: decodeHwInfo({
+      type: INTEL_VTD,
+      data: vtdData(1, length),
+      dataLength: length,
+      maxPasidLog2: 0,
+      capabilities: 0n,
+    }),
+    quirks: [],
+    iovaRanges: null,
+    nestParent: true,
+    error: null,
+  });
+  const report = (length: number): ProbeReport => ({
+    backend: "kernel",
+    backendReason: "asked for",
+    devices: [device(length)],
+  });
+
+  it.each([
+    [24, true, "reported", "true", 1],
+    // Too little data to hold the flag is no promise.
+    [23, null, "?", "unknown", undefined],
+  ])("with %d bytes of data", async (length, json, table, label, metric) => {
+    expect(probeDocument(report(length))).toMatchObject({ devices: [{ erratum772415: json }] });
+    expect(formatProbe(report(length)).split(/ {2,}|\n/)).toContain(table);
+    expect(formatNodeFeatures(report(length))).toContain(`iommufd.erratum-772415=${label}\n`);
+    const registry = makeRegistry("text");
+    addProbe(registry, report(length), 0);
+    const { values } = (await registry.getSingleMetric("iommufd_device_erratum_772415")?.get()) ?? {};
+    expect(values?.map(({ value }) => value)).toEqual(metric === undefined ? [] : [metric]);
   });
 });
 

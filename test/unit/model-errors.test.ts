@@ -100,7 +100,7 @@ const CALLS = {
   map: (p: Program, a: number, b: number, c: number) => {
     const memory = p.iommufd.allocMemory(2n * PAGE);
     p.memories.push(memory);
-    const options = { iova: BASE + BigInt(b % 4) * PAGE, writeable: c % 4 > 0 };
+    const options = { iova: BASE + BigInt(b % 4) * PAGE, writable: c % 4 > 0 };
     return c % 2 ? p.pick(Ioas, a).mapSync(memory, options) : p.pick(Ioas, a).map(memory, options);
   },
   unmap: (p: Program, a: number, b: number, c: number) => {

@@ -101,7 +101,7 @@ describe("shipped profiles", () => {
     using iommufd = Iommufd.open({ profile: "vtd-no-erratum" });
     const ioas = iommufd.allocIoas();
     ioas.allocHwptSync(iommufd.openDevice("6a:01.0"), { nestParent: true });
-    expect(ioas.mapSync(iommufd.allocMemory(4096n), { iova: 0n, writeable: false })).toBe(0n);
+    expect(ioas.mapSync(iommufd.allocMemory(4096n), { iova: 0n, writable: false })).toBe(0n);
   });
 
   it("whose IOMMU tells nothing can neither nest nor track", () => {

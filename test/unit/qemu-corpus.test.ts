@@ -13,7 +13,7 @@ import { askCapture, CAPTURED, type Capture, commandKey } from "../fixtures/corp
 
 /** The rules of hw/vfio/listener.c, in words. */
 const RULE = {
-  ram: "memory_region_is_ram(): mapped, writeable (vfio_container_region_add)",
+  ram: "memory_region_is_ram(): mapped, writable (vfio_container_region_add)",
   readonlyRam: "memory_region_is_ram(), the view is read-only: mapped without write permission",
   device: "no RAM and no IOMMU region: skipped (vfio_listener_skipped_section)",
   romDevice:
@@ -39,7 +39,7 @@ const REGIONS: readonly (readonly [region: string, use: Use, rule: keyof typeof 
   ["mach-virt.ram", "map", "ram", "hw/core/machine.c: the default memory backend"],
   ["pc.rom", "map read-only", "readonlyRam", "hw/i386/pc.c: RAM for option ROMs, read-only with PCI"],
   ["pc.bios", "map read-only", "readonlyRam", "hw/i386/x86-common.c: RAM that the BIOS is loaded into"],
-  ["pc.bios", "map", "ram", "hw/i386/x86-common.c: of a microvm, it is writeable"],
+  ["pc.bios", "map", "ram", "hw/i386/x86-common.c: of a microvm, it is writable"],
   [
     "isa-bios",
     "map read-only",

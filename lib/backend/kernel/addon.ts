@@ -193,7 +193,7 @@ export interface NativeVfioDeviceFile {
   reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array | Errno;
   read(position: bigint, target: Uint8Array): number | Errno;
   write(position: bigint, source: Uint8Array): number | Errno;
-  mapRegion(position: bigint, length: bigint, writeable: boolean): NativeRegion | Errno;
+  mapRegion(position: bigint, length: bigint, writable: boolean): NativeRegion | Errno;
 }
 
 /** native/dma_buf.h */

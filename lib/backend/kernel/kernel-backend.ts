@@ -8,7 +8,7 @@ import type { MemoryRequest } from "../requests.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { check } from "./check.ts";
 import { deviceUse } from "./device-use.ts";
-import { KernelEventFd } from "./kernel-event-source.ts";
+import { KernelEventFd } from "./kernel-event-file.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
 import { KernelMemory } from "./kernel-memory.ts";
 import { KernelVfioDeviceFile } from "./kernel-vfio-device.ts";

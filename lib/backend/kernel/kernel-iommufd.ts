@@ -31,7 +31,7 @@ import type {
 } from "../requests.ts";
 import type { Errno, NativeIommufdFile, NativeOutcome } from "./addon.ts";
 import { check } from "./check.ts";
-import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-source.ts";
+import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-file.ts";
 import { nativeMemory } from "./kernel-memory.ts";
 
 /** Numbers of the ioctls (include/uapi/linux/iommufd.h, IOMMUFD_CMD_*). */

@@ -14,7 +14,7 @@ import type { BackendRegion, DescriptorFile } from "../handles.ts";
 import type { SetIrqsRequest } from "../requests.ts";
 import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";
-import { KernelEventFd } from "./kernel-event-source.ts";
+import { KernelEventFd } from "./kernel-event-file.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
 
 /** A device of the kernel backend. */
@@ -102,8 +102,8 @@ export class KernelVfioDeviceFile implements VfioDeviceFile {
     return check(this.#native.write(position, source), "pwrite", { position, length: source.length });
   }
 
-  mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion {
-    return check(this.#native.mapRegion(position, length, writeable), "mmap", { position, length });
+  mapRegion(position: bigint, length: bigint, writable: boolean): BackendRegion {
+    return check(this.#native.mapRegion(position, length, writable), "mmap", { position, length });
   }
 
   close(): void {

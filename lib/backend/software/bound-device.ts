@@ -133,11 +133,11 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
 
   /** Only DMA without a PASID has reserved regions. */
   #reserve(ioas: IoasObject, pasid: number): void {
-    if (pasid === NO_PASID) ioas.space.reserveAll(this.profile.reservedRegions, this);
+    if (pasid === NO_PASID) ioas.iopt.reserveAll(this.profile.reservedRegions, this);
   }
 
   #unreserve(ioas: IoasObject, pasid: number): void {
-    if (pasid === NO_PASID) ioas.space.unreserve(this);
+    if (pasid === NO_PASID) ioas.iopt.unreserve(this);
   }
 
   /** iommufd_hw_pagetable_attach(), or where it is attached iommufd_device_do_replace() */

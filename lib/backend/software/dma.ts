@@ -8,9 +8,9 @@
 
 import { IommufdError } from "../../errors.ts";
 import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE, IOMMUFD_PAGE_RESP_SUCCESS } from "../../uapi.ts";
-import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./address-space.ts";
 import { type BoundDevice, NO_PASID } from "./bound-device.ts";
 import { FaultQueueObject } from "./fault-queue.ts";
+import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./io-pagetable.ts";
 import { type HwptObject, NestedHwptObject, type PagingHwptObject } from "./page-tables.ts";
 
 const PAGE = 4096n;
@@ -19,7 +19,7 @@ const MOST_TRIES = 16;
 
 /** Flags of a first-stage entry. */
 const PRESENT = 1n << 0n;
-const WRITEABLE = 1n << 1n;
+const WRITABLE = 1n << 1n;
 const ACCESSED = 1n << 5n;
 const DIRTY = 1n << 6n;
 const LARGE = 1n << 7n;
@@ -119,7 +119,7 @@ function translate(hwpt: HwptObject, access: Access, iova: bigint): Reached | Bl
 }
 
 function secondStage(hwpt: PagingHwptObject, access: Access, iova: bigint): Reached | Blocked {
-  const area = hwpt.ioas.space.find(iova);
+  const area = hwpt.ioas.iopt.find(iova);
   if (area === undefined) return { reason: "not-mapped" };
   if (!(area.flags & (access === "write" ? AREA_WRITEABLE : AREA_READABLE)))
     return { reason: "no-permission" };
@@ -140,7 +140,7 @@ function firstStage(hwpt: NestedHwptObject, access: Access, iova: bigint): bigin
     const entry = readEntry(hwpt, address);
     if (typeof entry !== "bigint") return entry;
     if (!(entry & PRESENT)) return { reason: "not-present" };
-    if (access === "write" && !(entry & WRITEABLE)) return { reason: "first-stage-read-only" };
+    if (access === "write" && !(entry & WRITABLE)) return { reason: "first-stage-read-only" };
     const leaf = shift === 12n || (entry & LARGE && (shift === 21n || shift === 30n));
     const marks = leaf && access === "write" ? ACCESSED | DIRTY : ACCESSED;
     const marked = markEntry(hwpt, address, entry, marks);

@@ -8,7 +8,7 @@ import {
   type PageFaultRecord,
 } from "../../uapi.ts";
 import type { FaultQueueFile } from "../handles.ts";
-import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
+import { type EventQueueObject, SoftwareQueueFile } from "./event-file.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";
 

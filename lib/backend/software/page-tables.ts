@@ -13,9 +13,9 @@ import {
   type IovaRange,
 } from "../../uapi.ts";
 import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
-import { AddressSpace, type Domain } from "./address-space.ts";
 import { batchRefusal } from "./batch.ts";
 import { DirtyPages } from "./dirty-pages.ts";
+import { type Domain, IoPagetable } from "./io-pagetable.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import { KernelObject } from "./object-table.ts";
 import type { DomainProfile, IommuProfile } from "./profile.ts";
@@ -29,13 +29,13 @@ function reportsErratum(iommu: IommuProfile): boolean {
 
 /** IOMMUFD_OBJ_IOAS */
 export class IoasObject extends KernelObject {
-  readonly space: AddressSpace;
+  readonly iopt: IoPagetable;
   /** The page tables made for it, in order. */
   readonly hwpts: PagingHwptObject[] = [];
 
   constructor(pageSize: number, limit: LockedMemory) {
     super();
-    this.space = new AddressSpace(pageSize, limit);
+    this.iopt = new IoPagetable(pageSize, limit);
   }
 
   override destroy(): void {}
@@ -67,7 +67,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
   readonly iommu: IommuProfile;
   readonly options: PagingHwptOptions;
   readonly profile: DomainProfile;
-  readonly forceWriteable: boolean;
+  readonly forceWritable: boolean;
   readonly #dirty = new DirtyPages();
   #tracking = false;
 
@@ -78,8 +78,8 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
     this.iommu = iommu;
     this.options = options;
     this.profile = domainFor(iommu, options);
-    this.forceWriteable = options.nestParent && reportsErratum(iommu);
-    ioas.space.addDomain(this);
+    this.forceWritable = options.nestParent && reportsErratum(iommu);
+    ioas.iopt.addDomain(this);
     ioas.users++;
     ioas.hwpts.push(this);
   }
@@ -127,7 +127,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
     // iommufd_check_iova_range()
     const end = iova + BigInt.asUintN(64, length - 1n) + 1n;
     if (end > 1n << 64n) throw new Refusal("EOVERFLOW");
-    const { alignment } = this.ioas.space.iovaRanges();
+    const { alignment } = this.ioas.iopt.iovaRanges();
     if ((iova | end) & (alignment - 1n) || pageSize === 0n || (iova | end) & (pageSize - 1n)) {
       throw new Refusal("EINVAL");
     }
@@ -140,7 +140,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
   override destroy(): void {
     super.destroy();
     this.ioas.hwpts.splice(this.ioas.hwpts.indexOf(this), 1);
-    this.ioas.space.removeDomain(this);
+    this.ioas.iopt.removeDomain(this);
     this.ioas.users--;
   }
 }

@@ -13,7 +13,7 @@ import type { MemoryRequest } from "../requests.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import { DeviceGroup } from "./device-group.ts";
 import { transfer } from "./dma.ts";
-import { SoftwareEventFd } from "./event-source.ts";
+import { SoftwareEventFd } from "./event-file.ts";
 import { Failures } from "./failures.ts";
 import { LockedMemory } from "./locked-memory.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";

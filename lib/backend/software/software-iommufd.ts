@@ -39,11 +39,11 @@ import { BoundDevice } from "./bound-device.ts";
 import type { Failures } from "./failures.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
+import { IommufdOptions } from "./iommufd-options.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import { driverData, makeHwpt } from "./make-hwpt.ts";
 import { checkMapFlags, checkUnmapRange } from "./map-arguments.ts";
 import { ObjectTable } from "./object-table.ts";
-import { IommufdOptions } from "./options.ts";
 import { IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import { noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
@@ -97,18 +97,18 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   ioasIovaRanges(ioasId: IoasId): IovaRanges {
-    return this.#answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).space.iovaRanges());
+    return this.#answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).iopt.iovaRanges());
   }
 
   ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
-    this.#answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).space.allow(ranges));
+    this.#answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).iopt.allow(ranges));
   }
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
   ioasChangeProcess(): void {
     this.#answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
       for (const object of this.objects) {
-        if (object instanceof IoasObject && !object.space.filesOnly) throw new Refusal("EINVAL");
+        if (object instanceof IoasObject && !object.iopt.filesOnly) throw new Refusal("EINVAL");
       }
     });
   }
@@ -121,9 +121,9 @@ export class SoftwareIommufdFile implements IommufdFile {
     const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
     return this.#answer("IOMMU_IOAS_COPY", { ...request }, () => {
       const permission = checkMapFlags(flags, length, destinationIova, sourceIova);
-      const pieces = this.#ioas(sourceId).space.pieces(sourceIova, length);
+      const pieces = this.#ioas(sourceId).iopt.pieces(sourceIova, length);
       const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
-      return this.#ioas(destinationId).space.insert(pieces, permission, iova);
+      return this.#ioas(destinationId).iopt.insert(pieces, permission, iova);
     });
   }
 
@@ -139,7 +139,7 @@ export class SoftwareIommufdFile implements IommufdFile {
       const permission = checkMapFlags(flags, length, iova);
       const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
       const address = memory.address + offset;
-      return this.#ioas(ioasId).space.map({ memory, address, file: false, length, permission, iova: fixed });
+      return this.#ioas(ioasId).iopt.map({ memory, address, file: false, length, permission, iova: fixed });
     });
   }
 
@@ -167,13 +167,13 @@ export class SoftwareIommufdFile implements IommufdFile {
     const { ioasId, flags, file, start, length, iova } = request;
     return this.#answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () => {
       const permission = checkMapFlags(flags, length, iova);
-      const { space } = this.#ioas(ioasId);
+      const { iopt } = this.#ioas(ioasId);
       // iopt_map_file_pages(), before it looks at the file
       if (length === 0n) throw new Refusal("EINVAL");
       if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
       if (!(file instanceof SoftwareMemory) || file.anonymous) throw new Refusal("EBADF");
       const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
-      return space.map({ memory: file, address: start, file: true, length, permission, iova: fixed });
+      return iopt.map({ memory: file, address: start, file: true, length, permission, iova: fixed });
     });
   }
 
@@ -191,11 +191,11 @@ export class SoftwareIommufdFile implements IommufdFile {
 
   ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
     return this.#answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
-      const { space } = this.#ioas(ioasId);
+      const { iopt } = this.#ioas(ioasId);
       // The one request that may find nothing: everything.
-      if (iova === 0n && length === U64_MAX) return space.unmap(0n, U64_MAX);
+      if (iova === 0n && length === U64_MAX) return iopt.unmap(0n, U64_MAX);
       const last = checkUnmapRange(iova, length);
-      const unmapped = space.unmap(iova, last);
+      const unmapped = iopt.unmap(iova, last);
       if (unmapped === 0n) throw new Refusal("ENOENT");
       return unmapped;
     });

@@ -2,7 +2,7 @@
 
 import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../../uapi.ts";
 import type { VeventQueueFile } from "../handles.ts";
-import { type EventQueueObject, SoftwareQueueFile } from "./event-source.ts";
+import { type EventQueueObject, SoftwareQueueFile } from "./event-file.ts";
 import { KernelObject } from "./object-table.ts";
 import { answer, Refusal } from "./refusal.ts";
 import { SELFTEST } from "./selftest.ts";

@@ -122,14 +122,14 @@ export class HwQueueObject extends KernelObject {
   constructor(viommu: ViommuObject, { type, index, iova, length }: HwQueueAllocRequest) {
     super();
     if (type !== SELFTEST.hwQueueType) throw new Refusal("EOPNOTSUPP");
-    const { space } = viommu.parent.ioas;
-    space.pin(iova, length, this);
+    const { iopt } = viommu.parent.ioas;
+    iopt.pin(iova, length, this);
     try {
       if (index >= HW_QUEUES) throw new Refusal("EINVAL");
       if (viommu.hwQueues[index] !== undefined) throw new Refusal("EEXIST");
       if (index > 0 && viommu.hwQueues[index - 1] === undefined) throw new Refusal("EIO");
     } catch (error) {
-      space.unpin(this);
+      iopt.unpin(this);
       throw error;
     }
     this.#viommu = viommu;
@@ -144,6 +144,6 @@ export class HwQueueObject extends KernelObject {
     if (this.#before !== undefined) this.#before.users--;
     this.#viommu.users--;
     this.#viommu.hwQueues[this.#index] = undefined;
-    this.#viommu.parent.ioas.space.unpin(this);
+    this.#viommu.parent.ioas.iopt.unpin(this);
   }
 }

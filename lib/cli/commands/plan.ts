@@ -25,6 +25,8 @@ interface PlanFileFlags extends PlanFlags {
 /** What is known of the host. */
 interface Host {
   readonly quirks: readonly HostIommuQuirk[];
+  /** Whether it reports the erratum; undefined: unknown. */
+  readonly affected: boolean | undefined;
   readonly pageSize: number;
   /** Whether the kernel makes a nest parent; undefined where it does not say. */
   readonly nestParent: boolean | undefined;
@@ -71,7 +73,7 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
     addressSpace,
     nesting,
     decision,
-    affected: host?.quirks.includes("NESTING_PARENT_BYPASS_RO"),
+    affected: host?.affected,
     nestParent: host?.nestParent,
     plan: plan(sections, { bypassRo: decision.bypassRo, pageSize }),
     iommu: host?.iommu,
@@ -100,13 +102,14 @@ function needsHost({ bypassRo, device, profile, backend }: PlanFileFlags, nestin
 function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   using device = iommufd.openDevice(bdf ?? onlyDevice(iommufd));
   const info = device.hwInfo();
-  const quirks = hostIommuQuirks(info.type, info.data);
+  const decoded = decodeHwInfo(info);
   const nestParent = askNestParent(iommufd, device);
   return {
-    quirks,
+    quirks: hostIommuQuirks(info.type, info.data),
+    affected: decoded.erratum772415,
     pageSize: iommufd.pageSize,
     nestParent,
-    iommu: describeIommu(device.name, decodeHwInfo(info), quirks, nestParent),
+    iommu: describeIommu(device.name, decoded, nestParent),
     iovaRanges: iovaRangesIfAny(iommufd, device),
   };
 }

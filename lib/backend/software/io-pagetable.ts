@@ -53,7 +53,7 @@ export interface Piece extends Pick<Area, "memory" | "address" | "flags"> {
 export interface Domain {
   readonly profile: DomainProfile;
   /** ERRATA_772415_SPR17: a nest parent that refuses read-only mappings. */
-  readonly forceWriteable: boolean;
+  readonly forceWritable: boolean;
   /** A mapping has gone, and what was known of its pages with it. */
   unmapped(area: IovaRange): void;
 }
@@ -76,7 +76,7 @@ interface Reservation extends IovaRange {
 }
 
 /** struct io_pagetable */
-export class AddressSpace {
+export class IoPagetable {
   readonly #pageSize: bigint;
   readonly #limit: LockedMemory;
   readonly #areas = new AreaList<Area>();
@@ -362,7 +362,7 @@ export class AddressSpace {
 
 /** PT_FEAT_VTDSS_FORCE_WRITEABLE: the page table of a nest parent refuses an entry without write permission. */
 function checkProtection(domain: Domain, area: Area): void {
-  if (domain.forceWriteable && !(area.flags & AREA_WRITEABLE)) throw new Refusal("EINVAL");
+  if (domain.forceWritable && !(area.flags & AREA_WRITEABLE)) throw new Refusal("EINVAL");
 }
 
 function domainAlignment({ profile }: Domain, least: bigint): bigint {

@@ -1,11 +1,11 @@
 /** What tells of events, in the model: a queue that can be waited for. */
 
 import { IommufdError } from "../../errors.ts";
-import type { EventFd, EventSource } from "../handles.ts";
+import type { EventFd, EventFile } from "../handles.ts";
 import { noDescriptors } from "./refusal.ts";
 
 /** A descriptor that becomes readable when something is there. */
-abstract class SoftwareEventSource implements EventSource {
+abstract class SoftwareEventFile implements EventFile {
   #closed = false;
   #wake: ((ready: boolean) => void) | undefined;
 
@@ -38,7 +38,7 @@ abstract class SoftwareEventSource implements EventSource {
 
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */
   protected assertOpen(): void {
-    if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the event source is closed");
+    if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the event file is closed");
   }
 }
 
@@ -53,7 +53,7 @@ export interface EventQueueObject {
 }
 
 /** The descriptor of one, which refers to it for as long as it is open. */
-export abstract class SoftwareQueueFile<Id, Queue extends EventQueueObject> extends SoftwareEventSource {
+export abstract class SoftwareQueueFile<Id, Queue extends EventQueueObject> extends SoftwareEventFile {
   readonly id: Id;
   protected readonly queue: Queue;
   #letGo: (() => void) | undefined;
@@ -81,7 +81,7 @@ export abstract class SoftwareQueueFile<Id, Queue extends EventQueueObject> exte
 }
 
 /** An eventfd: a counter. */
-export class SoftwareEventFd extends SoftwareEventSource implements EventFd {
+export class SoftwareEventFd extends SoftwareEventFile implements EventFd {
   #count = 0n;
 
   read(): bigint {

@@ -29,11 +29,11 @@ export class IommufdOptions {
   option({ optionId, op, objectId, value }: OptionRequest): bigint {
     if (optionId === IOMMU_OPTION_RLIMIT_MODE) return this.#rlimitMode(op, objectId, value);
     if (optionId !== IOMMU_OPTION_HUGE_PAGES) throw new Refusal("EOPNOTSUPP");
-    const { space } = this.#ioas(objectId);
-    if (op === IOMMU_OPTION_OP_GET) return space.hugePages ? 1n : 0n;
+    const { iopt } = this.#ioas(objectId);
+    if (op === IOMMU_OPTION_OP_GET) return iopt.hugePages ? 1n : 0n;
     if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
     if (value > 1n) throw new Refusal("EINVAL");
-    space.hugePages = value === 1n;
+    iopt.hugePages = value === 1n;
     return value;
   }
 

@@ -1,11 +1,11 @@
 /** Descriptors that tell of events: those of fault queues and vEVENTQs, and eventfds. */
 
 import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../../uapi.ts";
-import type { EventFd, EventSource, FaultQueueFile, VeventQueueFile } from "../handles.ts";
+import type { EventFd, EventFile, FaultQueueFile, VeventQueueFile } from "../handles.ts";
 import type { NativeEventFile, NativeQueue } from "./addon.ts";
 import { check } from "./check.ts";
 
-abstract class KernelEventSource implements EventSource {
+abstract class KernelEventFile implements EventFile {
   readonly native: NativeEventFile;
 
   constructor(native: NativeEventFile) {
@@ -26,7 +26,7 @@ abstract class KernelEventSource implements EventSource {
 }
 
 /** A fault queue of the kernel. */
-export class KernelFaultQueueFile extends KernelEventSource implements FaultQueueFile {
+export class KernelFaultQueueFile extends KernelEventFile implements FaultQueueFile {
   readonly id: FaultQueueId;
 
   constructor({ id, file }: NativeQueue<FaultQueueId>) {
@@ -44,7 +44,7 @@ export class KernelFaultQueueFile extends KernelEventSource implements FaultQueu
 }
 
 /** A vEVENTQ of the kernel. */
-export class KernelVeventQueueFile extends KernelEventSource implements VeventQueueFile {
+export class KernelVeventQueueFile extends KernelEventFile implements VeventQueueFile {
   readonly id: VeventQueueId;
 
   constructor({ id, file }: NativeQueue<VeventQueueId>) {
@@ -58,7 +58,7 @@ export class KernelVeventQueueFile extends KernelEventSource implements VeventQu
 }
 
 /** An eventfd. */
-export class KernelEventFd extends KernelEventSource implements EventFd {
+export class KernelEventFd extends KernelEventFile implements EventFd {
   read(): bigint {
     return check(this.native.readCount(), "read");
   }
