@@ -3,6 +3,7 @@
 import { bindCommand } from "../backend/kernel/vfio-sysfs.ts";
 import { fail, type HostCheck, pass, unknown, warn } from "./check.ts";
 import type { Machine, PciBridge, PciDevice } from "./machine.ts";
+import { checkReservedRegions } from "./reserved-regions.ts";
 
 /** No device to look at. */
 export function noDevices(): HostCheck {
@@ -13,7 +14,13 @@ export function noDevices(): HostCheck {
 export function checkDevice(machine: Machine, bdf: string): HostCheck[] {
   const device = machine.device(bdf);
   if (device === undefined) return [fail(bdf, "no such PCI device", "lspci -D lists what is there")];
-  return [checkBinding(machine, device), checkGroup(device), ...checkAcs(device)];
+  const { group, reservedRegions } = device;
+  return [
+    checkBinding(machine, device),
+    checkGroup(device),
+    ...checkAcs(device),
+    ...(group === undefined ? [] : checkReservedRegions(bdf, group, reservedRegions, machine.platform.make)),
+  ];
 }
 
 function checkBinding(machine: Machine, { bdf, driver, cdev }: PciDevice): HostCheck {

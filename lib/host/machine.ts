@@ -15,6 +15,7 @@ import { type KernelLog, readKernelLog } from "./kernel-log.ts";
 import { type Platform, platformOf } from "./platform.ts";
 import { type InstalledQemu, installedQemus } from "./qemu.ts";
 import { ifReadable } from "./readable.ts";
+import { parseReservedRegions, type ReservedRegion } from "./reserved-regions.ts";
 
 /** What can be done with a file. */
 export type Access = "read-write" | "denied" | "missing";
@@ -56,6 +57,8 @@ export interface PciDevice extends PciFunction {
   readonly group: number | undefined;
   /** The others of its group. */
   readonly mates: readonly PciFunction[];
+  /** What its group's reserved_regions has. */
+  readonly reservedRegions: readonly ReservedRegion[];
   /** The bridges between it and the root of its bus, the nearest last. */
   readonly bridges: readonly PciBridge[];
 }
@@ -155,6 +158,9 @@ export class Machine {
       ...this.#pciFunction(bdf),
       group,
       mates: others.filter((other) => other !== bdf).map((other) => this.#pciFunction(other)),
+      reservedRegions: parseReservedRegions(
+        this.#read(`sys/kernel/iommu_groups/${group}/reserved_regions`) ?? "",
+      ),
       bridges: this.#bridgesAbove(bdf),
     };
   }

@@ -43,7 +43,7 @@ const BIND: Readonly<Record<string, (use: DeviceUse | undefined) => string>> = {
   EINVAL: (use) => {
     const who = describeUsers(use?.users ?? []);
     if (who !== undefined) return `another program has it: ${who}`;
-    return "another program has it, one that this process may not see; or its DMA bypasses the caches, and iommufd takes no such device";
+    return `another program has it, one that this process may not see; or the firmware reserves memory for its IOMMU group, or its DMA bypasses the caches, and iommufd takes no such device: ${ASK_DOCTOR}`;
   },
   EBUSY: (use) => {
     const file = use?.groupFile;

@@ -6,7 +6,7 @@
 //
 // IOMMUFD_TEST_MACHINE=shared-group puts both edu devices behind a PCI bridge, so that they share an IOMMU group, and
 // runs only the tests of that; so do "faults", where allocations of the kernel fail, "no-isolation", without interrupt
-// remapping, and "amd", with AMD's IOMMU.
+// remapping, "amd", with AMD's IOMMU, and "reserved-regions", whose firmware reserves memory for two devices (RMRR).
 //
 // The lane's helpers, mock-device.cc and backtrace.cc, are compiled before the machine boots: its root is read-only.
 //
@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { initrdWithReservedRegion } from "./acpi-dmar.js";
 
 const TIME_LIMIT_MS = 15 * 60_000;
 
@@ -35,6 +36,15 @@ const MACHINES = {
   "no-isolation": { tests: ["test/kernel/no-isolation.test.ts"], kernelCommandLine: "intremap=off" },
   // An IOMMU that cannot nest. The check of the timer fails with it where the machine is slow.
   amd: { tests: ["test/kernel/amd.test.ts"], iommu: "amd-iommu", kernelCommandLine: "no_timer_check" },
+  // The first edu device, and a USB controller, for which Linux takes the region less seriously.
+  "reserved-regions": {
+    tests: ["test/kernel/reserved-regions.test.ts"],
+    devices: ["-device", "qemu-xhci,addr=1d"],
+    initrd: initrdWithReservedRegion([
+      { device: 1, function: 0 },
+      { device: 0x1d, function: 0 },
+    ]),
+  },
 };
 const machineName = process.env.IOMMUFD_TEST_MACHINE ?? "";
 if (machineName !== "" && !Object.hasOwn(MACHINES, machineName)) {
@@ -47,6 +57,8 @@ const {
   tests = [],
   kernelCommandLine = "",
   env = [],
+  devices = [],
+  initrd = undefined,
   iommu = "intel-iommu,caching-mode=on,x-scalable-mode=on",
 } = MACHINES[machineName] ?? {};
 const sharedGroup = machineName === "shared-group";
@@ -86,6 +98,7 @@ writeFileSync(
   join(out, "command"),
   `cd ${quote(project)} && exec env ${[machineVariable, ...env].join(" ")} ${command.map(quote).join(" ")}\n`,
 );
+if (initrd !== undefined) writeFileSync(join(out, "initrd"), initrd);
 
 const share = (path, tag, options) => [
   "-virtfs",
@@ -108,11 +121,13 @@ const machine = spawn(
     ],
     ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
     ...["-kernel", kernel, "-append", commandLineOfKernel()],
+    ...(initrd === undefined ? [] : ["-initrd", join(out, "initrd")]),
     ...["-device", iommu],
     ...(sharedGroup
       ? ["-device", "pci-bridge,id=bridge,chassis_nr=1,addr=5", "-device", "edu,bus=bridge,addr=1"]
       : ["-device", "edu"]),
     ...["-device", sharedGroup ? "edu,bus=bridge,addr=2" : "edu"],
+    ...devices,
     ...share("/", "host", "multidevs=remap,readonly=on"),
     ...share(out, "out", "multidevs=forbid"),
   ],

@@ -4,10 +4,12 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { CheckStatus } from "../../lib/host/check.ts";
 import { examine } from "../../lib/host/doctor.ts";
 import { Machine } from "../../lib/host/machine.ts";
+import { parseReservedRegions } from "../../lib/host/reserved-regions.ts";
 import { formatDoctor, isReady } from "../../lib/report/doctor-report.ts";
 import { BDF, recordedTree } from "./recorded-tree.ts";
 
@@ -218,6 +220,62 @@ describe("a device", () => {
     });
     tree.device("0000:6a:01.3", { driver: "ahci", group: 7 });
     expect(tree.check(BDF)[1]).toMatchObject({ status: "fail" });
+  });
+});
+
+describe("a device whose firmware reserves memory for its group", () => {
+  const MSI = "0x00000000fee00000 0x00000000feefffff msi\n";
+  const RESERVED = "0x000000fd00000000 0x000000ffffffffff reserved\n";
+  const regions = (...lines: string[]) =>
+    tree.file("sys/kernel/iommu_groups/7/reserved_regions", lines.join(""));
+
+  it("that has to stay mapped: the kernel gives it to nobody", () => {
+    regions(
+      "0x000000007b800000 0x000000007bffffff direct\n",
+      "0x000000007d000000 0x000000007d0fffff direct\n",
+      MSI,
+    );
+    expect(tree.check(BDF).at(-1)).toEqual({
+      name: BDF,
+      status: "fail",
+      found:
+        "the firmware keeps memory mapped for IOMMU group 7: 0x7b800000-0x7bffffff, 0x7d000000-0x7d0fffff (RMRR of the DMAR table); binding its devices answers EINVAL",
+      fix: expect.stringMatching(/^use a device of another group; or turn off what uses that memory/),
+    });
+    expect(isReady(tree.checks())).toBe(false);
+  });
+
+  it("that Linux lets go of, which is no obstacle", () => {
+    regions("0x000000007b800000 0x000000007bffffff direct-relaxable\n", MSI);
+    expect(tree.check(BDF).at(-1)).toMatchObject({
+      status: "pass",
+      found: expect.stringContaining("0x7b800000-0x7bffffff (direct-relaxable)"),
+    });
+    expect(isReady(tree.checks())).toBe(true);
+  });
+
+  it.each([[[MSI]], [[MSI, RESERVED]], [["what no kernel says direct\n"]], [[]]])(
+    "%j: nothing of it",
+    (lines) => {
+      const before = tree.checks();
+      regions(...lines);
+      expect(tree.checks()).toEqual(before);
+    },
+  );
+
+  it("any regions are read as they were written", () => {
+    const region = fc.record({
+      start: fc.bigInt(0n, 2n ** 64n - 1n),
+      last: fc.bigInt(0n, 2n ** 64n - 1n),
+      type: fc.constantFrom("direct", "direct-relaxable", "reserved", "msi"),
+    });
+    const hex = (value: bigint) => `0x${value.toString(16).padStart(16, "0")}`;
+    fc.assert(
+      fc.property(fc.array(region), (list) => {
+        const text = list.map(({ start, last, type }) => `${hex(start)} ${hex(last)} ${type}\n`).join("");
+        expect(parseReservedRegions(text)).toEqual(list);
+      }),
+    );
   });
 });
 

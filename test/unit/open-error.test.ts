@@ -51,9 +51,9 @@ describe("binding a device", () => {
     expect(message("EINVAL")).toMatch(/: another program has it: \?\[2Jx \(process 666\)$/);
   });
 
-  it("EINVAL, where nobody can be seen to have it: both that it can be", () => {
+  it("EINVAL, where nobody can be seen to have it: all that it can be", () => {
     expect(message("EINVAL")).toMatch(
-      /another program has it, one that this process may not see; or its DMA bypasses the caches/,
+      /another program has it, one that this process may not see; or the firmware reserves memory for its IOMMU group, or its DMA bypasses the caches/,
     );
   });
 
