@@ -16,6 +16,7 @@ import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelEventFd } from "./kernel-event-source.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
+import { KernelRegion } from "./kernel-region.ts";
 
 /** A device of the kernel backend. */
 export class KernelVfioDeviceFile implements VfioDeviceFile {
@@ -103,7 +104,8 @@ export class KernelVfioDeviceFile implements VfioDeviceFile {
   }
 
   mapRegion(position: bigint, length: bigint, writeable: boolean): BackendRegion {
-    return check(this.#native.mapRegion(position, length, writeable), "mmap", { position, length });
+    const outcome = this.#native.mapRegion(position, length, writeable);
+    return new KernelRegion(check(outcome, "mmap", { position, length }));
   }
 
   close(): void {
