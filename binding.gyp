@@ -13,6 +13,7 @@
         "native/mapping_order.cc",
         "native/pages.cc",
         "native/pages_buffer.cc",
+        "native/registers.cc",
         "native/unix_socket.cc",
         "native/wait.cc",
         "native/iommufd_eventq.cc",

@@ -62,7 +62,8 @@ int Pages::Map(std::shared_ptr<const Descriptor> file, int protection, off_t off
                std::shared_ptr<Pages>* out) {
   void* address = mmap(nullptr, length, protection, MAP_SHARED, file->fd(), offset);
   if (address == MAP_FAILED) return -errno;
-  *out = std::make_shared<Pages>(std::move(file), std::make_shared<const AddressRange>(address, length));
+  *out = std::make_shared<Pages>(std::move(file), std::make_shared<const AddressRange>(address, length),
+                                 (protection & PROT_WRITE) != 0);
   return 0;
 }
 
@@ -136,6 +137,10 @@ Napi::Function MappedRegion::Define(Napi::Env env) {
   return DefineClass(env, "MappedRegion",
                      {
                          InstanceMethod<&MappedRegion::Buffer>("buffer"),
+                         InstanceMethod<&MappedRegion::ReadUint32>("readUint32"),
+                         InstanceMethod<&MappedRegion::ReadUint64>("readUint64"),
+                         InstanceMethod<&MappedRegion::WriteUint32>("writeUint32"),
+                         InstanceMethod<&MappedRegion::WriteUint64>("writeUint64"),
                          InstanceMethod<&MappedRegion::CloseBuffer>("close"),
                      });
 }

@@ -41,8 +41,9 @@ class Pages {
   static int Map(std::shared_ptr<const Descriptor> file, int protection, off_t offset, size_t length,
                  std::shared_ptr<Pages>* out);
 
-  Pages(std::shared_ptr<const Descriptor> file, std::shared_ptr<const AddressRange> range)
-      : file_(std::move(file)), range_(std::move(range)) {}
+  Pages(std::shared_ptr<const Descriptor> file, std::shared_ptr<const AddressRange> range,
+        bool writeable = true)
+      : file_(std::move(file)), range_(std::move(range)), writeable_(writeable) {}
   ~Pages();
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
@@ -51,6 +52,7 @@ class Pages {
   int fd() const { return file_ ? file_->fd() : -1; }
   void* address() const { return range_->address(); }
   size_t length() const { return range_->length(); }
+  bool writeable() const { return writeable_; }
   const std::shared_ptr<const AddressRange>& range() const { return range_; }
 
   // Leaves what is behind the addresses there for as long as the process, but not the descriptor.
@@ -62,6 +64,7 @@ class Pages {
  private:
   const std::shared_ptr<const Descriptor> file_;
   const std::shared_ptr<const AddressRange> range_;
+  const bool writeable_;
   std::atomic<bool> left_ = false;
 };
 
@@ -132,6 +135,11 @@ class MappedRegion : public Handle<MappedRegion, Pages> {
 
   Napi::Value Buffer(const Napi::CallbackInfo& info);
   Napi::Value CloseBuffer(const Napi::CallbackInfo& info);
+  // Registers: registers.cc.
+  Napi::Value ReadUint32(const Napi::CallbackInfo& info);
+  Napi::Value ReadUint64(const Napi::CallbackInfo& info);
+  Napi::Value WriteUint32(const Napi::CallbackInfo& info);
+  Napi::Value WriteUint64(const Napi::CallbackInfo& info);
 
   PagesBuffer buffer_;
 };

@@ -22,6 +22,14 @@ export interface BackendMemory {
 export interface BackendRegion {
   /** The part; the same ArrayBuffer each time. */
   buffer(): ArrayBuffer;
+  /** One load of 32 bits; memory that is read after it is read after it. */
+  readUint32(offset: bigint): number;
+  /** One load of 64 bits. */
+  readUint64(offset: bigint): bigint;
+  /** One store of 32 bits, after all that was written before, to memory too. EACCES: it is mapped for reading. */
+  writeUint32(offset: bigint, value: number): void;
+  /** One store of 64 bits. */
+  writeUint64(offset: bigint, value: bigint): void;
   /** Detaches the ArrayBuffer and unmaps it. Closing twice is harmless. */
   close(): void;
 }

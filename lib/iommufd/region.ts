@@ -97,8 +97,8 @@ export class Region extends Resource {
   }
 
   /**
-   * Maps the region, or a part of it: an ArrayBuffer on the device's own memory. JavaScript may split or repeat
-   * accesses to it, so it is for memory; for registers use the methods above.
+   * Maps the region, or a part of it. Its registers are then read and written without a system call
+   * ({@link MappedRegion.readUint32} and so on), and its memory is an ArrayBuffer.
    *
    * An access while the device has its memory space turned off (bit 1 of the command register), or sleeps (D3hot), ends
    * the process: SIGBUS, which is VFIO's way (vfio_pci_mmap_page_fault() in drivers/vfio/pci/vfio_pci_core.c). Nobody
@@ -113,7 +113,7 @@ export class Region extends Resource {
     const position = this.#position(offset, Number(checkU64(length, "length")));
     const writable = (this.info.flags & VFIO_REGION_INFO_FLAG_WRITE) !== 0;
     this.#checkMemorySpace();
-    return new MappedRegion(this, this.#file.mapRegion(position, length, writable));
+    return new MappedRegion(this, this.#file.mapRegion(position, length, writable), length);
   }
 
   protected override release(): void {}
@@ -167,23 +167,83 @@ export class Region extends Resource {
   }
 }
 
-/** A mapped region of a device. Closing it detaches its ArrayBuffer. */
+/**
+ * A mapped region of a device. Closing it detaches its ArrayBuffer.
+ *
+ * Registers are for the methods. Each access is one load or store of its width. It keeps the order of readl() and writel()
+ * in Linux (Documentation/driver-api/device-io.rst):
+ *
+ * - The device sees a write after everything that this thread has written before, to {@link DmaMemory} too. So a doorbell
+ *   needs no barrier of its own.
+ * - Memory is read after the register that was read before it.
+ *
+ * A write may still be on its way when the method returns (PCI posts writes). To read any register of the device waits for
+ * its arrival. Offsets are in bytes from where the mapping starts.
+ */
 export class MappedRegion extends Resource {
   readonly #region: BackendRegion;
+  readonly #length: bigint;
 
   /** @internal */
-  constructor(parent: Resource, region: BackendRegion) {
+  constructor(parent: Resource, region: BackendRegion, length: bigint) {
     super(parent);
     this.#region = region;
+    this.#length = length;
   }
 
-  /** The device's memory. The same ArrayBuffer each time. */
+  /**
+   * The device's memory. The same ArrayBuffer each time.
+   *
+   * Not for registers: JavaScript may leave out, repeat, split and move accesses to an ArrayBuffer, and `Atomics` make locked
+   * accesses of some, which a PCI Express device does not take.
+   */
   get buffer(): ArrayBuffer {
     this.assertOpen();
     return this.#region.buffer();
   }
 
+  /**
+   * Reads a register of 32 bits, little-endian.
+   *
+   * @param offset a multiple of 4
+   * @throws RangeError ERR_OUT_OF_RANGE: it is none, or not within the mapped region
+   */
+  readUint32(offset: bigint): number {
+    return this.#region.readUint32(this.#checkOffset(offset, 4n));
+  }
+
+  /**
+   * Reads a register of 64 bits, little-endian.
+   *
+   * @param offset a multiple of 8
+   * @throws RangeError ERR_OUT_OF_RANGE: it is none, or not within the mapped region
+   */
+  readUint64(offset: bigint): bigint {
+    return this.#region.readUint64(this.#checkOffset(offset, 8n));
+  }
+
+  /**
+   * Writes a register of 32 bits, little-endian. Throws as {@link readUint32} does.
+   *
+   * @throws SystemError EACCES: the region cannot be written
+   */
+  writeUint32(offset: bigint, value: number): void {
+    this.#region.writeUint32(this.#checkOffset(offset, 4n), checkU32(value, "value"));
+  }
+
+  /** Writes a register of 64 bits, little-endian. Throws as {@link readUint64} and {@link writeUint32} do. */
+  writeUint64(offset: bigint, value: bigint): void {
+    this.#region.writeUint64(this.#checkOffset(offset, 8n), checkU64(value, "value"));
+  }
+
   protected override release(): void {
     this.#region.close();
+  }
+
+  #checkOffset(offset: bigint, width: bigint): bigint {
+    this.assertOpen();
+    if (checkU64(offset, "offset") % width !== 0n || offset + width > this.#length)
+      throw outOfRange("offset", `a multiple of ${width} within the ${this.#length} bytes mapped`, offset);
+    return offset;
   }
 }

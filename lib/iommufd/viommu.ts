@@ -111,10 +111,8 @@ export class Viommu extends Resource {
    */
   map(offset: bigint, length: bigint): MappedRegion {
     this.assertOpen();
-    return new MappedRegion(
-      this,
-      this.#file.mapRegion(checkU64(offset, "offset"), checkU64(length, "length")),
-    );
+    const region = this.#file.mapRegion(checkU64(offset, "offset"), checkU64(length, "length"));
+    return new MappedRegion(this, region, length);
   }
 
   protected override release(whole: boolean): void {

@@ -97,7 +97,22 @@ describe.skipIf(!laterThan(6, 12))(`a vIOMMU (${backendName})`, () => {
     const [offset, length] = [view.getBigUint64(8, true), view.getBigUint64(16, true)];
     expect(length).toBe(2n * PAGE);
     using region = viommu.map(offset, length);
-    expect(new DataView(region.buffer).getUint32(0, true)).toBe(0xcafe);
+    const bytes = new DataView(region.buffer);
+    expect(bytes.getUint32(0, true)).toBe(0xcafe);
+    expect(region.readUint32(0n)).toBe(0xcafe);
+    region.writeUint32(12n, 0x8765_4321);
+    region.writeUint64(16n, 0xfedc_ba98_7654_3210n);
+    expect(bytes.getUint32(12, true)).toBe(0x8765_4321);
+    expect(region.readUint64(16n)).toBe(bytes.getBigUint64(16, true));
+    for (const access of [
+      () => region.readUint32(2n),
+      () => region.readUint32(length),
+      () => region.readUint64(length - 4n),
+      () => region.readUint64((1n << 64n) - 8n),
+      () => region.writeUint32(0n, -1),
+      () => region.writeUint64(0n, 1n << 64n),
+    ])
+      expect(access).toThrow(expect.objectContaining({ code: "ERR_OUT_OF_RANGE" }));
     expect(() => viommu.map(offset + PAGE, length)).toThrow(expect.objectContaining({ syscall: "mmap" }));
     expect(() => viommu.map(0n, PAGE)).toThrow(refusal("ENXIO", "mmap"));
   });

@@ -68,10 +68,16 @@ describe("regions", () => {
     const mapped = bar0.map();
     expect(mapped.buffer.byteLength).toBe(0x100000);
     expect(new Uint32Array(mapped.buffer)[1]).toBe(0xffff);
+    mapped.writeUint32(4n, 0x1234_5678);
+    expect(mapped.readUint32(4n)).toBe(~0x1234_5678 >>> 0);
+    // edu takes 64 bits from 0x80 on, and there alone.
+    mapped.writeUint64(0x80n, 0x1_2345_6789n);
+    expect(mapped.readUint64(0x80n)).toBe(0x1_2345_6789n);
     const { buffer } = mapped;
     device.close();
     expect(mapped.closed).toBe(true);
     expect(buffer.byteLength).toBe(0);
+    expect(() => mapped.readUint32(0n)).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
     expect(() => mapped.buffer).toThrow(expect.objectContaining({ code: "ERR_IOMMUFD_CLOSED" }));
   });
 

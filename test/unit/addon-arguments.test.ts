@@ -3,7 +3,7 @@
  * error of JavaScript or an errno, and the process lives. The sanitizers run this too.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -21,11 +21,14 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
   const addon = loadAddon() as unknown as Record<string, Callable>;
   const directory = mkdtempSync(join(tmpdir(), "iommufd-arguments-"));
   const socket = join(directory, "socket");
+  const registers = join(directory, "registers");
+  writeFileSync(registers, new Uint8Array(8192));
   afterAll(() => rmSync(directory, { recursive: true }));
 
   /** One handle of each kind, on files that are harmless. */
   const openAll = (): Handle[] => {
     rmSync(socket, { force: true });
+    const device = addon["openVfioDevice"]?.(registers) as Handle | undefined;
     return [
       addon["openIommufd"]?.("/dev/null"),
       addon["openVfioDevice"]?.("/dev/null"),
@@ -33,6 +36,7 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
       addon["createEventFd"]?.(),
       addon["listenUnixSocket"]?.(socket),
       addon["connectUnixSocket"]?.(socket),
+      device?.["mapRegion"]?.(0n, 8192n, true),
     ].filter((handle): handle is Handle => typeof handle === "object");
   };
 

@@ -35,8 +35,12 @@ export interface NativeMemory {
 }
 
 /** native/pages.h */
-interface NativeRegion {
+export interface NativeRegion {
   buffer(): ArrayBuffer;
+  readUint32(offset: bigint): number;
+  readUint64(offset: bigint): bigint;
+  writeUint32(offset: bigint, value: number): Errno;
+  writeUint64(offset: bigint, value: bigint): Errno;
   close(): void;
 }
 

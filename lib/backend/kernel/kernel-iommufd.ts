@@ -33,6 +33,7 @@ import type { Errno, NativeIommufdFile, NativeOutcome } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-file.ts";
 import { nativeMemory } from "./kernel-memory.ts";
+import { KernelRegion } from "./kernel-region.ts";
 
 /** Numbers of the ioctls (include/uapi/linux/iommufd.h, IOMMUFD_CMD_*). */
 const IOCTL_NUMBERS: Readonly<Record<IommufdIoctl, number>> = {
@@ -244,7 +245,8 @@ export class KernelIommufdFile implements IommufdFile {
   }
 
   mapRegion(position: bigint, length: bigint): BackendRegion {
-    return check(this.native.mapRegion(position, length), "mmap", { position, length });
+    const outcome = this.native.mapRegion(position, length);
+    return new KernelRegion(check(outcome, "mmap", { position, length }));
   }
 
   close(): void {

@@ -16,6 +16,7 @@ import type { NativeVfioDeviceFile } from "./addon.ts";
 import { check } from "./check.ts";
 import { KernelEventFd } from "./kernel-event-file.ts";
 import { KernelIommufdFile } from "./kernel-iommufd.ts";
+import { KernelRegion } from "./kernel-region.ts";
 
 /** A device of the kernel backend. */
 export class KernelVfioDeviceFile implements VfioDeviceFile {
@@ -103,7 +104,8 @@ export class KernelVfioDeviceFile implements VfioDeviceFile {
   }
 
   mapRegion(position: bigint, length: bigint, writable: boolean): BackendRegion {
-    return check(this.#native.mapRegion(position, length, writable), "mmap", { position, length });
+    const outcome = this.#native.mapRegion(position, length, writable);
+    return new KernelRegion(check(outcome, "mmap", { position, length }));
   }
 
   close(): void {

@@ -47,6 +47,7 @@ import { ObjectTable } from "./object-table.ts";
 import { IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
 import { noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
+import { SoftwareRegion } from "./software-region.ts";
 import { checkVeventq, SoftwareVeventQueueFile, VeventqObject } from "./vevent-queue.ts";
 import { HwQueueObject, VdeviceObject, ViommuObject } from "./viommu.ts";
 
@@ -315,7 +316,7 @@ export class SoftwareIommufdFile implements IommufdFile {
         (object) => object instanceof ViommuObject && regionOffset(object.id) === position,
       ) as ViommuObject | undefined;
       if (viommu === undefined || length !== BigInt(viommu.page.byteLength)) throw new Refusal("ENXIO");
-      return { buffer: () => viommu.page, close: () => {} };
+      return new SoftwareRegion(viommu.page);
     });
   }
 
