@@ -1,6 +1,6 @@
 /** Pieces of text that several reports are made of. */
 
-import Table from "cli-table3";
+import stringWidth from "string-width";
 
 /** An address for people. */
 export function formatAddress(address: bigint): string {
@@ -25,46 +25,29 @@ export function formatRegion(region: string, offset: bigint): string {
   return printable(region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
 }
 
-/** How many rows the library for tables is given at once: it takes time by their square, and passes them on as arguments. */
-const ROWS_AT_ONCE = 2000;
+/** What is between two columns. */
+const GAP = "  ";
 
-/** Rows under a heading, in columns, without lines around them. Of very many, each block has columns of its own width. */
+/** Rows under a heading, in columns, without lines around them. The last column may be as long as it likes. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const blocks = [formatBlock(head, rows.slice(0, ROWS_AT_ONCE))];
-  for (let start = ROWS_AT_ONCE; start < rows.length; start += ROWS_AT_ONCE)
-    blocks.push(formatBlock([], rows.slice(start, start + ROWS_AT_ONCE)));
-  return blocks.join("\n");
+  const lines = [head, ...rows];
+  const widths = new Array<number>(head.length).fill(0);
+  for (const cells of lines)
+    for (const [column, cell] of cells.entries())
+      widths[column] = Math.max(widths[column] ?? 0, widthOf(cell));
+  return lines
+    .map((cells) =>
+      cells
+        .map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - widthOf(cell)))
+        .join(GAP)
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
-function formatBlock(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const none = "";
-  const table = new Table({
-    head: [...head],
-    style: { head: [], border: [], compact: true, "padding-left": 0, "padding-right": 0 },
-    chars: {
-      top: none,
-      "top-mid": none,
-      "top-left": none,
-      "top-right": none,
-      bottom: none,
-      "bottom-mid": none,
-      "bottom-left": none,
-      "bottom-right": none,
-      left: none,
-      "left-mid": none,
-      mid: none,
-      "mid-mid": none,
-      right: none,
-      "right-mid": none,
-      middle: "  ",
-    },
-  });
-  table.push(...rows.map((row) => [...row]));
-  return table
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+/** How many columns of a terminal a text takes. Most is ASCII, and counted at once. */
+function widthOf(text: string): number {
+  return /^[ -~]*$/.test(text) ? text.length : stringWidth(text);
 }
 
 /** How wide labels are, in characters. */
