@@ -43,13 +43,13 @@ export class Arena {
     return this.#buffers.size;
   }
 
-  /** @param writeable whether the controller may write to it */
-  async allocate(length: number, writeable: boolean): Promise<DmaBuffer> {
+  /** @param writable whether the controller may write to it */
+  async allocate(length: number, writable: boolean): Promise<DmaBuffer> {
     const { pageSize } = this.#iommufd;
     const memory = this.#iommufd.allocMemory(BigInt(Math.max(1, Math.ceil(length / pageSize)) * pageSize));
     let iova: number;
     try {
-      iova = Number(await this.#ioas.map(memory, { writeable }));
+      iova = Number(await this.#ioas.map(memory, { writable }));
     } catch (error) {
       memory.close();
       throw error;
