@@ -247,7 +247,7 @@ describe.runIf(isRoot)("another user who owns the directory", () => {
     expect(readFileSync(secret, "utf8")).toBe("root\n");
     expect(statSync(secret)).toMatchObject({ uid: 0, mode: 0o100644 });
     rmSync(join(secret, ".."), { recursive: true });
-  }, 600_000);
+  }, 1_800_000);
 
   it("cannot have root follow a link that is there, or wait at a FIFO", () => {
     const secret = victim();
