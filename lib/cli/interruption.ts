@@ -1,8 +1,10 @@
-/** Ctrl-C, and being told to end: what has been done is undone first. */
+/** Ctrl-C, being told to end, and a terminal that is closed: what has been done is undone first. */
 
 import { constants } from "node:os";
 
-/** Turns the first SIGINT or SIGTERM into an abort; a second one ends the program at once. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Turns the first SIGINT, SIGTERM or SIGHUP into an abort; a second one ends the program at once. */
 export class Interruption implements Disposable {
   readonly #controller = new AbortController();
   readonly #listener = (signal: NodeJS.Signals) => {
@@ -12,7 +14,7 @@ export class Interruption implements Disposable {
   #exitCode: number | undefined;
 
   constructor() {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, this.#listener);
+    for (const signal of SIGNALS) process.once(signal, this.#listener);
   }
 
   get signal(): AbortSignal {
@@ -25,6 +27,6 @@ export class Interruption implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#listener);
+    for (const signal of SIGNALS) process.off(signal, this.#listener);
   }
 }

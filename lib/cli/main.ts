@@ -1,12 +1,17 @@
 #!/usr/bin/env node
 /** The command `iommufd`: connects the program to the process it runs in. */
 
+import { EXIT } from "./exit.ts";
+import { printError } from "./output.ts";
 import { run } from "./program.ts";
 
-// A reader that has seen enough (`iommufd … | head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
+  // A reader that has seen enough (`iommufd … | head`) is no failure.
+  if (error.code === "EPIPE") process.exit();
+  printError(new Error(`cannot write to standard output: ${error.message.split(", ")[0]}`), false);
+  process.exit(EXIT.failed);
 });
+// What cannot be said there can be said nowhere.
+process.stderr.on("error", () => {});
 
 process.exitCode = await run(process.argv.slice(2));

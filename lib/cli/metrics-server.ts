@@ -1,20 +1,29 @@
 /**
  * A small HTTP server for one text. It reads nothing but the request line and the Host header, changes nothing, and gives
- * up on clients that are many, slow or wordy.
+ * up on clients that are many, slow or wordy: those that behave are answered meanwhile.
  */
 
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { type AddressInfo, isIP } from "node:net";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type AddressInfo, isIP, type ListenOptions, type Socket } from "node:net";
 
-/** Connections at once; Prometheus needs one. */
-const CONNECTIONS = 32;
+/** Connections at once; Prometheus needs one. Where there are more, the oldest without a whole request ends. */
+const CONNECTIONS = 256;
+
+/** Connections that are taken at all, until those that are too many have ended. */
+const CONNECTIONS_TAKEN = 2 * CONNECTIONS;
 
 /** The most that the header of a request may be, in bytes. */
 const HEADER_SIZE = 8 << 10;
 
 /** How long a client may take to send a request, in milliseconds. */
 const PATIENCE = 5_000;
+
+/** How often that is looked at, in milliseconds. Node.js has 30 seconds, for which a client that says nothing would stay. */
+const CHECKING_INTERVAL = 1_000;
+
+/** How long a connection lasts, in milliseconds: also for clients that do not take their answer. */
+const CONNECTION_LIFETIME = 2 * PATIENCE;
 
 /** What is served. */
 export interface Served {
@@ -29,33 +38,36 @@ export interface Served {
 
 /** A server that listens. */
 export class MetricsServer implements AsyncDisposable {
-  readonly #server: ReturnType<typeof createServer>;
-  /** Where: "http://127.0.0.1:9772/metrics". */
-  readonly url: string;
+  readonly #server: Server;
+  /** Where: an address, or the path of a Unix socket; undefined: a Unix socket that was handed in. */
+  readonly address: AddressInfo | string | undefined;
 
-  private constructor(server: ReturnType<typeof createServer>) {
+  private constructor(server: Server) {
     this.#server = server;
-    const { address, port, family } = server.address() as AddressInfo;
-    this.url = `http://${family === "IPv6" ? `[${address}]` : address}:${port}/metrics`;
+    this.address = server.address() ?? undefined;
   }
 
   /**
    * Starts one.
    *
-   * @throws SystemError EADDRINUSE, EACCES, EADDRNOTAVAIL: it cannot listen there
+   * @param where an address and a port, the path of a Unix socket, or a socket that listens, as a descriptor
+   * @throws SystemError EADDRINUSE, EACCES, EADDRNOTAVAIL: it cannot listen there; EINVAL, ENOTSOCK: the descriptor is no
+   *   such socket
    */
-  static async start(host: string, port: number, served: Served): Promise<MetricsServer> {
-    const server = createServer(
-      {
-        maxHeaderSize: HEADER_SIZE,
-        headersTimeout: PATIENCE,
-        requestTimeout: PATIENCE,
-        keepAliveTimeout: PATIENCE,
-      },
-      (request, response) => void answer(request, response, served),
-    );
-    server.maxConnections = CONNECTIONS;
-    await once(server.listen(port, host), "listening");
+  static async start(where: ListenOptions & { fd?: number }, served: Served): Promise<MetricsServer> {
+    const server = createServer({
+      maxHeaderSize: HEADER_SIZE,
+      headersTimeout: PATIENCE,
+      requestTimeout: PATIENCE,
+      connectionsCheckingInterval: CHECKING_INTERVAL,
+    });
+    server.maxConnections = CONNECTIONS_TAKEN;
+    const isFirst = limitConnections(server);
+    server.on("request", (request, response) => {
+      // One request a connection: what else was sent is not read, let alone answered.
+      if (isFirst(request)) void answer(request, response, served);
+    });
+    await once(server.listen(where), "listening");
     return new MetricsServer(server);
   }
 
@@ -66,12 +78,45 @@ export class MetricsServer implements AsyncDisposable {
   }
 }
 
+/**
+ * Ends connections that are too many or last too long. The oldest that has not sent a whole request goes first, so clients
+ * that send theirs at once are answered, however many others wait.
+ *
+ * @returns whether a request is the first of its connection; no more is read of that then
+ */
+function limitConnections(server: Server): (request: IncomingMessage) => boolean {
+  /** Both in the order in which they came. */
+  const waiting = new Set<Socket>();
+  const answered = new Set<Socket>();
+  const endTooMany = () => {
+    while (waiting.size + answered.size > CONNECTIONS) {
+      const [oldest] = waiting.size > 0 ? waiting : answered;
+      oldest?.destroy();
+      for (const each of [waiting, answered]) each.delete(oldest as Socket);
+    }
+  };
+  server.on("connection", (socket) => {
+    const lifetime = setTimeout(() => socket.destroy(), CONNECTION_LIFETIME);
+    waiting.add(socket);
+    socket.once("close", () => {
+      clearTimeout(lifetime);
+      for (const each of [waiting, answered]) each.delete(socket);
+    });
+    // Only after what has arrived was read: of many that come at once, some may have sent their request.
+    if (waiting.size + answered.size > CONNECTIONS) setImmediate(() => setImmediate(endTooMany));
+  });
+  return ({ socket }) => {
+    if (!waiting.delete(socket)) return false;
+    answered.add(socket);
+    socket.pause();
+    return true;
+  };
+}
+
 async function answer(request: IncomingMessage, response: ServerResponse, served: Served): Promise<void> {
   const send = (status: number, text: string, headers: Record<string, string> = {}) => {
     const type = { "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff" };
-    // A body that was sent all the same is not read.
-    const close: Record<string, string> = hasBody(request) ? { Connection: "close" } : {};
-    response.writeHead(status, { ...type, ...close, ...headers });
+    response.writeHead(status, { ...type, Connection: "close", ...headers });
     response.end(request.method === "HEAD" ? undefined : text);
   };
   if (!isOurs(request.headers.host, served.hostNames))
@@ -98,8 +143,4 @@ function isOurs(host: string | undefined, names: readonly string[]): boolean {
   const name = host.replace(/:\d+$/, "").toLowerCase();
   const address = name.replace(/^\[(.*)\]$/, "$1");
   return isIP(address) !== 0 || name === "localhost" || names.some((each) => each.toLowerCase() === name);
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
 }

@@ -1,7 +1,5 @@
 /** What commands write: results to standard output, everything about them to standard error. */
 
-import { renameSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { printable } from "../report/text.ts";
 
@@ -24,25 +22,6 @@ export function printJson(document: object): void {
 /** A document as it is printed. */
 export function jsonText(document: object): string {
   return `${JSON.stringify(document, null, 2)}\n`;
-}
-
-/**
- * Writes a file, whole or not at all: under another name first, hidden from those who read all of a directory (the
- * collectors of node_exporter and of Node Feature Discovery), and renamed when it is complete.
- *
- * @throws Error it cannot be written, and why
- */
-export function writeWhole(file: string, content: string): void {
-  const unfinished = join(dirname(file), `.${basename(file)}.${process.pid}`);
-  try {
-    writeFileSync(unfinished, content, { flush: true });
-    renameSync(unfinished, file);
-  } catch (error) {
-    rmSync(unfinished, { force: true });
-    // The rest of the message names the unfinished file: "ENOENT: no such file or directory, open '…'".
-    const [why] = (error as Error).message.split(", ");
-    throw new Error(`cannot write ${file}: ${why}`, { cause: error });
-  }
 }
 
 /** One clear line; with `--debug`, the stack too. */

@@ -1,11 +1,15 @@
 /** `iommufd serve`, and what it does to clients that are not Prometheus. */
 
+import { type StdioOptions, spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { iommufd } from "./command.ts";
+import { iommufd, MAIN, run } from "./command.ts";
 import { RunningServer } from "./running-server.ts";
 import { temporaryFiles } from "./temporary-files.ts";
 
@@ -33,8 +37,21 @@ async function opened({ hostname, port }: URL): Promise<Socket> {
 
 /** Resolves when a connection has ended, in whatever way. */
 async function closed(socket: Socket): Promise<void> {
+  socket.resume();
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
 }
+
+/** Becomes a program that has a Unix socket that listens, as systemd does: its path, and the program with its arguments. */
+const HANDS_OVER = `
+import os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+`;
 
 describe("iommufd serve", () => {
   it("serves what doctor sees, and opens no device", async () => {
@@ -69,7 +86,7 @@ describe("iommufd serve", () => {
     expect(body).not.toContain("iommufd_device_");
   });
 
-  it.each(["SIGINT", "SIGTERM"] as const)("%s ends it well", async (signal) => {
+  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s ends it well", async (signal) => {
     await using server = await RunningServer.start("--root", host);
     const waiting = await opened(server.url);
     expect(await server.end(signal)).toEqual([0, null]);
@@ -101,7 +118,7 @@ describe("iommufd serve", () => {
       });
   });
 
-  it("long headers, nonsense, and more connections than it takes", async () => {
+  it("long headers and nonsense", async () => {
     await using server = await RunningServer.start("--root", host);
     const say = async (said: string) => {
       const socket = await opened(server.url);
@@ -119,14 +136,83 @@ describe("iommufd serve", () => {
     );
     expect(await say("hello\r\n\r\n")).toBe("HTTP/1.1 400 Bad Request");
     expect(await say("GET // HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).toMatch(/ 40\d /);
-    const sockets = await Promise.all(Array.from({ length: 32 }, () => opened(server.url)));
-    const late = await opened(server.url);
-    late.write("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    await closed(late);
-    for (const socket of sockets) socket.destroy();
+  });
+
+  it("one request a connection", async () => {
+    await using server = await RunningServer.start("--root", host);
+    const socket = await opened(server.url);
+    socket.write("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3));
+    expect((await text(socket)).match(/^HTTP.*|^Connection.*/gm)).toEqual([
+      "HTTP/1.1 200 OK",
+      "Connection: close",
+    ]);
+  });
+
+  it("connections that say nothing end; where there are more than it takes, the oldest ends at once", async () => {
+    await using server = await RunningServer.start("--root", host);
+    const sockets: Socket[] = [];
+    for (let count = 0; count < 300; count++) sockets.push(await opened(server.url));
+    await Promise.all(sockets.slice(0, 300 - 256).map(closed));
+    expect(await ask(server.url)).toMatchObject({ status: 200 });
     await Promise.all(sockets.map(closed));
-    // It learns of their end in its own time.
-    await expect.poll(() => ask(server.url).catch(() => undefined)).toMatchObject({ status: 200 });
+  });
+
+  it.each(["unix:", ""])("a Unix socket (%s)", async (scheme) => {
+    const path = join(host, "metrics.sock");
+    const args = [MAIN, "serve", "--root", host];
+    const stdio = ["ignore", "inherit", "pipe"] satisfies StdioOptions;
+    const child =
+      scheme === ""
+        ? spawn("python3", ["-c", HANDS_OVER, path, process.execPath, ...args], { stdio })
+        : spawn(process.execPath, [...args, "--listen", `unix:${path}`], { stdio });
+    const [said] = (await once(child.stderr as Readable, "data")) as [Buffer];
+    expect(said.toString()).toBe(
+      `iommufd: serving ${scheme === "" ? "the Unix socket that systemd handed over" : `unix:${path}`}\n`,
+    );
+    const sent = request({ socketPath: path, path: "/", headers: { Host: "localhost" }, agent: false });
+    const [response] = (await once(sent.end(), "response")) as [IncomingMessage];
+    expect(await text(response)).toBe("iommufd: /metrics\n");
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([0, null]);
+    rmSync(path, { force: true });
+  });
+
+  it("several sockets of systemd are refused, and those of another process are not ours", () => {
+    const start = (pid: string, args: readonly string[]) =>
+      run(host, "bash", [
+        "-c",
+        `LISTEN_PID=${pid} LISTEN_FDS=2 exec "$@"`,
+        "bash",
+        process.execPath,
+        MAIN,
+        ...args,
+      ]);
+    expect(start("$$", ["serve"])).toEqual({
+      status: 2,
+      output:
+        "iommufd: systemd hands over 2 sockets, and one can be served; write one Listen… line in the .socket unit\n",
+    });
+    expect(start("1", ["serve", "--listen", "0.0.0.0:0"]).output).toMatch(
+      /^iommufd: --listen: 0\.0\.0\.0 can be/,
+    );
+  });
+
+  it("where other hosts can connect it wants --allow-remote, and warns", async () => {
+    for (const address of ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"]) {
+      expect(iommufd(["serve", "--root", host, "--listen", address])).toMatchObject({
+        status: 2,
+        stderr: expect.stringMatching(
+          /^iommufd: --listen: \S+ can be reached by other hosts; say --allow-remote .*\n$/,
+        ),
+      });
+    }
+    const listen = ["--root", host, "--listen", "0.0.0.0:0", "--allow-remote"];
+    await using server = await RunningServer.start(...listen);
+    expect(server.said[0]).toBe(
+      "iommufd: other hosts can connect, without a password or encryption, and read what doctor and probe see",
+    );
+    await using other = await RunningServer.start("--root", host, "--listen", "localhost:0");
+    expect(other.said).toHaveLength(1);
   });
 
   it("an address that is taken: one clear error, exit 1", async () => {
@@ -139,7 +225,10 @@ describe("iommufd serve", () => {
   });
 
   it.each([
-    [["--listen", "9772"], "It must be an address and a port, such as 127.0.0.1:9772 or [::1]:9772."],
+    [
+      ["--listen", "9772"],
+      "It must be an address and a port, such as 127.0.0.1:9772 or [::1]:9772, or unix: and a path.",
+    ],
     [["--listen", "127.0.0.1:99999"], "It must be an address and a port"],
     [["--root", "/no/such/host"], "--root: /no/such/host: no such directory"],
     [["6a:1"], "PCI address"],

@@ -76,7 +76,9 @@ describe("examples/fleet", () => {
   it("the units are what systemd takes", () => {
     const command = join(directory, "iommufd");
     writeFileSync(command, "#!/bin/sh\n", { mode: 0o755 });
-    const units = ["iommufd-probe.service", "iommufd-probe.timer"].map((name) =>
+    const names = readdirSync(FLEET).filter((name) => /\.(service|socket|timer)$/.test(name));
+    expect(names).toHaveLength(4);
+    const units = names.map((name) =>
       file(
         name,
         example(name)
@@ -111,7 +113,7 @@ describe("examples/fleet", () => {
 
   it("the DaemonSet's server starts as it says", async () => {
     const { args, ports } = parse(example("daemonset.yaml")).spec.template.spec.containers[0];
-    expect(args).toEqual(["serve", "--listen", `0.0.0.0:${ports[0].containerPort}`]);
+    expect(args).toEqual(["serve", "--listen", `0.0.0.0:${ports[0].containerPort}`, "--allow-remote"]);
   });
 
   it("a Prometheus scrapes `iommufd serve`, records and alerts", async () => {

@@ -46,3 +46,16 @@ describe("the tree", () => {
     expect(silent).toEqual([]);
   });
 });
+
+it("one file of the library writes files, and knows of what others may have put there", () => {
+  const writing = foldersOf()
+    .filter(({ path }) => path.startsWith("lib"))
+    .flatMap(({ path, files }) => files.map((name) => join(path, name)))
+    .filter((name) => name.endsWith(".ts"))
+    .filter((name) =>
+      /\b(?:write|append|copy|truncate|link|symlink|rename|mkdir|mkdtemp)(?:File)?(?:Sync)?\b.*from "node:fs|\b(?:writeFile|createWriteStream|rename(?:Sync)?\()/.test(
+        readFileSync(join(PROJECT, name), "utf8"),
+      ),
+    );
+  expect(writing).toEqual(["lib/cli/output-file.ts"]);
+});

@@ -10,7 +10,8 @@ import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
 import { withIommufd } from "../options.ts";
-import { printJson, printNote, printText, writeWhole } from "../output.ts";
+import { printJson, printNote, printText } from "../output.ts";
+import { writeOutput } from "../output-file.ts";
 import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 import { Progress } from "../progress.ts";
 
@@ -60,7 +61,7 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
     });
     if (flags.json) printJson(checkDocument(report));
     else printText(formatCheck(report));
-    if (flags.html !== undefined) writeWhole(flags.html, checkPage(report, source));
+    if (flags.html !== undefined) await writeOutput(flags.html, checkPage(report, source));
     if (!isAccepted(report)) process.exitCode = EXIT.no;
   } catch (error) {
     if (interruption.exitCode === undefined) throw error;

@@ -15,7 +15,8 @@ import { type Fact, formatAddress } from "../../report/text.ts";
 import type { IovaRange } from "../../uapi.ts";
 import { addExamples } from "../examples.ts";
 import { withIommufd } from "../options.ts";
-import { printJson, printNote, printText, TERMINAL_WIDTH, writeWhole } from "../output.ts";
+import { printJson, printNote, printText, TERMINAL_WIDTH } from "../output.ts";
+import { writeOutput } from "../output-file.ts";
 import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
 
 interface PlanFileFlags extends PlanFlags {
@@ -89,7 +90,7 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
   }
   if (flags.json) printJson(planDocument(report));
   else printText(formatPlan(report, TERMINAL_WIDTH));
-  if (flags.html !== undefined) writeWhole(flags.html, planPage(report, source));
+  if (flags.html !== undefined) await writeOutput(flags.html, planPage(report, source));
 }
 
 /** Whether the IOMMU has to be asked: the decision follows it, or it was named. */

@@ -13,7 +13,8 @@ import {
   DEVICES_ARGUMENT,
   withIommufd,
 } from "../options.ts";
-import { jsonText, writeWhole } from "../output.ts";
+import { jsonText } from "../output.ts";
+import { writeOutput } from "../output-file.ts";
 import { probeDevices, probeHost } from "../probing.ts";
 
 /** The command. */
@@ -67,10 +68,10 @@ async function probe(bdfs: string[], flags: ProbeFlags): Promise<void> {
   if (format === "prometheus" || format === "nfd") {
     const report = await probeHost(flags, bdfs);
     const text = format === "nfd" ? formatNodeFeatures(report) : await formatMetrics(report);
-    tell(text, report?.devices ?? [], flags);
+    await tell(text, report?.devices ?? [], flags);
   } else {
     const report = await withIommufd(flags, (iommufd) => probeDevices(iommufd, bdfs));
-    tell(
+    await tell(
       format === "json" ? jsonText(probeDocument(report)) : `${formatProbe(report)}\n`,
       report.devices,
       flags,
@@ -78,9 +79,13 @@ async function probe(bdfs: string[], flags: ProbeFlags): Promise<void> {
   }
 }
 
-function tell(text: string, devices: readonly ProbedDevice[], { output, failOn }: ProbeFlags): void {
+async function tell(
+  text: string,
+  devices: readonly ProbedDevice[],
+  { output, failOn }: ProbeFlags,
+): Promise<void> {
   if (output === undefined) process.stdout.write(text);
-  else writeWhole(output, text);
+  else await writeOutput(output, text);
   if (devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
   if (failOn === "erratum" && devices.some(({ info }) => info !== null && info.erratum772415 !== false))
     process.exitCode = EXIT.no;

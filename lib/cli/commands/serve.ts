@@ -1,12 +1,20 @@
 /** `iommufd serve`: what is known of this host, as an endpoint for Prometheus. */
 
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { normalizeBdf } from "../../bdf.ts";
 import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";
 import { addExamples } from "../examples.ts";
 import { Interruption } from "../interruption.ts";
+import {
+  formatListening,
+  isRemote,
+  type ListenAddress,
+  parseListen,
+  takeSystemdSocket,
+  whereToListen,
+} from "../listening.ts";
 import { MetricsServer } from "../metrics-server.ts";
 import {
   addBackendOptions,
@@ -19,7 +27,8 @@ import { printError, printNote } from "../output.ts";
 import { probeHost } from "../probing.ts";
 
 interface ServeFlags extends BackendFlags {
-  listen: { host: string; port: number };
+  listen: ListenAddress;
+  allowRemote: boolean;
   hostName: string[];
   probe?: boolean;
   root: string;
@@ -29,21 +38,30 @@ interface ServeFlags extends BackendFlags {
 /** Where it listens by default: only programs of this host reach it. */
 const DEFAULT_LISTEN = "127.0.0.1:9772";
 
+/** How long what was seen is served again, in milliseconds: who asks all the time does not keep the host busy. */
+const FRESH = 1_000;
+
 /** The command. */
 export function serveCommand(): Command {
   const command = new Command("serve")
     .summary("serve metrics to Prometheus")
     .description(
-      "Serves what `iommufd doctor` sees, looked at anew for each scrape, as OpenMetrics under /metrics. No device is " +
-        "opened and nothing is changed. With --probe, what `iommufd probe` finds is served too: that opens the devices " +
-        "once, at the start, which resets those that can be reset. Ends on Ctrl-C and SIGTERM.",
+      "Serves what `iommufd doctor` sees, looked at anew for each scrape (once a second at most), as OpenMetrics under " +
+        "/metrics. No device is opened and nothing is changed. With --probe, what `iommufd probe` finds is served too: that " +
+        "opens the devices once, at the start, which resets those that can be reset. There is no password and no " +
+        "encryption: who can connect can read. A socket that systemd hands over (socket activation) is served in place of " +
+        "--listen. Ends on Ctrl-C, SIGTERM and SIGHUP.",
     )
     .argument(...DEVICES_ARGUMENT)
     .addOption(
-      new Option("--listen <address:port>", "where to listen; port 0 is any that is free")
+      new Option(
+        "--listen <address:port>",
+        "where to listen; port 0 is any that is free; unix:PATH is a Unix socket",
+      )
         .argParser(parseListen)
         .default(parseListen(DEFAULT_LISTEN), DEFAULT_LISTEN),
     )
+    .option("--allow-remote", "listen where other hosts can connect too", false)
     .option(
       "--host-name <name...>",
       "names that this host is asked by, beside its addresses and localhost",
@@ -53,13 +71,15 @@ export function serveCommand(): Command {
   return addExamples(
     addCommonOptions(addBackendOptions(addRootOption(command)), { json: false }),
     "iommufd serve",
-    "iommufd serve --probe --listen 0.0.0.0:9772 --host-name node1.example",
+    "iommufd serve --listen unix:/run/iommufd.sock",
+    "iommufd serve --probe --listen 0.0.0.0:9772 --allow-remote --host-name node1.example",
   ).action(serve);
 }
 
 async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
-  const { listen, hostName, root } = flags;
+  const { listen, allowRemote, hostName, root } = flags;
   const devices = bdfs.map(normalizeBdf);
+  const where = takeSystemdSocket(process.env) ?? (await whereToListen(listen, allowRemote));
   const { addChecks, addProbe, makeRegistry } = await import("../../report/metrics.ts");
   using interruption = new Interruption();
   const { signal } = interruption;
@@ -71,20 +91,26 @@ async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
     if (probed !== undefined) addProbe(registry, probed.report, probed.time);
     return await registry.metrics();
   };
-  await using server = await MetricsServer.start(listen.host, listen.port, {
-    metrics,
+  await using server = await MetricsServer.start(where, {
+    metrics: sharedFor(FRESH, metrics),
     contentType: makeRegistry("openmetrics").contentType,
     hostNames: hostName,
     onError: (error) => printError(error, flags.debug ?? false),
   });
-  printNote(`serving ${server.url}`);
+  if (isRemote(server.address) && !flags.quiet)
+    printNote(
+      "other hosts can connect, without a password or encryption, and read what doctor and probe see",
+    );
+  printNote(`serving ${formatListening(server.address)}`);
   await ended;
 }
 
-/** "127.0.0.1:9772", "[::1]:9772" */
-function parseListen(value: string): { host: string; port: number } {
-  const [, host, port] = /^(?:\[([0-9a-f:]+)\]|[^:[\]]+):(\d{1,5})$/i.exec(value) ?? [];
-  if (port === undefined || Number(port) > 65_535)
-    throw new InvalidArgumentError("It must be an address and a port, such as 127.0.0.1:9772 or [::1]:9772.");
-  return { host: host ?? value.slice(0, value.lastIndexOf(":")), port: Number(port) };
+/** Does work once for all who ask within a time, in milliseconds. */
+function sharedFor<Result>(time: number, work: () => Promise<Result>): () => Promise<Result> {
+  let last: { readonly result: Promise<Result>; readonly until: number } | undefined;
+  return () => {
+    if (last === undefined || performance.now() >= last.until)
+      last = { result: work(), until: performance.now() + time };
+    return last.result;
+  };
 }
