@@ -131,6 +131,7 @@ export {
   type RunningVm,
 } from "./memory-map/running-qemu.ts";
 export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";
+export type { Origin } from "./origin.ts";
 export type { MemorySection, SectionType } from "./section.ts";
 export type {
   DeviceId,

@@ -53,6 +53,8 @@ export type BackendName = "kernel" | "software";
 export interface Backend {
   /** Which one. */
   readonly name: BackendName;
+  /** Name of the profile of the machine that is modelled; undefined of the kernel. */
+  readonly profile: string | undefined;
   /** Size of the pages that memory is made of, in bytes. */
   readonly pageSize: number;
   /** Opens an iommufd (/dev/iommu). */

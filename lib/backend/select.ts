@@ -2,7 +2,7 @@
  * Chooses a backend, and says which and why.
  */
 
-import { IommufdError, isSystemError } from "../errors.ts";
+import { IommufdError, isSystemError, outOfRange } from "../errors.ts";
 import type { Backend } from "./backend.ts";
 import { KernelBackend } from "./kernel/kernel-backend.ts";
 import { loadProfile, type Profile } from "./software/profile.ts";
@@ -12,9 +12,15 @@ import { traced } from "./traced.ts";
 /** `auto` takes the kernel if it is there, else the model; `kernel` never falls back; `software` never touches the machine. */
 export type BackendChoice = "auto" | "kernel" | "software";
 
+/** What {@link BackendChoice} can be. */
+export const BACKEND_CHOICES: readonly BackendChoice[] = ["auto", "kernel", "software"];
+
+/** The variable of the environment that says which backend, where nothing else does. */
+export const BACKEND_VARIABLE = "IOMMUFD_BACKEND";
+
 /** Which backend, and for the software one, of which machine. */
 export interface BackendOptions {
-  /** Default `auto`; a profile makes that `software`. */
+  /** Default: `software` with a profile, else what the environment says (IOMMUFD_BACKEND), else `kernel`. */
   backend?: BackendChoice | undefined;
   /** The machine that the software backend models: the name of a shipped profile, or a profile. Default "sapphire-rapids". */
   profile?: string | Profile | undefined;
@@ -32,31 +38,62 @@ export interface SelectedBackend {
 }
 
 /**
- * Chooses a backend.
+ * Chooses a backend: the kernel, unless a model of it is asked for, by `backend`, by `profile`, or where neither is given by
+ * IOMMUFD_BACKEND in the environment.
  *
- * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: `kernel` was asked for and cannot be used; the message says
- *   whether the addon or /dev/iommu is missing, or access to it; `cause` is the error of the loader or of open()
- * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read
+ * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: there is no kernel to ask, and no model was asked for; the message
+ *   says whether the addon or /dev/iommu is missing, or access to it; `cause` is the error of the loader or of open()
+ * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND is no backend
  */
 export function selectBackend(options: BackendOptions = {}): SelectedBackend {
-  const { backend: choice = "auto", profile } = options;
+  const { profile } = options;
+  const { choice, asker } = chooseBackend(options);
   if (choice === "kernel" && profile !== undefined) {
     throw new IommufdError(
       "ERR_IOMMUFD_INPUT",
       "a profile is of a modelled machine: it goes with the software backend, not with kernel",
     );
   }
-  if (choice === "software" || profile !== undefined) return software(profile, "asked for");
+  if (choice === "software" || profile !== undefined) return software(profile, asker);
 
   const kernel = openKernel();
   if (kernel instanceof KernelBackend) {
-    return { backend: traced(kernel), reason: choice === "kernel" ? "asked for" : "/dev/iommu opens" };
+    return { backend: traced(kernel), reason: choice === "kernel" ? asker : OPENS };
   }
   if (choice === "auto") return software(profile, kernel.missing);
+  const hint =
+    options.backend === "kernel"
+      ? ""
+      : "; a model answers only where one is asked for: with a profile (--profile), or backend auto (--backend auto)";
   throw new IommufdError(
     "ERR_IOMMUFD_NO_KERNEL_BACKEND",
-    `the kernel backend cannot be used: ${kernel.missing}`,
+    `the kernel backend cannot be used: ${kernel.missing}${hint}`,
     { cause: kernel.cause },
+  );
+}
+
+/** Why the kernel answers where nobody insists on it. */
+const OPENS = "/dev/iommu opens";
+
+/** Which backend is asked for, and by whom, in words. */
+export function chooseBackend({ backend, profile }: BackendOptions): {
+  choice: BackendChoice;
+  asker: string;
+} {
+  if (backend !== undefined) {
+    if (!BACKEND_CHOICES.includes(backend))
+      throw outOfRange("backend", '"auto", "kernel" or "software"', backend);
+    return { choice: backend, asker: "asked for" };
+  }
+  if (profile !== undefined) return { choice: "software", asker: "asked for" };
+  // As of other variables, an empty one is one that is not set.
+  const value = process.env[BACKEND_VARIABLE] || undefined;
+  if (value === undefined) return { choice: "kernel", asker: OPENS };
+  const choice = BACKEND_CHOICES.find((each) => each === value);
+  if (choice !== undefined) return { choice, asker: `${BACKEND_VARIABLE}=${value}` };
+  throw new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    `${BACKEND_VARIABLE} in the environment must be auto, kernel or software, it is ${JSON.stringify(value)}`,
   );
 }
 

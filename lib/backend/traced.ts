@@ -87,6 +87,7 @@ export function traced(backend: Backend): Backend {
   const originals = new WeakMap<IommufdFile, IommufdFile>();
   return {
     name: backend.name,
+    profile: backend.profile,
     pageSize: backend.pageSize,
     vfioDevices: () => backend.vfioDevices(),
     findVfioDevice: (bdf) => backend.findVfioDevice(bdf),

@@ -13,6 +13,7 @@ const FILES: readonly (readonly [path: string, use: string])[] = [
 
 /** Variables that the command, or what it runs, looks at. */
 const ENVIRONMENT: readonly (readonly [name: string, use: string])[] = [
+  ["IOMMUFD_BACKEND", "who answers where no option says so: auto, kernel or software"],
   ["LIBVIRT_DEFAULT_URI", "which libvirt --libvirt asks, as virsh has it"],
 ];
 
@@ -36,8 +37,9 @@ export function formatManPage(program: Command, date: string): string {
     ...commands.flatMap((command) => [`.Nm ${name} ${command.name()}`, running(command.usage())]),
     ".Sh DESCRIPTION",
     running(`${program.description()}.`),
-    "On a host with /dev/iommu the kernel is asked; elsewhere, or where a profile is named, a model of one.",
-    "Standard error says which.",
+    "The kernel is asked.",
+    "A model of one answers where it is asked for: with a profile, with a backend, or by IOMMUFD_BACKEND.",
+    "Each report says in its first line who answered.",
     ...commands.flatMap((command) => [
       `.Ss ${name} ${command.name()}`,
       running(command.description()),

@@ -2,7 +2,7 @@
 
 import { statSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { type BackendChoice, DEFAULT_PROFILE } from "../backend/select.ts";
+import { BACKEND_CHOICES, BACKEND_VARIABLE, type BackendChoice, DEFAULT_PROFILE } from "../backend/select.ts";
 import { shippedProfiles } from "../backend/software/profile.ts";
 import { IommufdError } from "../errors.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
@@ -15,6 +15,8 @@ export interface BackendFlags {
   profile?: string;
   trace?: boolean;
   quiet?: boolean;
+  /** What is written is for programs, and not for people. */
+  json?: boolean;
 }
 
 /** The devices that a command is about, as an argument. */
@@ -29,8 +31,8 @@ export function addBackendOptions(command: Command): Command {
     .addOption(
       new Option(
         "--backend <name>",
-        "who answers: the kernel, a model of it, or (auto) the kernel where there is one",
-      ).choices(["auto", "kernel", "software"]),
+        `who answers: the kernel, a model of it, or (auto) the kernel where there is one, else the model (default: ${BACKEND_VARIABLE} in the environment, else kernel)`,
+      ).choices(BACKEND_CHOICES),
     )
     .option(
       "--profile <name|file>",
@@ -62,15 +64,14 @@ function checkRoot(root: string): string {
   return root;
 }
 
-/** Opens an iommufd as the options say, tells which backend it is on and why, and hands it to the work. */
+/** Opens an iommufd as the options say, and hands it to the work. */
 export async function withIommufd<Result>(
-  { backend, profile, trace = false, quiet = false }: BackendFlags,
+  { backend, profile, trace = false, quiet = false, json = false }: BackendFlags,
   work: (iommufd: Iommufd) => Result | Promise<Result>,
 ): Promise<Result> {
   using _tracing = trace ? traceIoctls() : undefined;
   using iommufd = Iommufd.open({ backend, profile });
-  // That a model answers where nobody asked for one must not be missed, however quiet.
-  const unasked = iommufd.backend === "software" && backend !== "software" && profile === undefined;
-  if (!quiet || unasked) printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
+  // A text says it in its first line; who sends a document to another program sees it here.
+  if (json && !quiet) printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
   return await work(iommufd);
 }

@@ -1,21 +1,23 @@
 /** Probing for those that never see the remark that it was a model that answered: metrics and node labels. */
 
+import { chooseBackend } from "../backend/select.ts";
 import { probeDevice } from "../container/probe.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
+import { originOf } from "../origin.ts";
 import type { ProbeReport } from "../report/probe-report.ts";
 import { type BackendFlags, withIommufd } from "./options.ts";
 import { printNote } from "./output.ts";
 
 /** Probes devices; none named: all that vfio-pci has. */
 export function probeDevices(iommufd: Iommufd, bdfs: readonly string[]): ProbeReport {
-  const { backend, backendReason } = iommufd;
   const which = bdfs.length > 0 ? bdfs : iommufd.devices();
-  return { backend, backendReason, devices: which.map((bdf) => probeDevice(iommufd, bdf)) };
+  return { origin: originOf(iommufd), devices: which.map((bdf) => probeDevice(iommufd, bdf)) };
 }
 
 /**
- * Probes devices on the kernel, and on a model only where one was asked for.
+ * Probes devices on the kernel, and on a model only where one was named: `auto` means that a host without an iommufd is
+ * reported as such, for what is told of the host must not be of a model.
  *
  * @returns undefined where there is no kernel to ask
  */
@@ -23,14 +25,15 @@ export async function probeHost(
   flags: BackendFlags,
   bdfs: readonly string[],
 ): Promise<ProbeReport | undefined> {
-  const { backend = "auto", profile } = flags;
-  const choice = backend === "auto" && profile === undefined ? "kernel" : backend;
+  const { choice } = chooseBackend(flags);
+  const auto = choice === "auto" && flags.profile === undefined;
+  const asked = { ...flags, ...(auto && { backend: "kernel" as const }), json: true };
   try {
-    return await withIommufd({ ...flags, backend: choice }, (iommufd) => probeDevices(iommufd, bdfs));
+    return await withIommufd(asked, (iommufd) => probeDevices(iommufd, bdfs));
   } catch (error) {
     const absent = error instanceof IommufdError && error.code === "ERR_IOMMUFD_NO_KERNEL_BACKEND";
-    if (!absent || backend === "kernel") throw error;
-    printNote(error.message);
+    if (!absent || flags.backend === "kernel") throw error;
+    if (!flags.quiet) printNote(error.message);
     return undefined;
   }
 }

@@ -1,8 +1,8 @@
 /** The commands, and what becomes of an error. */
 
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { IommufdError } from "../errors.ts";
+import { VERSION } from "../origin.ts";
 import { captureCommand } from "./commands/capture.ts";
 import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
@@ -38,7 +38,7 @@ export function makeProgram(): Command {
     .description(
       "What a host's IOMMU allows for nested device assignment, and which DMA mappings are safe on it",
     )
-    .version(version())
+    .version(VERSION)
     .addHelpText("after", formatExitCodes())
     .exitOverride()
     .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
@@ -73,10 +73,6 @@ function formatExitCodes(): string {
     "Exit codes:",
     ...EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padEnd(5)}${meaning}`),
   ].join("\n");
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }
 
 function isUsageError(error: unknown): boolean {

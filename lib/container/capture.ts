@@ -8,6 +8,7 @@ import type { Device } from "../iommufd/device.ts";
 import type { HwptOptions } from "../iommufd/hwpt.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { hex } from "../json.ts";
+import { type Origin, originOf } from "../origin.ts";
 import {
   bitNames,
   HW_CAPABILITY_BITS,
@@ -28,8 +29,8 @@ interface CapturedDomain {
   pageSizes: string[];
 }
 
-/** The document `iommufd.profile/1`, as `parseProfile()` reads it. */
-export interface CapturedProfile {
+/** The document `iommufd.profile/1`, as `parseProfile()` reads it, with who answered. */
+export interface CapturedProfile extends Origin {
   /** The version of the format. */
   readonly schema: "iommufd.profile/1";
   /** For people. */
@@ -74,6 +75,7 @@ export function captureProfile(
   });
   return {
     schema: "iommufd.profile/1",
+    ...originOf(iommufd),
     ...words,
     pageSize: iommufd.pageSize,
     iommus: Object.fromEntries([...iommus.values()].map(({ name, iommu }) => [name, iommu])),

@@ -55,18 +55,21 @@ export interface ErratumDemo {
   /** Where the guest's page table leads it. */
   readonly target: bigint;
   readonly cases: readonly ErratumCase[];
+  /** The profiles that the hosts are models of. */
+  readonly profiles: readonly string[];
 }
 
 /** Runs it: a guest with its I/O page table in ROM, a device that writes once, on four hosts. */
 export async function demonstrateErratum(): Promise<ErratumDemo> {
   const affected = loadProfile("sapphire-rapids");
+  const unaffected = loadProfile("vtd-no-erratum");
   const cases = [
     await tryOn("hardware with the erratum, a kernel that does not know of it", unaware(affected), false),
     await tryOn("the same hardware, a kernel that reports it", affected, false),
     await tryOn("the same, with bypassRo", affected, true),
-    await tryOn("hardware without the erratum", loadProfile("vtd-no-erratum"), false),
+    await tryOn("hardware without the erratum", unaffected, false),
   ];
-  return { iova: IOVA, target: TARGET, cases };
+  return { iova: IOVA, target: TARGET, cases, profiles: [affected.name, unaffected.name] };
 }
 
 /** The same hardware under a kernel from before the flag. */

@@ -72,7 +72,10 @@ export interface PciBridge {
 
 /** A machine, or a recorded tree of one. What several checks look at is read once. */
 export class Machine {
-  readonly #root: string;
+  /** Where its files are: "/", or the directory of a recorded tree. */
+  readonly root: string;
+  /** Its name: "node1". */
+  readonly hostName: string | undefined;
   /** Version of the kernel: "6.12.48-amd64". */
   readonly kernelRelease: string | undefined;
   /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*. */
@@ -93,7 +96,8 @@ export class Machine {
   readonly kernelLog: KernelLog | undefined;
 
   constructor(root = "/") {
-    this.#root = root;
+    this.root = root;
+    this.hostName = this.#read("proc/sys/kernel/hostname")?.trim();
     // It becomes part of a path, which is not to leave the tree.
     const [release] = /^[\w.+~-]+$/.exec(this.#read("proc/sys/kernel/osrelease")?.trim() ?? "") ?? [];
     this.kernelRelease = release;
@@ -131,18 +135,18 @@ export class Machine {
 
   /** The QEMUs that are installed. */
   get qemus(): readonly InstalledQemu[] {
-    return installedQemus(this.#root);
+    return installedQemus(this.root);
   }
 
   /** The processes that have a device open, as far as this one may see. */
   usersOf(bdf: string): readonly DeviceUser[] {
-    return deviceUse(this.#root, bdf).users;
+    return deviceUse(this.root, bdf).users;
   }
 
   /** What this process can do with a file. */
   access(path: string): Access {
     try {
-      accessSync(join(this.#root, path), constants.R_OK | constants.W_OK);
+      accessSync(join(this.root, path), constants.R_OK | constants.W_OK);
       return "read-write";
     } catch (error) {
       return (error as NodeJS.ErrnoException).code === "ENOENT" ? "missing" : "denied";
@@ -152,7 +156,7 @@ export class Machine {
   /** A PCI device; undefined where there is none of that address. */
   device(bdf: string): PciDevice | undefined {
     if (!this.#list("sys/bus/pci/devices").includes(bdf)) return undefined;
-    const group = groupOf(this.#root, bdf);
+    const group = groupOf(this.root, bdf);
     const others = group === undefined ? [] : this.#list(`sys/kernel/iommu_groups/${group}/devices`);
     return {
       ...this.#pciFunction(bdf),
@@ -167,7 +171,7 @@ export class Machine {
 
   /** The addresses of the devices that VFIO drivers have. */
   get vfioDevices(): readonly string[] {
-    return listVfioDevices(this.#root);
+    return listVfioDevices(this.root);
   }
 
   #readConfig(): ReadonlyMap<string, string> | undefined {
@@ -195,10 +199,10 @@ export class Machine {
   }
 
   #pciFunction(bdf: string): PciFunction {
-    const cdev = cdevName(this.#root, bdf);
+    const cdev = cdevName(this.root, bdf);
     return {
       bdf,
-      driver: driverOf(this.#root, bdf),
+      driver: driverOf(this.root, bdf),
       bridge: this.#isBridge(bdf),
       cdev: cdev === undefined ? undefined : `/dev/vfio/devices/${cdev}`,
     };
@@ -206,7 +210,7 @@ export class Machine {
 
   /** sysfs has a device in the directory of the bridge that it is below. */
   #bridgesAbove(bdf: string): PciBridge[] {
-    const path = ifReadable(() => realpathSync(join(this.#root, `sys/bus/pci/devices/${bdf}`))) ?? "";
+    const path = ifReadable(() => realpathSync(join(this.root, `sys/bus/pci/devices/${bdf}`))) ?? "";
     const above = path.split("/").slice(0, -1);
     return above
       .filter((part) => BDF_PATTERN.test(part))
@@ -214,7 +218,7 @@ export class Machine {
   }
 
   #acsOf(bdf: string): Acs | undefined {
-    const path = join(this.#root, `sys/bus/pci/devices/${bdf}/config`);
+    const path = join(this.root, `sys/bus/pci/devices/${bdf}/config`);
     const config = ifReadable(() => readFileSync(path));
     return config === undefined ? undefined : findAcs(config);
   }
@@ -224,14 +228,14 @@ export class Machine {
   }
 
   #unzipped(path: string): string | undefined {
-    return ifReadable(() => gunzipSync(readFileSync(join(this.#root, path))).toString());
+    return ifReadable(() => gunzipSync(readFileSync(join(this.root, path))).toString());
   }
 
   #read(path: string): string | undefined {
-    return ifReadable(() => readFileSync(join(this.#root, path), "utf8"));
+    return ifReadable(() => readFileSync(join(this.root, path), "utf8"));
   }
 
   #list(path: string): string[] {
-    return ifReadable(() => readdirSync(join(this.#root, path)).sort()) ?? [];
+    return ifReadable(() => readdirSync(join(this.root, path)).sort()) ?? [];
   }
 }

@@ -51,11 +51,11 @@ export class Iommufd extends Resource {
   }
 
   /**
-   * Opens one.
+   * Opens one: of the kernel, unless a model of it is asked for. {@link selectBackend} says how.
    *
    * @param where which backend; or one that was selected before, so that several iommufds share one modelled machine
-   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: the kernel backend was asked for and is not there;
-   *   ERR_IOMMUFD_INPUT: the profile cannot be read
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: there is no kernel to ask, and no model was asked for;
+   *   ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND is no backend
    * @throws SystemError of `open`
    */
   static open(where: BackendOptions | SelectedBackend = {}): Iommufd {
@@ -145,6 +145,11 @@ export class Iommufd extends Resource {
   /** Which backend it is on. */
   get backend(): BackendName {
     return this.#backend.name;
+  }
+
+  /** Name of the profile of the machine that is modelled; undefined where the kernel answers. */
+  get profile(): string | undefined {
+    return this.#backend.profile;
   }
 
   /** Size of the pages that memory is made of, in bytes. */

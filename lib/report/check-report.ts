@@ -4,11 +4,13 @@ import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../con
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
+import type { Origin } from "../origin.ts";
 import { memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
-import { type Fact, formatFacts, formatRange, printable } from "./text.ts";
+import { type Fact, formatFacts, formatRange, originFact, printable } from "./text.ts";
 
 /** A plan that was tried, and where. */
 export interface CheckReport extends Preflight {
+  readonly origin: Origin;
   readonly devices: readonly string[];
   readonly nesting: boolean;
   /** How much memory a process like this one may lock; undefined where that is not known. */
@@ -76,13 +78,15 @@ function isLimited({ memlock, lockedMemory }: CheckReport): boolean {
 
 /** The document `iommufd.check/1`. */
 export function checkDocument(report: CheckReport): object {
-  const { devices, nesting, plan, iovaRanges, deviceObstacles, obstacles, lockedMemory, memlock } = report;
+  const { origin, devices, nesting, plan, iovaRanges } = report;
+  const { deviceObstacles, obstacles, lockedMemory, memlock } = report;
   const range = ({ start, last }: { start: bigint; last: bigint }) => ({
     start: hex(start),
     last: hex(last),
   });
   return {
     schema: "iommufd.check/1",
+    ...origin,
     accepted: isAccepted(report),
     devices,
     nesting,
@@ -111,7 +115,7 @@ export function checkDocument(report: CheckReport): object {
 
 /** The outcome, and what it was tried on. */
 export function checkFacts(report: CheckReport): Fact[] {
-  const { devices, nesting, plan, iovaRanges, deviceObstacles, obstacles } = report;
+  const { origin, devices, nesting, plan, iovaRanges, deviceObstacles, obstacles } = report;
   const refused = deviceObstacles.length + obstacles.length;
   const verdict = isAccepted(report)
     ? `accepted: ${plan.map.length} mappings on ${devices.join(", ")}, all undone again`
@@ -121,6 +125,7 @@ export function checkFacts(report: CheckReport): Fact[] {
         ? `refused: ${refused} of ${plan.map.length} mappings; the others were made, and undone again`
         : "refused: the limit on locked memory is too low";
   return [
+    originFact(origin),
     ["Plan", [verdict]],
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
     ["bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]],

@@ -3,7 +3,8 @@
 import type { DmaFaultReason } from "../backend/software/dma.ts";
 import type { ChangedEntry, ErratumCase, ErratumDemo } from "../demo/erratum.ts";
 import { hex } from "../json.ts";
-import { formatAddress, labelled } from "./text.ts";
+import type { Origin } from "../origin.ts";
+import { formatAddress, formatOrigin, labelled } from "./text.ts";
 
 /** Flags that an IOMMU sets in an entry of a first-stage page table, by bit. */
 const MARKS = [
@@ -23,9 +24,10 @@ const STOPPED: Readonly<Record<DmaFaultReason, string>> = {
 };
 
 /** The document `iommufd.demo/1`. */
-export function demoDocument({ iova, target, cases }: ErratumDemo): object {
+export function demoDocument(origin: Origin, { iova, target, cases }: ErratumDemo): object {
   return {
     schema: "iommufd.demo/1",
+    ...origin,
     iova: hex(iova),
     target: hex(target),
     cases: cases.map(({ changed, ...rest }) => ({
@@ -40,8 +42,10 @@ export function demoDocument({ iova, target, cases }: ErratumDemo): object {
 }
 
 /** The story for people. */
-export function formatDemo({ iova, target, cases }: ErratumDemo): string {
+export function formatDemo(origin: Origin, { iova, target, cases }: ErratumDemo): string {
   return [
+    formatOrigin(origin),
+    "",
     `A guest keeps its I/O page table in its ROM. A device writes once, to IOVA ${formatAddress(iova)}, which that table leads`,
     `to guest address ${formatAddress(target)}. All on modelled hardware.`,
     ...cases.flatMap((each, index) => ["", `${index + 1}. ${each.host}`, formatCase(each)]),

@@ -3,10 +3,21 @@
 import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-diff.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
+import type { Origin } from "../origin.ts";
 import { damageFacts } from "./memory-map-report.ts";
 import type { PlanDocument } from "./plan-document.ts";
 import { describeUse } from "./plan-report.ts";
-import { formatFacts, formatRange, formatRegion, formatTable, labelled, printable } from "./text.ts";
+import {
+  describeOrigin,
+  type Fact,
+  formatFacts,
+  formatRange,
+  formatRegion,
+  formatTable,
+  labelled,
+  originFact,
+  printable,
+} from "./text.ts";
 
 /** Settings of a plan that decide what is mapped, under the labels of reports. */
 const SETTINGS = [
@@ -18,20 +29,22 @@ const SETTINGS = [
 
 /** Two plans and what changes between them. */
 export interface PlanDiff {
+  readonly origin: Origin;
   readonly before: PlanDocument;
   readonly after: PlanDocument;
   readonly changes: readonly PlanChange[];
 }
 
 /** Compares two plans. */
-export function comparePlans(before: PlanDocument, after: PlanDocument): PlanDiff {
-  return { before, after, changes: diffPlans(before.ranges, after.ranges) };
+export function comparePlans(before: PlanDocument, after: PlanDocument, origin: Origin): PlanDiff {
+  return { origin, before, after, changes: diffPlans(before.ranges, after.ranges) };
 }
 
 /** The document `iommufd.diff/1`. */
-export function diffDocument({ before, after, changes }: PlanDiff): object {
+export function diffDocument({ origin, before, after, changes }: PlanDiff): object {
   return {
     schema: "iommufd.diff/1",
+    ...origin,
     before: settings(before),
     after: settings(after),
     changes: changes.map((change) => ({
@@ -45,16 +58,22 @@ export function diffDocument({ before, after, changes }: PlanDiff): object {
 }
 
 /** The changes for people. */
-export function formatDiff({ before, after, changes }: PlanDiff): string {
+export function formatDiff({ origin, before, after, changes }: PlanDiff): string {
+  const origins = formatFacts([
+    originFact(origin),
+    ...planOrigin("Before", before),
+    ...planOrigin("After", after),
+  ]);
   const changed = SETTINGS.map(([label, of]) => [label, of(before), of(after)] as const)
     .filter(([, one, other]) => one !== other)
     .map(([label, one, other]) => labelled(label, [`${one}, then ${other}`]));
   const damaged = [before, after].flatMap(({ damage }) => damageFacts(damage));
   if (damaged.length > 0) changed.unshift(formatFacts(damaged));
-  if (changes.length === 0) return [...changed, "Both do the same with every address."].join("\n");
+  if (changes.length === 0) return [origins, ...changed, "Both do the same with every address."].join("\n");
   return [
+    origins,
     ...changed,
-    ...(changed.length === 0 ? [] : [""]),
+    "",
     formatTable(["before", "after", "address", "length", "region"], changes.map(row)),
     "",
     labelled("Totals", [
@@ -62,6 +81,11 @@ export function formatDiff({ before, after, changes }: PlanDiff): string {
         `${formatLength(noLongerMapped(changes))} no longer mapped`,
     ]),
   ].join("\n");
+}
+
+/** Who answered when a plan was made. */
+function planOrigin(label: string, { origin }: PlanDocument): Fact[] {
+  return origin === undefined ? [] : [[label, [describeOrigin(origin)]]];
 }
 
 function row({ start, last, before, after }: PlanChange): string[] {
@@ -87,8 +111,8 @@ function regionOf(use: RangeUse): string {
   return formatRegion(use.region, use.mapped ? use.offsetInRegion : 0n);
 }
 
-function settings({ addressSpace, nesting, bypassRo, pageSize, damage }: PlanDocument): object {
-  return { addressSpace, nesting, bypassRo, pageSize, damage: damage ?? null };
+function settings({ origin, addressSpace, nesting, bypassRo, pageSize, damage }: PlanDocument): object {
+  return { ...origin, addressSpace, nesting, bypassRo, pageSize, damage: damage ?? null };
 }
 
 function useDocument(use: RangeUse | null): object | null {

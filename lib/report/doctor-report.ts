@@ -2,11 +2,12 @@
 
 import { styleText } from "node:util";
 import type { CheckStatus, HostCheck } from "../host/check.ts";
+import type { Origin } from "../origin.ts";
 import { formatTable, printable } from "./text.ts";
 
 /** The document `iommufd.doctor/1`. */
-export function doctorDocument(checks: readonly HostCheck[]): object {
-  return { schema: "iommufd.doctor/1", ready: isReady(checks), checks };
+export function doctorDocument(checks: readonly HostCheck[], origin: Origin): object {
+  return { schema: "iommufd.doctor/1", ...origin, ready: isReady(checks), checks };
 }
 
 /** Whether nothing failed. */

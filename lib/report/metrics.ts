@@ -56,7 +56,7 @@ export function addProbe(registry: Registry, report: ProbeReport | undefined, ti
     const { bdf } = device;
     success.set({ bdf }, device.error === null ? 1 : 0);
     if (device.info === null) continue;
-    info.set({ bdf, iommu: device.info.type, backend: report.backend }, 1);
+    info.set({ bdf, iommu: device.info.type, backend: String(report.origin.backend) }, 1);
     pasid.set({ bdf }, device.info.maxPasidLog2);
     // What is not known has no value.
     const { erratum772415 } = device.info;

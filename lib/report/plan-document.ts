@@ -5,10 +5,12 @@ import { byStart, SKIP_REASONS } from "../container/plan.ts";
 import type { PlannedRange } from "../container/plan-diff.ts";
 import { IommufdError } from "../errors.ts";
 import { readJson, u64 } from "../json.ts";
+import { type Origin, originFields } from "../origin.ts";
 import { formatAddress, formatRange } from "./text.ts";
 
-/** The fields that are read; others may come with later releases. */
+/** The fields that are read; others may come with later releases, and earlier ones did not say who answered. */
 const document = z.object({
+  ...originFields.partial().shape,
   memoryMap: z.object({ damage: z.string().nullable() }).optional(),
   schema: z.literal("iommufd.plan/1"),
   addressSpace: z.string(),
@@ -38,6 +40,8 @@ const document = z.object({
 
 /** A plan as its document has it. */
 export interface PlanDocument {
+  /** Who answered; undefined where an earlier release wrote the plan. */
+  readonly origin: Origin | undefined;
   readonly addressSpace: string;
   /** Page size of the host, in bytes. */
   readonly pageSize: number;
@@ -56,11 +60,8 @@ export interface PlanDocument {
  * @throws IommufdError ERR_IOMMUFD_INPUT: no plan, with the path of the field; it is empty; or two of its ranges overlap
  */
 export function readPlanDocument(text: string, source: string): PlanDocument {
-  const { memoryMap, map, skipped, addressSpace, pageSize, nesting, bypassRo } = readJson(
-    text,
-    document,
-    source,
-  );
+  const read = readJson(text, document, source);
+  const { memoryMap, map, skipped, addressSpace, pageSize, nesting, bypassRo } = read;
   const ranges: PlannedRange[] = [
     ...map.map(({ iova, length, ...use }) => ({
       start: iova,
@@ -83,5 +84,14 @@ export function readPlanDocument(text: string, source: string): PlanDocument {
       );
     }
   }
-  return { addressSpace, pageSize, nesting, bypassRo, damage: memoryMap?.damage ?? undefined, ranges };
+  const damage = memoryMap?.damage ?? undefined;
+  return {
+    origin: originFields.safeParse(read).data,
+    addressSpace,
+    pageSize,
+    nesting,
+    bypassRo,
+    damage,
+    ranges,
+  };
 }

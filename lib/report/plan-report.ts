@@ -6,6 +6,7 @@ import { isMapping, mappedBytes } from "../container/plan.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
 import type { RunningVm } from "../memory-map/running-qemu.ts";
+import type { Origin } from "../origin.ts";
 import { sectionLast } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
 import { type DrawnSection, drawPlan } from "./address-map.ts";
@@ -20,11 +21,13 @@ import {
   formatTable,
   LABEL_WIDTH,
   labelled,
+  originFact,
   printable,
 } from "./text.ts";
 
 /** A plan and what it was made from. */
 export interface PlanReport {
+  readonly origin: Origin;
   readonly addressSpace: string;
   readonly nesting: boolean;
   readonly decision: BypassRoDecision;
@@ -54,9 +57,18 @@ const REASONS: Readonly<Record<SkipReason, string>> = {
 };
 
 /** The document `iommufd.plan/1`. */
-export function planDocument({ addressSpace, nesting, decision, plan, vm, damage }: PlanReport): object {
+export function planDocument({
+  origin,
+  addressSpace,
+  nesting,
+  decision,
+  plan,
+  vm,
+  damage,
+}: PlanReport): object {
   return {
     schema: "iommufd.plan/1",
+    ...origin,
     addressSpace,
     pageSize: plan.pageSize,
     nesting,
@@ -87,8 +99,9 @@ export function planDocument({ addressSpace, nesting, decision, plan, vm, damage
 }
 
 /** What a plan was made from. */
-export function planFacts({ nesting, decision, plan, iommu = [], vm, damage }: PlanReport): Fact[] {
+export function planFacts({ origin, nesting, decision, plan, iommu = [], vm, damage }: PlanReport): Fact[] {
   return [
+    originFact(origin),
     ...damageFacts(damage),
     ...iommu,
     ["VM", vm === undefined ? NOT_ASKED : describeVm(vm)],

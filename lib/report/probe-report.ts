@@ -1,23 +1,21 @@
 /** What was found out about devices, for people and as JSON. */
 
-import type { BackendName } from "../backend/backend.ts";
 import type { ProbedDevice } from "../container/probe.ts";
 import { hex } from "../json.ts";
-import { formatRange, formatTable, printable } from "./text.ts";
+import type { Origin } from "../origin.ts";
+import { formatOrigin, formatRange, formatTable, printable } from "./text.ts";
 
 /** What was found out, and how. */
 export interface ProbeReport {
-  readonly backend: BackendName;
-  readonly backendReason: string;
+  readonly origin: Origin;
   readonly devices: readonly ProbedDevice[];
 }
 
 /** The document `iommufd.probe/1`. */
-export function probeDocument({ backend, backendReason, devices }: ProbeReport): object {
+export function probeDocument({ origin, devices }: ProbeReport): object {
   return {
     schema: "iommufd.probe/1",
-    backend,
-    backendReason,
+    ...origin,
     devices: devices.map(({ bdf, cdev, info, quirks, nestParent, iovaRanges, error }) => ({
       bdf,
       cdev,
@@ -38,7 +36,11 @@ export function probeDocument({ backend, backendReason, devices }: ProbeReport):
 }
 
 /** The devices for people, one a row. */
-export function formatProbe({ devices }: ProbeReport): string {
+export function formatProbe({ origin, devices }: ProbeReport): string {
+  return `${formatOrigin(origin)}\n\n${formatDevices(devices)}`;
+}
+
+function formatDevices(devices: readonly ProbedDevice[]): string {
   if (devices.length === 0) {
     return "no devices are bound to vfio-pci; bind one, or name one to learn how: iommufd probe 0000:00:02.0";
   }

@@ -1,6 +1,7 @@
 /** Pieces of text that several reports are made of. */
 
 import stringWidth from "string-width";
+import type { Origin } from "../origin.ts";
 
 /** An address for people. */
 export function formatAddress(address: bigint): string {
@@ -55,6 +56,26 @@ export const LABEL_WIDTH = 10;
 
 /** Something that a report says at its head: a label, and lines. */
 export type Fact = readonly [label: string, lines: readonly string[]];
+
+/** Who answered, on which machine, when, and which release wrote it: what every report begins with. */
+export function originFact(origin: Origin): Fact {
+  return ["Asked", [describeOrigin(origin)]];
+}
+
+/** An origin in a line. */
+export function describeOrigin(origin: Origin): string {
+  const { backend, backendReason, hostName, kernelRelease, time, iommufdVersion } = origin;
+  const who = backend !== null ? `${backend} backend (${backendReason})` : (backendReason ?? "no IOMMU");
+  const machine = [hostName, kernelRelease === null ? null : `Linux ${kernelRelease}`].filter(
+    (each) => each !== null,
+  );
+  return printable(`${[who, ...machine].join(", ")}; iommufd ${iommufdVersion}, ${time}`);
+}
+
+/** The first line of a text: {@link originFact}. */
+export function formatOrigin(origin: Origin): string {
+  return formatFacts([originFact(origin)]);
+}
 
 /** Facts, one below the other. */
 export function formatFacts(facts: readonly Fact[]): string {

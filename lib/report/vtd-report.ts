@@ -5,18 +5,20 @@ import type { Field, FieldValues } from "../hw-info/register.ts";
 import { decodeVtd } from "../hw-info/vtd.ts";
 import { CAP_FIELDS, ECAP_FIELDS } from "../hw-info/vtd-registers.ts";
 import { hex } from "../json.ts";
+import type { Origin } from "../origin.ts";
 import { formatDerived } from "./iommu-report.ts";
-import { formatAddress, formatTable } from "./text.ts";
+import { formatAddress, formatOrigin, formatTable } from "./text.ts";
 
 /** The document `iommufd.vtd/1`. */
-export function vtdDocument(capReg: bigint, ecapReg: bigint): object {
-  return { schema: "iommufd.vtd/1", ...decodeVtd(capReg, ecapReg) };
+export function vtdDocument(origin: Origin, capReg: bigint, ecapReg: bigint): object {
+  return { schema: "iommufd.vtd/1", ...origin, ...decodeVtd(capReg, ecapReg) };
 }
 
 /** The document `iommufd.vtd-units/1`: the units of a kernel log, each with the fields of `iommufd.vtd/1`. */
-export function vtdUnitsDocument(units: readonly DmarUnit[]): object {
+export function vtdUnitsDocument(origin: Origin, units: readonly DmarUnit[]): object {
   return {
     schema: "iommufd.vtd-units/1",
+    ...origin,
     units: units.map(({ name, registerBase, version, capReg, ecapReg }) => ({
       name,
       registerBase: hex(registerBase),
@@ -29,7 +31,11 @@ export function vtdUnitsDocument(units: readonly DmarUnit[]): object {
 }
 
 /** Two registers for people: what they come to, then field by field. */
-export function formatVtd(capReg: bigint, ecapReg: bigint): string {
+export function formatVtd(origin: Origin, capReg: bigint, ecapReg: bigint): string {
+  return `${formatOrigin(origin)}\n\n${formatUnit(capReg, ecapReg)}`;
+}
+
+function formatUnit(capReg: bigint, ecapReg: bigint): string {
   const { cap, ecap, derived } = decodeVtd(capReg, ecapReg);
   const { reservedBits } = derived;
   return [
@@ -42,13 +48,12 @@ export function formatVtd(capReg: bigint, ecapReg: bigint): string {
 }
 
 /** The units of a kernel log for people. */
-export function formatVtdUnits(units: readonly DmarUnit[]): string {
-  return units
-    .map(
-      ({ name, registerBase, version, capReg, ecapReg }) =>
-        `${name} at ${formatAddress(registerBase)}, version ${version}\n${formatVtd(capReg, ecapReg)}`,
-    )
-    .join("\n\n");
+export function formatVtdUnits(origin: Origin, units: readonly DmarUnit[]): string {
+  const parts = units.map(
+    ({ name, registerBase, version, capReg, ecapReg }) =>
+      `${name} at ${formatAddress(registerBase)}, version ${version}\n${formatUnit(capReg, ecapReg)}`,
+  );
+  return [formatOrigin(origin), ...parts].join("\n\n");
 }
 
 function formatRegister(

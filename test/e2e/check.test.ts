@@ -30,7 +30,7 @@ describe("iommufd check", () => {
   it("accepts a plan that keeps to the rules: exit 0", () => {
     const { status, stdout } = check(GUEST_FILE, "--profile", "sapphire-rapids");
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^Plan {6}accepted: 2 mappings on 0000:6a:01\.0, all undone again\n/);
+    expect(stdout).toMatch(/^Asked .*\nPlan {6}accepted: 2 mappings on 0000:6a:01\.0, all undone again\n/);
   });
 
   it("takes the page size that a plan is made for, as plan does", () => {
@@ -40,7 +40,7 @@ describe("iommufd check", () => {
     expect(JSON.parse(iommufd(["plan", path, ...args]).stdout).skipped).toMatchObject([
       { reason: "sub-page" },
     ]);
-    expect(check(path, "--page-size", "3")).toMatchObject({
+    expect(check(path, ...args, "--page-size", "3")).toMatchObject({
       status: 2,
       stderr: expect.stringContaining("pageSize must be a power of two of at least 4096"),
     });

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { readCapture } from "../fixtures/captures.ts";
-import { iommufd, MAIN } from "./command.ts";
+import { iommufd, MAIN, ORIGIN } from "./command.ts";
 import { temporaryFiles } from "./temporary-files.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
@@ -19,6 +19,7 @@ describe("iommufd plan", () => {
     const ram = { readonly: false, region: "pc.ram", ramDevice: false };
     expect(JSON.parse(stdout)).toEqual({
       schema: "iommufd.plan/1",
+      ...ORIGIN.modelOf("sapphire-rapids"),
       addressSpace: "memory",
       pageSize: 4096,
       nesting: true,
@@ -218,8 +219,7 @@ describe("iommufd probe", () => {
     const document = JSON.parse(stdout);
     expect(document).toMatchObject({
       schema: "iommufd.probe/1",
-      backend: "software",
-      backendReason: "asked for; model of sapphire-rapids",
+      ...ORIGIN.modelOf("sapphire-rapids"),
     });
     expect(document.devices).toHaveLength(2);
     expect(document.devices[0]).toEqual({
@@ -269,13 +269,14 @@ describe("iommufd probe", () => {
     const { status, stdout } = iommufd(["probe", "--profile", "none"]);
     expect(status).toBe(0);
     expect(stdout).toBe(
-      "device        IOMMU  erratum 772415  nest parent  PASID  IOVA ranges\n0000:01:00.0  none   not reported    refused      no     0x0-0xffffffffffff\n",
+      "Asked     software backend (asked for; model of none); iommufd 0.1.0, 2026-01-01T00:00:00Z\n\n" +
+        "device        IOMMU  erratum 772415  nest parent  PASID  IOVA ranges\n0000:01:00.0  none   not reported    refused      no     0x0-0xffffffffffff\n",
     );
   });
 
   it("--trace prints every ioctl to standard error", () => {
     const { stderr } = iommufd(["probe", "--profile", "qemu-vtd", "00:01.0", "--trace"]);
-    expect(stderr.split("\n").slice(1)).toEqual([
+    expect(stderr.split("\n")).toEqual([
       "VFIO_DEVICE_BIND_IOMMUFD() = 1",
       "IOMMU_GET_HW_INFO(1, 256) = type=1, dataLength=24, maxPasidLog2=0, capabilities=0x8",
       "IOMMU_IOAS_ALLOC() = 2",

@@ -2,6 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { originOf } from "../../lib/origin.ts";
 
 /** The project. */
 export const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
@@ -16,16 +17,36 @@ export interface Outcome {
   stderr: string;
 }
 
-/** Runs `iommufd` with arguments, in the project's directory. */
+/** The time that reports of {@link iommufd} have, so that they can be compared. */
+export const TIME = "2026-01-01T00:00:00Z";
+
+/** A report as if it had been written at {@link TIME}. */
+export function atFixedTime(report: string): string {
+  return report.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g, TIME);
+}
+
+/** Who answered, in the documents of {@link iommufd}. */
+export const ORIGIN = {
+  nobody: originOf(undefined, new Date(TIME)),
+  modelOf: (profile: string) =>
+    originOf(
+      { backend: "software", backendReason: `asked for; model of ${profile}`, profile },
+      new Date(TIME),
+    ),
+};
+
+/** Runs `iommufd` with arguments, in the project's directory; its reports are as of {@link TIME}. */
 export function iommufd(args: readonly string[], input = "", settings: Record<string, string> = {}): Outcome {
+  // Who runs the tests may have a model answer by default; they say themselves who is to.
+  const { IOMMUFD_BACKEND: _, ...environment } = process.env;
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     cwd: PROJECT,
     encoding: "utf8",
     input,
     maxBuffer: Number.POSITIVE_INFINITY,
-    env: { ...process.env, COLUMNS: "120", ...settings },
+    env: { ...environment, COLUMNS: "120", ...settings },
   });
-  return { status, stdout, stderr };
+  return { status, stdout: atFixedTime(stdout), stderr };
 }
 
 /** Runs any program; its output is that of both streams. */

@@ -18,6 +18,7 @@ import { readMemoryMap } from "../../dist/memory-map/memory-map.js";
 import { answer, Monitor } from "../../dist/memory-map/monitor.js";
 import { askMonitor } from "../../dist/memory-map/running-qemu.js";
 import { parseSectionList } from "../../dist/memory-map/section-list.js";
+import { originOf } from "../../dist/origin.js";
 import { formatDoctor } from "../../dist/report/doctor-report.js";
 import { planPage } from "../../dist/report/page/plan-page.js";
 import { readPlanDocument } from "../../dist/report/plan-document.js";
@@ -47,8 +48,9 @@ function unpolluted() {
 function use(sections) {
   const made = plan(sections, { bypassRo: true });
   const decision = { bypassRo: true, reason: "fuzzed" };
+  const origin = originOf(undefined);
   const page = planPage(
-    { addressSpace: "memory", nesting: true, decision, affected: true, nestParent: true, plan: made },
+    { origin, addressSpace: "memory", nesting: true, decision, affected: true, nestParent: true, plan: made },
     "x",
   );
   if (page.split("<script>").length !== 2) throw new Error("a name became markup");

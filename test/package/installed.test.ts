@@ -267,11 +267,20 @@ describe.each(["darwin", "win32"])("on %s, as far as Linux can pretend", (platfo
   it("the model answers, and the kernel's backend says why it cannot", () => {
     const cli = (...args: string[]) =>
       run(project, process.execPath, [join(installed, "dist/cli/main.js"), ...args], { env });
-    const probed = cli("probe");
-    expect(probed.output).toContain(
-      `iommufd: software backend (this is ${platform}, and only Linux has iommufd; model of sapphire-rapids)`,
+    const probed = cli("probe", "--backend", "auto");
+    expect(probed.output.split(";")[0]).toBe(
+      `Asked     software backend (this is ${platform}, and only Linux has iommufd`,
     );
     expect(probed.status).toBe(0);
+    const refused = cli("probe");
+    expect(refused).toMatchObject({
+      status: 1,
+      output: expect.stringMatching(/--profile.*--backend auto\)\n$/),
+    });
+    expect(cli("doctor")).toEqual({
+      status: 1,
+      output: `iommufd: this is ${platform}, and only Linux has iommufd; of another machine doctor looks at a recorded tree (--root)\n`,
+    });
     expect(cli("probe", "--backend", "kernel")).toEqual({
       status: 1,
       output: `iommufd: the kernel backend cannot be used: this is ${platform}, and only Linux has iommufd\n`,

@@ -21,7 +21,9 @@ describe.runIf(HAS_LIBVIRT)("a domain of libvirt", () => {
     expect(plan("guest 1", env)).toMatchObject({
       status: 0,
       stderr: "",
-      stdout: expect.stringMatching(/^VM {8}QEMU [\d.]+, started without nesting\n[\s\S]* pc\.bios\n/),
+      stdout: expect.stringMatching(
+        /^Asked {5}no IOMMU; .*\nVM {8}QEMU [\d.]+, started without nesting\n[\s\S]* pc\.bios\n/,
+      ),
     });
     expect(plan("--help", env)).toEqual({
       status: 1,

@@ -39,7 +39,7 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
     await using vm = await RunningQemu.start(qemu, "-machine", "q35", "-device", "intel-iommu");
     const { status, stdout } = iommufd(["plan", "--qmp", vm.socket, "--nesting", "--bypass-ro", "on"]);
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^VM {8}QEMU [\d.]+, started without nesting\nNesting {3}wanted\n/);
+    expect(stdout).toMatch(/^VM {8}QEMU [\d.]+, started without nesting\nNesting {3}wanted\n/m);
     expect(stdout).toContain(
       major >= 11
         ? "\n- this QEMU has commit 68d3a2a24d: it leaves"
@@ -111,6 +111,6 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
     const [, shown] = /^\$ iommufd plan --qmp .*\n([\s\S]*?)^```$/m.exec(readme) ?? [];
     // A later 11 may be what the mirror has by now.
     const alike = (text = "") => text.replace(/^(VM +QEMU )[\d.]+/m, "$1VERSION");
-    expect(alike(stdout).split("\n").slice(0, 4)).toEqual(alike(shown).trimEnd().split("\n"));
+    expect(alike(stdout).split("\n").slice(0, 5)).toEqual(alike(shown).trimEnd().split("\n"));
   });
 });

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { preflight } from "../../lib/container/preflight.ts";
 import { askNestParent } from "../../lib/container/probe.ts";
 import { Iommufd, type MemorySection, softwareMachine } from "../../lib/index.ts";
+import { originOf } from "../../lib/origin.ts";
 import { adviceForQemu, type Situation } from "../../lib/report/advice.ts";
 import { checkDocument, formatCheck } from "../../lib/report/check-report.ts";
 
@@ -59,7 +60,14 @@ describe("where no nest parent is made", () => {
       { device: "0000:01:00.0", syscall: "IOMMU_HWPT_ALLOC", code: "EOPNOTSUPP", iommu: "none" },
     ]);
     const deviceObstacles = found.deviceObstacles.map((obstacle) => ({ ...obstacle, iommu }));
-    const report = { ...found, deviceObstacles, devices: [device.name], nesting: true, memlock: undefined };
+    const report = {
+      ...found,
+      origin: originOf(iommufd),
+      deviceObstacles,
+      devices: [device.name],
+      nesting: true,
+      memlock: undefined,
+    };
     expect(formatCheck(report)).toContain(words);
     if (iommu !== "intel-vtd") expect(formatCheck(report)).not.toContain("intel_iommu");
     expect(checkDocument(report)).toMatchObject({

@@ -2,7 +2,8 @@
 
 import { tracingChannel } from "node:diagnostics_channel";
 import { existsSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { chooseBackend } from "../../lib/backend/select.ts";
 import { systemError } from "../../lib/errors.ts";
 import { type IoctlTrace, Iommufd, isSystemError, selectBackend } from "../../lib/index.ts";
 
@@ -16,6 +17,41 @@ describe("selectBackend", () => {
     expect(selectBackend({ backend: "auto", profile: "none" }).backend.name).toBe("software");
   });
 
+  describe("IOMMUFD_BACKEND, where nothing else says it", () => {
+    afterEach(() => vi.unstubAllEnvs());
+
+    it("software and auto", () => {
+      vi.stubEnv("IOMMUFD_BACKEND", "software");
+      expect(selectBackend().reason).toBe("IOMMUFD_BACKEND=software; model of sapphire-rapids");
+      expect(selectBackend({ profile: "none" }).reason).toBe("asked for; model of none");
+      expect(() => selectBackend({ backend: "kernel", profile: "none" })).toThrow("goes with the software");
+      vi.stubEnv("IOMMUFD_BACKEND", "auto");
+      expect(chooseBackend({})).toEqual({ choice: "auto", asker: "IOMMUFD_BACKEND=auto" });
+      vi.stubEnv("IOMMUFD_BACKEND", "kernel");
+      expect(selectBackend({ profile: "none" }).backend.name).toBe("software");
+      expect(chooseBackend({})).toEqual({ choice: "kernel", asker: "IOMMUFD_BACKEND=kernel" });
+      vi.stubEnv("IOMMUFD_BACKEND", "");
+      expect(chooseBackend({}).choice).toBe("kernel");
+    });
+
+    it.each(["sofware", "Auto", "1"])("%j: one clear error", (value) => {
+      vi.stubEnv("IOMMUFD_BACKEND", value);
+      expect(() => Iommufd.open()).toThrow(
+        expect.objectContaining({
+          code: "ERR_IOMMUFD_INPUT",
+          message: `IOMMUFD_BACKEND in the environment must be auto, kernel or software, it is "${value}"`,
+        }),
+      );
+      expect(selectBackend({ backend: "software" }).backend.name).toBe("software");
+    });
+  });
+
+  it("refuses what is no backend", () => {
+    expect(() => Iommufd.open({ backend: "hardware" as "auto" })).toThrow(
+      expect.objectContaining({ code: "ERR_OUT_OF_RANGE" }),
+    );
+  });
+
   it("refuses a profile for the kernel", () => {
     expect(() => selectBackend({ backend: "kernel", profile: "none" })).toThrow(
       expect.objectContaining({ code: "ERR_IOMMUFD_INPUT" }),
@@ -23,16 +59,21 @@ describe("selectBackend", () => {
   });
 
   it.runIf(!existsSync("/dev/iommu"))(
-    "where there is no kernel: auto falls back and says why, kernel does not",
+    "where there is no kernel: auto falls back and says why, kernel does not, and is the default",
     () => {
-      expect(selectBackend().backend.name).toBe("software");
-      expect(selectBackend().reason).toMatch(/^no \/dev\/iommu: .*; model of sapphire-rapids$/);
-      expect(() => selectBackend({ backend: "kernel" })).toThrow(
+      const { backend, reason } = selectBackend({ backend: "auto" });
+      expect(backend).toMatchObject({ name: "software", profile: "sapphire-rapids" });
+      expect(reason).toMatch(/^no \/dev\/iommu: .*; model of sapphire-rapids$/);
+      const absent = /^the kernel backend cannot be used: no \/dev\/iommu: .*\(modprobe iommufd\)/;
+      const error = (message: RegExp) =>
         expect.objectContaining({
           code: "ERR_IOMMUFD_NO_KERNEL_BACKEND",
-          message: expect.stringContaining("the kernel backend cannot be used: no /dev/iommu"),
-        }),
-      );
+          message: expect.stringMatching(message),
+        });
+      expect(() => selectBackend({ backend: "kernel" })).toThrow(error(new RegExp(`${absent.source}$`)));
+      const hint = /; a model answers only where one is asked for: .*--profile.*--backend auto\)$/;
+      expect(() => selectBackend()).toThrow(error(new RegExp(`${absent.source}${hint.source}`)));
+      expect(() => Iommufd.open()).toThrow(error(absent));
     },
   );
 });

@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decideBypassRo, decodeHwInfo, hostIommuQuirks, type ProbedDevice } from "../../lib/index.ts";
+import { originOf } from "../../lib/origin.ts";
 import { addProbe, makeRegistry } from "../../lib/report/metrics.ts";
 import { formatNodeFeatures } from "../../lib/report/node-features.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../lib/report/probe-report.ts";
@@ -108,8 +109,7 @@ describe("whether the erratum is reported", () => {
     error: null,
   });
   const report = (length: number): ProbeReport => ({
-    backend: "kernel",
-    backendReason: "asked for",
+    origin: originOf({ backend: "kernel", backendReason: "asked for", profile: undefined }),
     devices: [device(length)],
   });
 

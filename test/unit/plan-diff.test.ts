@@ -8,8 +8,13 @@ import {
   type PlannedRange,
   type RangeUse,
 } from "../../lib/container/plan-diff.ts";
+import { originOf } from "../../lib/origin.ts";
 import { comparePlans, diffDocument, formatDiff } from "../../lib/report/diff-report.ts";
 import { readPlanDocument } from "../../lib/report/plan-document.ts";
+import { formatOrigin } from "../../lib/report/text.ts";
+
+const ORIGIN = originOf(undefined, new Date(0));
+const ASKED = formatOrigin(ORIGIN);
 
 const mapped = (start: bigint, last: bigint, region = "ram", offsetInRegion = 0n): PlannedRange => ({
   start,
@@ -146,8 +151,9 @@ describe("plan documents", () => {
     const before = readPlanDocument(plan({ later: 1, map: [elsewhere] }), "a.json");
     const hostile = { ...section, region: "\u001b[2J" };
     const after = readPlanDocument(plan({ nesting: false, map: [elsewhere], skipped: [hostile] }), "b.json");
-    expect(formatDiff(comparePlans(before, after))).toBe(
-      "Nesting   wanted, then not wanted\n\n" +
+    expect(formatDiff(comparePlans(before, after, ORIGIN))).toBe(
+      `${ASKED}\n` +
+        "Nesting   wanted, then not wanted\n\n" +
         "before         after            address    length  region\n" +
         "nothing there  skip: read-only  0x0-0xfff  4 KiB   \\u{1b}[2J\n\n" +
         "Totals    1 range; 0 B mapped anew, 0 B no longer mapped",
@@ -161,10 +167,10 @@ describe("plan documents", () => {
       plan({ map: [elsewhere], memoryMap: { damage, uncertain: [] } }),
       "b.json",
     );
-    expect(formatDiff(comparePlans(before, after))).toMatch(
-      /^Warning {3}the memory map is not whole: guest\.mtree:8: .*\n.*\nBoth do the same/,
+    expect(formatDiff(comparePlans(before, after, ORIGIN))).toMatch(
+      /^Asked {5}no IOMMU; .*\nWarning {3}the memory map is not whole: guest\.mtree:8: .*\n.*\nBoth do the same/,
     );
-    expect(diffDocument(comparePlans(before, after))).toMatchObject({
+    expect(diffDocument(comparePlans(before, after, ORIGIN))).toMatchObject({
       before: { damage: null },
       after: { damage },
     });
@@ -176,7 +182,7 @@ describe("plan documents", () => {
       plan({ map: [{ ...mapping, region: "bar", offsetInRegion: "0x1000", ramDevice: true }] }),
       "b.json",
     );
-    expect(formatDiff(comparePlans(before, after)).split("\n")[1]).toBe(
+    expect(formatDiff(comparePlans(before, after, ORIGIN)).split("\n")[3]).toBe(
       "map read-write  map read-write, peer-to-peer  0x0-0xfff  4 KiB   ram, then bar @0x1000",
     );
   });

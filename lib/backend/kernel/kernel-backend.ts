@@ -25,6 +25,7 @@ export interface KernelBackendOptions {
 /** A backend that issues the real ioctls. */
 export class KernelBackend implements Backend {
   readonly name = "kernel";
+  readonly profile = undefined;
   readonly pageSize: number;
   readonly #addon: Addon;
   readonly #iommuPath: string;

@@ -12,6 +12,7 @@ import { z } from "zod";
 import { BDF_PATTERN } from "../../bdf.ts";
 import { IommufdError, isSystemError } from "../../errors.ts";
 import { checkJson, readJson, u64 } from "../../json.ts";
+import { originFields } from "../../origin.ts";
 import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../../uapi.ts";
 
 /** ECAP_REG, bit 26: nested translation. */
@@ -105,6 +106,8 @@ const profile = z
   .strictObject({
     /** The version of the format. */
     schema: z.literal("iommufd.profile/1"),
+    /** Who answered when it was captured; absent: it was not. */
+    ...originFields.partial().shape,
     /** For people. */
     name: z.string().min(1),
     /** For people: what it is, and where it is from. */

@@ -34,6 +34,7 @@ export interface DmaOptions {
 /** A backend that answers as the kernel would on the machine of a profile. */
 export class SoftwareBackend implements Backend {
   readonly name = "software";
+  readonly profile: string;
   readonly pageSize: number;
   readonly #profile: Profile;
   readonly #devices: ReadonlyMap<string, SoftwareDevice>;
@@ -45,6 +46,7 @@ export class SoftwareBackend implements Backend {
 
   constructor(profile: Profile) {
     this.#profile = profile;
+    this.profile = profile.name;
     this.pageSize = profile.pageSize;
     this.#limit = new LockedMemory(profile.memlock);
     this.#devices = new Map(

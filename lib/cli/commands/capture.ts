@@ -12,11 +12,13 @@ import {
   DEVICES_ARGUMENT,
   withIommufd,
 } from "../options.ts";
-import { printJson } from "../output.ts";
+import { jsonText, printJson } from "../output.ts";
+import { writeOutput } from "../output-file.ts";
 
 interface CaptureFlags extends BackendFlags {
   name: string;
   description?: string;
+  output?: string;
 }
 
 /** The command. */
@@ -30,16 +32,17 @@ export function captureCommand(): Command {
     )
     .argument(...DEVICES_ARGUMENT)
     .addOption(new Option("--name <name>", "what the profile is called").default("captured"))
-    .option("--description <text>", "what it says of itself (default: which kernel it is from)");
+    .option("--description <text>", "what it says of itself (default: which kernel it is from)")
+    .option("--output <file>", "write to a file, whole or not at all, instead of to standard output");
   return addExamples(
     addCommonOptions(addBackendOptions(command)),
-    "iommufd capture > host.json",
+    "iommufd capture --output host.json",
     "iommufd probe --profile ./host.json",
   ).action(capture);
 }
 
-async function capture(bdfs: string[], { name, description, ...flags }: CaptureFlags): Promise<void> {
-  const profile = await withIommufd(flags, (iommufd) => {
+async function capture(bdfs: string[], { name, description, output, ...flags }: CaptureFlags): Promise<void> {
+  const profile = await withIommufd({ ...flags, json: true }, (iommufd) => {
     const which = bdfs.length > 0 ? bdfs : iommufd.devices();
     if (which.length === 0) {
       throw new IommufdError(
@@ -50,5 +53,6 @@ async function capture(bdfs: string[], { name, description, ...flags }: CaptureF
     const source = iommufd.backend === "kernel" ? `${system()} ${release()}` : "a model";
     return captureProfile(iommufd, which, { name, description: description ?? `Captured from ${source}.` });
   });
-  printJson(profile);
+  if (output === undefined) printJson(profile);
+  else await writeOutput(output, jsonText(profile));
 }

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { preflight } from "../../container/preflight.ts";
 import { memlockLimit } from "../../host/memlock.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
+import { originOf } from "../../origin.ts";
 import { type CheckReport, checkDocument, formatCheck, isAccepted } from "../../report/check-report.ts";
 import { checkPage } from "../../report/page/check-page.ts";
 import { addExamples } from "../examples.ts";
@@ -57,7 +58,8 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
         onProgress,
         signal,
       });
-      return { devices: devices.map(({ name }) => name), nesting, ...found, memlock: limitOf(iommufd) };
+      const names = devices.map(({ name }) => name);
+      return { origin: originOf(iommufd), devices: names, nesting, ...found, memlock: limitOf(iommufd) };
     });
     if (flags.json) printJson(checkDocument(report));
     else printText(formatCheck(report));

@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { IommufdError } from "../../errors.ts";
 import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";
 import { eachLine } from "../../lines.ts";
+import { originOf } from "../../origin.ts";
 import { formatVtd, formatVtdUnits, vtdDocument, vtdUnitsDocument } from "../../report/vtd-report.ts";
 import { addExamples } from "../examples.ts";
 import { parseRegister, readChunks, sourceName } from "../input.ts";
@@ -41,6 +42,7 @@ export function decodeCommand(): Command {
 }
 
 async function decode({ cap, ecap, dmesg, json = false }: DecodeFlags): Promise<void> {
+  const origin = originOf(undefined);
   if (dmesg !== undefined) {
     const units: DmarUnit[] = [];
     await eachLine(readChunks(dmesg), (line) => units.push(...findDmarUnits(line)));
@@ -50,13 +52,13 @@ async function decode({ cap, ecap, dmesg, json = false }: DecodeFlags): Promise<
         `${sourceName(dmesg)}: no line "DMAR: dmarN: … cap … ecap …" in it`,
       );
     }
-    if (json) printJson(vtdUnitsDocument(units));
-    else printText(formatVtdUnits(units));
+    if (json) printJson(vtdUnitsDocument(origin, units));
+    else printText(formatVtdUnits(origin, units));
     return;
   }
   if (cap === undefined || ecap === undefined) {
     throw new IommufdError("ERR_IOMMUFD_INPUT", "give both --cap and --ecap, or --dmesg");
   }
-  if (json) printJson(vtdDocument(cap, ecap));
-  else printText(formatVtd(cap, ecap));
+  if (json) printJson(vtdDocument(origin, cap, ecap));
+  else printText(formatVtd(origin, cap, ecap));
 }

@@ -2,6 +2,7 @@
 
 import { Command } from "commander";
 import { demonstrateErratum } from "../../demo/erratum.ts";
+import { originOf } from "../../origin.ts";
 import { demoDocument, formatDemo } from "../../report/demo-report.ts";
 import { addExamples } from "../examples.ts";
 import { addCommonOptions } from "../options.ts";
@@ -21,6 +22,11 @@ export function demoCommand(): Command {
 
 async function demo({ json = false }: { json?: boolean }): Promise<void> {
   const result = await demonstrateErratum();
-  if (json) printJson(demoDocument(result));
-  else printText(formatDemo(result));
+  const origin = originOf({
+    backend: "software",
+    backendReason: `models of ${result.profiles.join(" and ")}`,
+    profile: undefined,
+  });
+  if (json) printJson(demoDocument(origin, result));
+  else printText(formatDemo(origin, result));
 }

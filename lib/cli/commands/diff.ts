@@ -2,6 +2,7 @@
 
 import { Command, Option } from "commander";
 import { IommufdError } from "../../errors.ts";
+import { originOf } from "../../origin.ts";
 import { comparePlans, diffDocument, formatDiff } from "../../report/diff-report.ts";
 import { type PlanDocument, readPlanDocument } from "../../report/plan-document.ts";
 import { addExamples } from "../examples.ts";
@@ -35,7 +36,7 @@ async function diff(
 ): Promise<void> {
   if (before === "-" && after === "-")
     throw new IommufdError("ERR_IOMMUFD_INPUT", "only one of the two plans can come from standard input");
-  const result = comparePlans(await read(before), await read(after));
+  const result = comparePlans(await read(before), await read(after), originOf(undefined));
   if (json) printJson(diffDocument(result));
   else printText(formatDiff(result));
   if (failOn === "change" && result.changes.length > 0) process.exitCode = EXIT.no;

@@ -2,10 +2,13 @@
 
 import { Command } from "commander";
 import { normalizeBdf } from "../../bdf.ts";
+import { IommufdError } from "../../errors.ts";
 import { examine } from "../../host/doctor.ts";
 import { Machine } from "../../host/machine.ts";
 import { memlockLimit } from "../../host/memlock.ts";
+import { originOfMachine } from "../../origin.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
+import { formatOrigin } from "../../report/text.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { addCommonOptions, addRootOption, DEVICES_ARGUMENT } from "../options.ts";
@@ -30,8 +33,17 @@ export function doctorCommand(): Command {
 }
 
 function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
-  const checks = examine(new Machine(root), bdfs.map(normalizeBdf), memlockLimit(root));
-  if (json) printJson(doctorDocument(checks));
-  else printText(formatDoctor(checks, HAS_COLOURS));
+  const { platform } = process;
+  if (root === "/" && platform !== "linux") {
+    throw new IommufdError(
+      "ERR_IOMMUFD_NO_KERNEL_BACKEND",
+      `this is ${platform}, and only Linux has iommufd; of another machine doctor looks at a recorded tree (--root)`,
+    );
+  }
+  const machine = new Machine(root);
+  const checks = examine(machine, bdfs.map(normalizeBdf), memlockLimit(root));
+  const origin = originOfMachine(machine);
+  if (json) printJson(doctorDocument(checks, origin));
+  else printText(`${formatOrigin(origin)}\n\n${formatDoctor(checks, HAS_COLOURS)}`);
   if (!isReady(checks)) process.exitCode = EXIT.no;
 }

@@ -8,6 +8,7 @@ import { isSystemError } from "../../errors.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
 import type { Device } from "../../iommufd/device.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
+import { type Origin, originOf } from "../../origin.ts";
 import { describeIommu } from "../../report/iommu-report.ts";
 import { planPage } from "../../report/page/plan-page.ts";
 import { formatPlan, planDocument } from "../../report/plan-report.ts";
@@ -25,6 +26,7 @@ interface PlanFileFlags extends PlanFlags {
 
 /** What is known of the host. */
 interface Host {
+  readonly origin: Origin;
   readonly quirks: readonly HostIommuQuirk[];
   /** Whether it reports the erratum; undefined: unknown. */
   readonly affected: boolean | undefined;
@@ -71,6 +73,7 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
   const decision = decideBypassRo({ nesting, setting, quirks: host?.quirks });
   const pageSize = flags.pageSize ?? host?.pageSize;
   const report = {
+    origin: host?.origin ?? originOf(undefined),
     addressSpace,
     nesting,
     decision,
@@ -106,6 +109,7 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   const decoded = decodeHwInfo(info);
   const nestParent = askNestParent(iommufd, device);
   return {
+    origin: originOf(iommufd),
     quirks: hostIommuQuirks(info.type, info.data),
     affected: decoded.erratum772415,
     pageSize: iommufd.pageSize,

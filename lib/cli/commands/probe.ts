@@ -25,7 +25,7 @@ export function probeCommand(): Command {
       "Binds each device, asks its IOMMU what it is (IOMMU_GET_HW_INFO), says whether ERRATA_772415_SPR17 is " +
         "reported, and closes it again. Opening and closing a device resets it, where it can be reset. " +
         "A device that cannot be probed is reported in its row, and the exit code is 1. With --format prometheus and nfd " +
-        "no model answers unless it is asked for: a host without iommufd is reported as such.",
+        "a host without iommufd is reported as such, and a model answers only to --backend software or --profile.",
     )
     .argument(...DEVICES_ARGUMENT)
     .addOption(
@@ -70,7 +70,9 @@ async function probe(bdfs: string[], flags: ProbeFlags): Promise<void> {
     const text = format === "nfd" ? formatNodeFeatures(report) : await formatMetrics(report);
     await tell(text, report?.devices ?? [], flags);
   } else {
-    const report = await withIommufd(flags, (iommufd) => probeDevices(iommufd, bdfs));
+    const report = await withIommufd({ ...flags, json: format === "json" }, (iommufd) =>
+      probeDevices(iommufd, bdfs),
+    );
     await tell(
       format === "json" ? jsonText(probeDocument(report)) : `${formatProbe(report)}\n`,
       report.devices,

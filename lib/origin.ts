@@ -1,0 +1,98 @@
+/**
+ * Where a report is from: who answered, on which machine, when, and which release of this package wrote it. Every document
+ * begins with these fields, every page and every text says the same.
+ */
+
+import { readFileSync } from "node:fs";
+import { hostname, release } from "node:os";
+import { z } from "zod";
+
+/** The fields of {@link Origin}, to read them again. */
+export const originFields = z.object({
+  /** The kernel, or a model of one ("software"); null: no IOMMU was asked. */
+  backend: z.enum(["kernel", "software"]).nullable(),
+  /** Why this backend; null where no IOMMU was asked. */
+  backendReason: z.string().nullable(),
+  /** The machine that was modelled; null where none was. */
+  profile: z.string().nullable(),
+  /** The machine that was asked; null where it was none, or does not tell its name. */
+  hostName: z.string().nullable(),
+  /** The kernel that was asked: "6.12.48-amd64"; null where it was none, or does not tell. */
+  kernelRelease: z.string().nullable(),
+  /** When, in UTC: "2026-11-26T00:40:14Z". */
+  time: z.string(),
+  /** Version of this package. */
+  iommufdVersion: z.string(),
+});
+
+/** Who answered, and when: the fields that every document has. */
+export interface Origin extends Readonly<z.output<typeof originFields>> {}
+
+/** Who can be asked: an iommufd. */
+export interface Answerer {
+  readonly backend: "kernel" | "software";
+  readonly backendReason: string;
+  readonly profile: string | undefined;
+}
+
+/** Version of this package. */
+export const VERSION: string = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+).version;
+
+const NOBODY = { backend: null, backendReason: null, profile: null, hostName: null, kernelRelease: null };
+
+/**
+ * The origin of what an iommufd answered.
+ *
+ * @param answerer undefined: no IOMMU was asked
+ * @param now for tests, to compare documents
+ */
+export function originOf(answerer: Answerer | undefined, now = new Date()): Origin {
+  if (answerer === undefined) return { ...NOBODY, ...written(now) };
+  const { backend, backendReason, profile = null } = answerer;
+  const isKernel = backend === "kernel";
+  return {
+    backend,
+    backendReason,
+    profile,
+    hostName: isKernel ? named(hostname()) : null,
+    kernelRelease: isKernel ? release() : null,
+    ...written(now),
+  };
+}
+
+/** A machine whose files were read, or a recorded tree of them. */
+export interface ReadMachine {
+  /** "/", or where the tree is. */
+  readonly root: string;
+  readonly hostName: string | undefined;
+  readonly kernelRelease: string | undefined;
+}
+
+/**
+ * The origin of what was read in a machine's files, without asking for an iommufd.
+ *
+ * @param now for tests, to compare documents
+ */
+export function originOfMachine(machine: ReadMachine, now = new Date()): Origin {
+  const { root, hostName = null, kernelRelease = null } = machine;
+  return {
+    ...NOBODY,
+    ...(root === "/"
+      ? { backend: "kernel", backendReason: "no device was opened" }
+      : { backendReason: `recorded tree ${root}` }),
+    hostName: named(hostName),
+    kernelRelease,
+    ...written(now),
+  };
+}
+
+/** What Linux calls a machine that has no name. */
+function named(hostName: string | null): string | null {
+  return hostName === "(none)" ? null : hostName;
+}
+
+function written(now: Date): Pick<Origin, "time" | "iommufdVersion"> {
+  return { time: now.toISOString().replace(/\.\d+Z$/, "Z"), iommufdVersion: VERSION };
+}
