@@ -53,7 +53,8 @@ export async function compare(name, ours, theirs, rival = "C") {
   console.log(`${name.padEnd(40)} ${format(a)}  ${rival} ${format(b)}  ratio ${(a / b).toFixed(2)}`);
 }
 
-function median(values) {
+/** The one in the middle. */
+export function median(values) {
   return values.sort((a, b) => a - b)[values.length >> 1];
 }
 

@@ -11,7 +11,10 @@ const BENCHES = {
   "refused-ioctl": ["bench/refused-ioctl.js"],
   kernel: ["test/kernel/boot.js", "--", "node", "bench/kernel.js"],
   software: ["--expose-gc", "bench/software.js"],
+  nvme: ["test/kernel/boot.js", "--", "node", "bench/nvme.js"],
 };
+/** Of those that need another test machine than the usual one. */
+const MACHINES = { nvme: "nvme" };
 
 const names = process.argv.slice(2);
 const unknown = names.find((name) => !Object.hasOwn(BENCHES, name));
@@ -24,6 +27,7 @@ compile();
 for (const [name, command] of Object.entries(BENCHES)) {
   if (names.length > 0 && !names.includes(name)) continue;
   console.log(`\n== ${name}`);
-  const { status } = spawnSync(process.execPath, command, { cwd: project, stdio: "inherit" });
+  const env = { ...process.env, IOMMUFD_TEST_MACHINE: MACHINES[name] ?? "" };
+  const { status } = spawnSync(process.execPath, command, { cwd: project, stdio: "inherit", env });
   if (status !== 0) process.exitCode = 1;
 }

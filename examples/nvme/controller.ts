@@ -24,30 +24,17 @@ import {
 import { disable, enable, shutDown } from "./lifecycle.ts";
 import { Arena, type DmaBuffer } from "./memory.ts";
 import { Namespace } from "./namespace.ts";
+import { type ControllerOptions, checked } from "./options.ts";
 import { Poller } from "./poller.ts";
 import { type Done, QueuePair, queueLengths } from "./queue.ts";
 import { type Capabilities, capabilities, doorbells, type Registers } from "./registers.ts";
 import type { Transport } from "./transport.ts";
 import { Watchdog } from "./watchdog.ts";
 
-/** How a controller is driven. */
-export interface ControllerOptions {
-  /** Pairs of I/O queues. Default: as many as the controller grants, and has interrupts for. */
-  readonly queues?: number | undefined;
-  /** Entries of an I/O queue; one command less can be under way in each. Default: 64, or what the controller has. */
-  readonly depth?: number | undefined;
-  /** How completions are noticed. Default: by interrupts, where there are any. */
-  readonly completions?: "interrupts" | "polling" | undefined;
-  /** How long a command may take before it is aborted, in milliseconds. Default: 10,000. */
-  readonly timeout?: number | undefined;
-}
-
 /** Entries of the admin queue. */
 const ADMIN_DEPTH = 32;
 /** The most that is moved by one command, in bytes, whatever the controller allows. */
 const MOST_TRANSFER = 256 * 1024;
-/** The most queues that can be asked for. */
-const MOST_QUEUES = 65_535;
 
 type State = "starting" | "running" | "resetting" | "failed" | "closed";
 
@@ -191,8 +178,13 @@ export class Controller implements AsyncDisposable {
   async #start(options: ControllerOptions): Promise<void> {
     const { nvm, pageSize, entries } = this.#capabilities;
     if (!nvm) throw new NvmeError("ERR_NVME_FAILED", "the controller has no NVM command set");
-    const depth = within(options.depth, "depth", 2, entries) ?? Math.min(64, entries);
-    const wanted = within(options.queues, "queues", 1, MOST_QUEUES) ?? MOST_QUEUES;
+    const { pageSize: memoryPage } = this.#transport.iommufd;
+    if (pageSize > memoryPage)
+      throw new NvmeError(
+        "ERR_NVME_FAILED",
+        `the controller's pages have at least ${pageSize} bytes, and those of memory ${memoryPage}`,
+      );
+    const { depth, queues: wanted } = checked(options, entries);
     await disable(this.#registers, this.#capabilities);
     // Before there is a queue that interrupts: some controllers settle then whether it does.
     const { interrupts } = this.#transport;
@@ -216,7 +208,7 @@ export class Controller implements AsyncDisposable {
   async #requestQueues(wanted: number): Promise<number> {
     const last = wanted - 1;
     const words = [NUMBER_OF_QUEUES, last | (last << 16)];
-    const granted = await this.#adminCommand({ opcode: SET_FEATURES, words });
+    const granted = await this.#setUpCommand({ opcode: SET_FEATURES, words });
     return Math.min(wanted, (granted & 0xffff) + 1, (granted >>> 16) + 1);
   }
 
@@ -255,13 +247,14 @@ export class Controller implements AsyncDisposable {
     for (const queue of this.#queues) {
       const { id, depth } = queue;
       const size = id | ((depth - 1) << 16);
+      queue.clear();
       // The ring is one range of IOVAs (bit 0); its address stands where that of data would.
-      await this.#adminCommand({
+      await this.#setUpCommand({
         opcode: CREATE_COMPLETION_QUEUE,
         data: { iova: queue.completionIova, length: 1 },
         words: [size, 1 | interrupts | ((id % this.#vectors) << 16)],
       });
-      await this.#adminCommand({
+      await this.#setUpCommand({
         opcode: CREATE_SUBMISSION_QUEUE,
         data: { iova: queue.submissionIova, length: 1 },
         words: [size, 1 | (id << 16)],
@@ -275,30 +268,41 @@ export class Controller implements AsyncDisposable {
     const buffer = await this.#arena.allocate(IDENTIFY_BYTES, true);
     try {
       const data = { iova: buffer.iova, length: IDENTIFY_BYTES };
-      await this.#adminCommand({ opcode: IDENTIFY, namespace, data, words: [structure] });
+      const command = { opcode: IDENTIFY, namespace, data, words: [structure] };
+      await (this.#state === "starting" ? this.#setUpCommand(command) : this.#adminCommand(command));
       return buffer.bytes.slice(0, IDENTIFY_BYTES);
     } finally {
       buffer.close();
     }
   }
 
-  /** An admin command. The watchdog looks after it, except while the controller is being set up. */
   #adminCommand(command: Command): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const done = settle(resolve, reject);
-      const timer =
-        this.#state === "running"
-          ? undefined
-          : setTimeout(() => {
-              // Memory of the command is about to be freed.
-              this.#transport.block();
-              reject(new NvmeError("ERR_NVME_FAILED", "the controller does not answer admin commands"));
-            }, this.#timeout);
-      this.#admin.submit(command, (error, result) => {
-        clearTimeout(timer);
-        done(error, result);
-      });
+    return new Promise((resolve, reject) => this.#admin.submit(command, settle(resolve, reject)));
+  }
+
+  /** An admin command while the controller is set up, when the watchdog does not look after it. */
+  async #setUpCommand(command: Command): Promise<number> {
+    let timer: NodeJS.Timeout | undefined;
+    let answered = false;
+    const answer = this.#adminCommand(command).finally(() => {
+      answered = true;
     });
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(async () => {
+        // An interrupt may have been lost.
+        this.#admin.poll();
+        await delay(0);
+        if (answered) return;
+        // Memory of the command is about to be freed.
+        this.#transport.block();
+        reject(new NvmeError("ERR_NVME_FAILED", "the controller does not answer admin commands"));
+      }, this.#timeout);
+    });
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #run(): void {
@@ -349,8 +353,8 @@ export class Controller implements AsyncDisposable {
       queue.abandon(this.#unusable());
       queue.refuse(this.#unusable());
     }
-    this.#arena.close();
     this.#transport.close();
+    this.#arena.close();
   }
 
   async #close(): Promise<void> {
@@ -375,9 +379,4 @@ export class Controller implements AsyncDisposable {
 /** A promise's end, as the end of a command. */
 function settle(resolve: (result: number) => void, reject: (error: Error) => void): Done {
   return (error, result) => (error === undefined ? resolve(result) : reject(error));
-}
-
-function within(value: number | undefined, name: string, least: number, most: number): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return value;
-  throw new RangeError(`${name} must be an integer from ${least} to ${most}, received ${value}`);
 }

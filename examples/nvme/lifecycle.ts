@@ -34,9 +34,10 @@ export async function enable(
   registers.writeUint32(AQA, last | (last << 16));
   registers.writeUint64(ASQ, BigInt(admin.submissionIova));
   registers.writeUint64(ACQ, BigInt(admin.completionIova));
-  admin.start();
+  admin.clear();
   registers.writeUint32(CC, enabled(capabilities));
   await until(registers, CSTS_READY, CSTS_READY, capabilities.readyTimeout, "become ready");
+  admin.start();
 }
 
 /** Disables a controller. From then on it does no DMA, and its queues are gone. */

@@ -1,13 +1,13 @@
 /** The controller as a PCI function that is bound to vfio-pci. */
 
 import {
-  type Interrupts,
   Iommufd,
   VFIO_PCI_BAR0_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
 } from "iommufd";
-import { Controller, type ControllerOptions } from "./controller.ts";
+import { Controller } from "./controller.ts";
+import type { ControllerOptions } from "./options.ts";
 import type { Transport } from "./transport.ts";
 
 /** PCI command register, and its bits: decode memory addresses; do DMA. */
@@ -47,16 +47,12 @@ async function openTransport(iommufd: Iommufd, bdf: string): Promise<Transport> 
   // Without it the controller can neither reach memory nor interrupt.
   config.writeUint16(PCI_COMMAND, config.readUint16(PCI_COMMAND) | MEMORY_AND_BUS_MASTER);
   const registers = device.region(VFIO_PCI_BAR0_REGION_INDEX).map();
-  let interrupts: Interrupts | undefined;
   return {
     registers,
     iommufd,
     ioas,
     interrupts: device.interruptInfo(VFIO_PCI_MSIX_IRQ_INDEX).count,
-    enableInterrupts(count) {
-      interrupts = device.enableInterrupts(VFIO_PCI_MSIX_IRQ_INDEX, count);
-      return interrupts.vectors;
-    },
+    enableInterrupts: (count) => device.enableInterrupts(VFIO_PCI_MSIX_IRQ_INDEX, count).vectors,
     reset: () => device.reset(),
     block: () => device.detach(),
     // The interrupts, the registers and the device before the address space, whatever the order here.

@@ -120,11 +120,14 @@ export class QueuePair {
     return this.inFlight === 0 && this.#waiting.length === 0;
   }
 
-  /** Begins anew, as the controller does when it is enabled. What waits goes in. */
-  start(): void {
+  /** Begins anew, as the controller does with a queue that is made. What the controller had must have ended. */
+  clear(): void {
     this.#completions.fill(0);
     [this.#tail, this.#head, this.#phase] = [0, 0, 1];
-    this.#requests.fill(undefined);
+  }
+
+  /** Takes commands to the controller, which must know the queue: first those that wait. */
+  start(): void {
     this.#freeIds.length = 0;
     for (let id = this.#requests.length - 1; id >= 0; id--) this.#freeIds.push(id);
     this.#stopped = false;

@@ -108,9 +108,11 @@ describe("code in documents", () => {
 
   describe("TypeScript", () => {
     const directory = join(PROJECT, "build/test/documents");
-    const examples = readdirSync(join(PROJECT, "examples"))
-      .filter((name) => name.endsWith(".ts"))
-      .map((name) => read(`examples/${name}`));
+    const examples = ["examples", "examples/nvme"].flatMap((folder) =>
+      readdirSync(join(PROJECT, folder))
+        .filter((name) => name.endsWith(".ts"))
+        .map((name) => read(`${folder}/${name}`)),
+    );
     const isExcerpt = ({ code }: Block) => examples.some((example) => example.includes(code));
     const alone = inLanguage("ts").filter((block) => !isExcerpt(block));
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The first process of the test machine: mounts what a Linux needs, gives the edu devices to vfio-pci, runs the
+# The first process of the test machine: mounts what a Linux needs, gives the edu and NVMe devices to vfio-pci, runs the
 # command that boot.js left in /run/out, leaves its exit status there and powers off.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp NO_COLOR=1
@@ -16,11 +16,15 @@ perl -e 'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16s 
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out /run/out
 
 for device in /sys/bus/pci/devices/*; do
-  # QEMU's edu: a device with a DMA engine, and nothing that this machine needs.
-  if [ "$(cat "$device/vendor"):$(cat "$device/device")" = 0x1234:0x11e8 ]; then
-    echo vfio-pci >"$device/driver_override"
-    basename "$device" >/sys/bus/pci/drivers_probe
-  fi
+  # QEMU's edu: a device with a DMA engine, and nothing that this machine needs. An NVMe controller, which the kernel's own
+  # driver has by now.
+  case "$(cat "$device/vendor"):$(cat "$device/device") $(cat "$device/class")" in
+    0x1234:0x11e8* | *0x010802)
+      echo vfio-pci >"$device/driver_override"
+      if [ -e "$device/driver" ]; then basename "$device" >"$device/driver/unbind"; fi
+      basename "$device" >/sys/bus/pci/drivers_probe
+      ;;
+  esac
 done
 
 # A program that crashes leaves a backtrace of all its threads: test/kernel/backtrace.cc. Who crashes on purpose does so with

@@ -3,8 +3,9 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { Controller, type ControllerOptions } from "../../../examples/nvme/controller.ts";
+import { Controller } from "../../../examples/nvme/controller.ts";
 import { randomReads } from "../../../examples/nvme/load.ts";
+import type { ControllerOptions } from "../../../examples/nvme/options.ts";
 import { FakeController, type FakeOptions } from "./fake-controller.ts";
 
 const open: Controller[] = [];

@@ -117,6 +117,7 @@ export class FakeController implements Registers {
   readonly #values = new Map<bigint, bigint>();
   #completionQueues = new Map<number, CompletionQueue>();
   #submissionQueues = new Map<number, SubmissionQueue>();
+  #ready = false;
   /** Counts resets: what was begun before one must not go on after it. */
   #generation = 0;
 
@@ -163,7 +164,7 @@ export class FakeController implements Registers {
     if (this.gone) return 0xffff_ffff;
     if (offset !== 0x1cn) return Number(this.#values.get(offset) ?? 0n);
     const configuration = Number(this.#values.get(0x14n) ?? 0n);
-    const ready = configuration & 1 || this.stuck ? 1 : 0;
+    const ready = this.#ready || this.stuck ? 1 : 0;
     const shutdown = configuration & (1 << 14) && !this.sleepless ? 2 << 2 : 0;
     return ready | (this.fatal ? 2 : 0) | shutdown;
   }
@@ -201,6 +202,11 @@ export class FakeController implements Registers {
       bigint,
     ];
     const entries = Number(sizes & 0xfffn) + 1;
+    // It takes a moment, and doorbells must not be rung before.
+    const generation = this.#generation;
+    setTimeout(() => {
+      this.#ready = generation === this.#generation;
+    }, 2);
     this.#completionQueues.set(0, { iova: completion, entries, vector: 0, tail: 0, phase: 1 });
     this.#submissionQueues.set(0, {
       iova: submission,
@@ -215,6 +221,7 @@ export class FakeController implements Registers {
   #disable(): void {
     this.#values.set(0x14n, 0n);
     this.fatal = false;
+    this.#ready = false;
     this.#generation++;
     this.#completionQueues = new Map();
     this.#submissionQueues = new Map();
@@ -224,7 +231,8 @@ export class FakeController implements Registers {
     if (index % 2 === 1) return;
     const id = index / 2;
     const queue = this.#submissionQueues.get(id);
-    if (queue === undefined || value >= queue.entries) throw new Error(`doorbell ${index}: ${value}`);
+    if (!this.#ready || queue === undefined || value >= queue.entries)
+      throw new Error(`doorbell ${index}: ${value}`);
     queue.tail = value;
     if (!queue.busy) void this.#work(id, queue);
   }

@@ -2,12 +2,14 @@
 
 import { setTimeout } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { Controller, type ControllerOptions } from "../../../examples/nvme/controller.ts";
+import { Controller } from "../../../examples/nvme/controller.ts";
+import type { ControllerOptions } from "../../../examples/nvme/options.ts";
 import { FakeController, type FakeOptions, type Fetched } from "./fake-controller.ts";
 
 const [READ, ABORT] = [2, 8];
-/** How long a command may take here, in milliseconds. */
-const TIMEOUT = 100;
+/** How long a command may take where that is the point, in milliseconds. */
+const TIMEOUT = 400;
+const impatient = { timeout: TIMEOUT };
 
 const open: Controller[] = [];
 afterEach(async () => {
@@ -16,7 +18,7 @@ afterEach(async () => {
 
 async function start(fakeOptions: FakeOptions = {}, options: ControllerOptions = {}) {
   const fake = new FakeController(fakeOptions);
-  const controller = await Controller.start(fake.transport(), { timeout: TIMEOUT, ...options });
+  const controller = await Controller.start(fake.transport(), options);
   open.push(controller);
   const namespace = await controller.namespace(1);
   const buffer = await controller.allocate(64 * 512);
@@ -56,7 +58,7 @@ describe("a command", () => {
   });
 
   it("is found without its interrupt, when the watch looks", async () => {
-    const { fake, namespace, buffer, controller } = await start();
+    const { fake, namespace, buffer, controller } = await start({}, impatient);
     fake.silent = true;
     await namespace.readBlocks(0, 1, buffer);
     expect(fake.fetched.filter(isAbort)).toEqual([]);
@@ -64,14 +66,14 @@ describe("a command", () => {
   });
 
   it("that takes too long is aborted; where that does not help the controller is reset, and works on", async () => {
-    const { fake, namespace, buffer, controller } = await start();
+    const { fake, namespace, buffer, controller } = await start({}, impatient);
     let dropped = 0;
     fake.misdeed = (command) => (isRead(command) && dropped++ === 0 ? "drop" : undefined);
     const late = namespace.readBlocks(0, 1, buffer);
     await expect(late).rejects.toMatchObject({
       code: "ERR_NVME_RESET",
       message: expect.stringMatching(
-        /^read of blocks 0 to 0 of namespace 1: the controller was reset: read of blocks 0 to 0 of namespace 1 took longer than 100 ms, and so did aborting it$/,
+        /^read of blocks 0 to 0 of namespace 1: the controller was reset: read of blocks 0 to 0 of namespace 1 took longer than 400 ms, and so did aborting it$/,
       ),
     });
     expect(fake.fetched.filter(isAbort).length).toBe(1);
@@ -80,7 +82,7 @@ describe("a command", () => {
   });
 
   it("that is aborted ends with the controller's word for that", async () => {
-    const { fake, namespace, buffer, controller } = await start();
+    const { fake, namespace, buffer, controller } = await start({}, impatient);
     let held: Fetched | undefined;
     fake.misdeed = (command) => {
       if (isRead(command) && held === undefined) {
@@ -98,7 +100,7 @@ describe("a command", () => {
 
 describe("a controller", () => {
   it("that fails (CFS) is reset; what waited is done afterwards, what was under way is not known", async () => {
-    const { fake, namespace, buffer, controller } = await start({ queues: 1 }, { depth: 4 });
+    const { fake, namespace, buffer, controller } = await start({ queues: 1 }, { depth: 4, ...impatient });
     fake.misdeed = (command) => {
       if (isRead(command)) fake.fatal = true;
       return undefined;
@@ -140,7 +142,7 @@ describe("a controller", () => {
   });
 
   it("that is gone is given up", async () => {
-    const { fake, namespace, buffer } = await start();
+    const { fake, namespace, buffer } = await start({}, impatient);
     fake.misdeed = () => "drop";
     const read = namespace.readBlocks(0, 1, buffer);
     fake.gone = true;
@@ -148,7 +150,7 @@ describe("a controller", () => {
   });
 
   it("that completes what nobody asked for is reset", async () => {
-    const { fake, namespace, buffer, controller } = await start();
+    const { fake, namespace, buffer, controller } = await start({}, impatient);
     await fake.complete(1, 5, 0);
     while (controller.resets === 0) await setTimeout(1);
     await namespace.readBlocks(0, 1, buffer);
@@ -169,7 +171,7 @@ describe("a controller", () => {
     ]) {
       const fake = new FakeController();
       spoil(fake);
-      const attempt = Controller.start(fake.transport(), { timeout: TIMEOUT });
+      const attempt = Controller.start(fake.transport(), impatient);
       await expect(attempt).rejects.toMatchObject({ code: "ERR_NVME_FAILED" });
       expect(fake.iommufd.closed).toBe(true);
     }
@@ -192,7 +194,10 @@ describe("a controller", () => {
       );
       const settled = Promise.allSettled(reads);
       if (count % 2) await new Promise((resolve) => setImmediate(resolve));
-      await controller.reset();
+      const reset = controller.reset();
+      // It waits until the controller is ready again.
+      expect(await controller.namespaces()).toEqual([1]);
+      await reset;
       for (const outcome of await settled)
         if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "ERR_NVME_RESET" });
     }
