@@ -2,9 +2,7 @@
 
 import { Command } from "commander";
 import { normalizeBdf } from "../../bdf.ts";
-import { examine } from "../../host/doctor.ts";
-import { Machine } from "../../host/machine.ts";
-import { memlockLimit } from "../../host/memlock.ts";
+import { diagnose } from "../../host/doctor.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
@@ -30,8 +28,8 @@ export function doctorCommand(): Command {
 }
 
 function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
-  const checks = examine(new Machine(root), bdfs.map(normalizeBdf), memlockLimit(root));
-  if (json) printJson(doctorDocument(checks));
-  else printText(formatDoctor(checks, HAS_COLOURS));
-  if (!isReady(checks)) process.exitCode = EXIT.no;
+  const diagnosis = diagnose(root, bdfs.map(normalizeBdf));
+  if (json) printJson(doctorDocument(diagnosis));
+  else printText(formatDoctor(diagnosis, HAS_COLOURS));
+  if (!isReady(diagnosis.checks)) process.exitCode = EXIT.no;
 }
