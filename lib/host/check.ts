@@ -3,6 +3,33 @@
 /** How a check ended; "unknown" where the machine does not tell, or not this user. */
 export type CheckStatus = "pass" | "warn" | "fail" | "unknown";
 
+/** What has to be done about a check; {@link stepsOf} makes a plan of all of them. */
+export type Need =
+  /** Another machine: nothing that is done on this one helps. */
+  | { readonly kind: "elsewhere"; readonly text: string }
+  /** A decision, or what only people can arrange. */
+  | { readonly kind: "decision"; readonly text: string }
+  /** A setting in the firmware's setup. */
+  | { readonly kind: "firmware"; readonly text: string }
+  /** What the hypervisor of this guest has to give it. */
+  | { readonly kind: "hypervisor"; readonly text: string }
+  /** Another kernel; a condition that it has to meet. */
+  | { readonly kind: "kernel"; readonly text: string }
+  /** Words of the kernel's command line. */
+  | { readonly kind: "parameters"; readonly add: readonly string[]; readonly remove: readonly string[] }
+  /** vfio-pci, and iommufd with it. */
+  | { readonly kind: "modules" }
+  /** A device for vfio-pci; its driver now, or undefined. */
+  | { readonly kind: "bind"; readonly bdf: string; readonly driver: string | undefined }
+  /** Files that this container has to be given. */
+  | { readonly kind: "container"; readonly files: readonly string[] }
+  /** Files that this user has to be allowed to open. */
+  | { readonly kind: "access"; readonly files: readonly string[] }
+  /** More memory that may be locked. */
+  | { readonly kind: "memlock"; readonly text: string }
+  /** What the VMM has to do. */
+  | { readonly kind: "vmm"; readonly text: string };
+
 /** One check. */
 export interface HostCheck {
   /** What was looked at, in a word or two. */
@@ -12,24 +39,30 @@ export interface HostCheck {
   readonly found: string;
   /** What to do; null where nothing is to be done. */
   readonly fix: string | null;
+  /** The same for {@link stepsOf}; empty where nothing is to be done, and of what is unknown. */
+  readonly needs: readonly Need[];
 }
 
 /** All is well. */
 export function pass(name: string, found: string): HostCheck {
-  return { name, status: "pass", found, fix: null };
+  return { name, status: "pass", found, fix: null, needs: [] };
 }
 
-/** It works, and there is something to heed. */
-export function warn(name: string, found: string, fix: string): HostCheck {
-  return { name, status: "warn", found, fix };
+/** It works, and there is something to heed. Without needs, the fix is for people to decide. */
+export function warn(name: string, found: string, fix: string, ...needs: readonly Need[]): HostCheck {
+  return { name, status: "warn", found, fix, needs: orDecision(name, fix, needs) };
 }
 
-/** It stands in the way. */
-export function fail(name: string, found: string, fix: string): HostCheck {
-  return { name, status: "fail", found, fix };
+/** It stands in the way. Without needs, the fix is for people to decide. */
+export function fail(name: string, found: string, fix: string, ...needs: readonly Need[]): HostCheck {
+  return { name, status: "fail", found, fix, needs: orDecision(name, fix, needs) };
 }
 
 /** @param fix how to find out all the same */
 export function unknown(name: string, why: string, fix: string): HostCheck {
-  return { name, status: "unknown", found: `cannot be seen: ${why}`, fix };
+  return { name, status: "unknown", found: `cannot be seen: ${why}`, fix, needs: [] };
+}
+
+function orDecision(name: string, fix: string, needs: readonly Need[]): readonly Need[] {
+  return needs.length > 0 ? needs : [{ kind: "decision", text: `${name}: ${fix}` }];
 }

@@ -2,13 +2,15 @@
  * Whether a machine is ready for iommufd with nested translation, and if not, what exactly to do.
  */
 
+import { type Origin, originOfMachine } from "../origin.ts";
 import type { HostCheck } from "./check.ts";
 import { checkDevice, noDevices } from "./device-checks.ts";
 import { checkErratum, checkIommus, checkNesting, checkScalableMode } from "./iommu-checks.ts";
 import { checkIsolation } from "./isolation.ts";
 import { checkConfig, checkIommuFile, checkKernel, checkMemlock } from "./kernel-checks.ts";
-import type { Machine } from "./machine.ts";
-import type { MemlockLimit } from "./memlock.ts";
+import { Machine } from "./machine.ts";
+import { type MemlockLimit, memlockLimit } from "./memlock.ts";
+import { type Step, stepsOf } from "./steps.ts";
 import { checkLog, checkQemus } from "./symptom-checks.ts";
 
 /**
@@ -36,4 +38,25 @@ export function examine(
     checkMemlock(memlock),
     ...(devices.length === 0 ? [noDevices()] : devices.flatMap((bdf) => checkDevice(machine, bdf))),
   ];
+}
+
+/** What a machine is found to be, and what to do. */
+export interface Diagnosis {
+  /** Which machine was looked at, and when. */
+  readonly origin: Origin;
+  readonly checks: readonly HostCheck[];
+  /** In order; empty where nothing is to be done. */
+  readonly steps: readonly Step[];
+}
+
+/**
+ * {@link examine}, and the plan that follows.
+ *
+ * @param root of the machine's files, or of a recorded tree
+ * @param bdfs the devices that a VM is to get; none: those that vfio-pci has
+ */
+export function diagnose(root: string, bdfs: readonly string[]): Diagnosis {
+  const machine = new Machine(root);
+  const checks = examine(machine, bdfs, memlockLimit(root));
+  return { origin: originOfMachine(machine), checks, steps: stepsOf(machine, checks, bdfs) };
 }

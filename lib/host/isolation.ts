@@ -4,8 +4,9 @@
  */
 
 import { decodeVtd } from "../hw-info/vtd.ts";
-import { fail, type HostCheck, pass, unknown, warn } from "./check.ts";
+import { fail, type HostCheck, type Need, pass, unknown, warn } from "./check.ts";
 import type { Machine } from "./machine.ts";
+import { turnOn, wordsOf } from "./turn-on.ts";
 
 const NAME = "interrupt isolation";
 
@@ -31,17 +32,20 @@ export function checkIsolation(machine: Machine): HostCheck {
     );
   }
   if (found.isolated) return pass(NAME, found.how);
+  const need = howToRemap(machine);
   if (machine.allowsUnsafeInterrupts) {
     return warn(
       NAME,
       `${found.how}; iommufd is told to take devices all the same (allow_unsafe_interrupts)`,
-      `a guest can raise any interrupt of the host: ${howToRemap(machine)}, and echo N > ${PARAMETER}`,
+      `a guest can raise any interrupt of the host: ${wordsOf(need)}, and echo N > ${PARAMETER}`,
+      need,
     );
   }
   return fail(
     NAME,
     `${found.how}: binding a device answers EPERM`,
-    `${howToRemap(machine)}; or, where every guest is trusted with the host, echo Y > ${PARAMETER}`,
+    `${wordsOf(need)}; or, where every guest is trusted with the host, echo Y > ${PARAMETER}`,
+    need,
   );
 }
 
@@ -78,14 +82,20 @@ function wordThatTurnsOff({ commandLine }: Machine): string | undefined {
   return commandLine?.find((each) => OFF.test(each));
 }
 
-function howToRemap(machine: Machine): string {
-  const { platform } = machine;
+function howToRemap(machine: Machine): Need {
+  const { guest, cloud, make } = machine.platform;
   const word = wordThatTurnsOff(machine);
-  if (word !== undefined) return `take ${word} off the kernel command line`;
-  if (platform.guest) {
-    return "give this guest's IOMMU interrupt remapping (QEMU: -machine kernel-irqchip=split -device intel-iommu,intremap=on)";
+  if (word !== undefined) return { kind: "parameters", add: [], remove: [word] };
+  // What turns the IOMMU on brings this, too.
+  const [first] = machine.iommus.length === 0 || cloud !== undefined ? turnOn(machine).needs : [];
+  if (first?.kind === "elsewhere" || first?.kind === "firmware") return first;
+  if (guest) {
+    const text =
+      "give this guest's IOMMU interrupt remapping (QEMU: -machine kernel-irqchip=split -device intel-iommu,intremap=on)";
+    return { kind: "hypervisor", text };
   }
-  if (platform.make === "arm") return "use a machine whose interrupt controller has an ITS (GICv3)";
-  const where = platform.make === "amd" ? "AMD's IOMMU" : platform.make === "intel" ? "VT-d" : "the IOMMU";
-  return `turn on interrupt remapping with ${where} in the firmware's setup`;
+  if (make === "arm")
+    return { kind: "decision", text: "use a machine whose interrupt controller has an ITS (GICv3)" };
+  const where = make === "amd" ? "AMD's IOMMU" : make === "intel" ? "VT-d" : "the IOMMU";
+  return { kind: "firmware", text: `turn on interrupt remapping with ${where} in the firmware's setup` };
 }

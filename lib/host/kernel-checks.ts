@@ -1,10 +1,11 @@
 /** Whether the kernel is one with iommufd, and lets this process have it. */
 
 import { formatLength } from "../lengths.ts";
-import { fail, type HostCheck, pass, unknown, warn } from "./check.ts";
+import { fail, type HostCheck, type Need, pass, unknown, warn } from "./check.ts";
 import type { Machine } from "./machine.ts";
 import type { MemlockLimit } from "./memlock.ts";
 import { IOMMU_NAMES, type IommuMake } from "./platform.ts";
+import { canNest } from "./turn-on.ts";
 
 /** Kernel options without which there is no /dev/iommu, and no /dev/vfio/devices. */
 const NEEDED = ["CONFIG_IOMMUFD", "CONFIG_VFIO_DEVICE_CDEV"] as const;
@@ -19,30 +20,60 @@ const SINCE: Readonly<Record<IommuMake, readonly [major: number, minor: number]>
   amd: [7, 0],
 };
 
-/** Whether the kernel is as late as the IOMMU's nested translation. */
-export function checkKernel({ kernelRelease, platform: { make = "intel" } }: Machine): HostCheck {
+/**
+ * Functions that came with it. Who packages a kernel puts later things into it, and leaves its version alone: Red Hat's 5.14 has
+ * much of 6.12. The names of a kernel's functions tell what it has.
+ */
+const FUNCTIONS: Readonly<Record<IommuMake, string>> = {
+  intel: "intel_nested_cache_invalidate_user",
+  arm: "arm_vsmmu_cache_invalidate",
+  amd: "amd_iommu_alloc_domain_nested",
+};
+
+/** VFIO's character devices. */
+const CDEV_SINCE = [6, 6] as const;
+
+/**
+ * Whether the kernel has the IOMMU's nested translation: by its version, or by what its makers have put in. Where no IOMMU of this
+ * machine nests, a kernel that knows devices is late enough.
+ */
+export function checkKernel(machine: Machine): HostCheck {
   const name = "kernel";
+  const { kernelRelease, kernelConfig } = machine;
+  const { make = "intel" } = machine.platform;
   const [, major, minor] = kernelRelease?.match(/^(\d+)\.(\d+)/)?.map(Number) ?? [];
   if (kernelRelease === undefined || major === undefined || minor === undefined)
     return unknown(name, "no /proc/sys/kernel/osrelease", "uname -r tells it");
   const found = `Linux ${kernelRelease}`;
-  const [sinceMajor, sinceMinor] = SINCE[make];
+  const nests = canNest(machine) !== false;
+  const [sinceMajor, sinceMinor] = nests ? SINCE[make] : CDEV_SINCE;
   if (major > sinceMajor || (major === sinceMajor && minor >= sinceMinor)) return pass(name, found);
-  const since = `${sinceMajor}.${sinceMinor}`;
-  return fail(
-    name,
-    found,
-    `nested translation of ${IOMMU_NAMES[make]} came with Linux ${since}: install a later kernel`,
-  );
+  const since = `Linux ${sinceMajor}.${sinceMinor}`;
+  const what = nests ? `nested translation of ${IOMMU_NAMES[make]}` : "VFIO's character devices";
+  const named = nests ? FUNCTIONS[make] : "vfio_init_device_cdev";
+  const has = machine.hasFunction(named);
+  if (has) return pass(name, `${found}, which has what came with ${since} (${named} in /proc/kallsyms)`);
+  if (has === undefined && (kernelConfig?.has("CONFIG_IOMMUFD") || machine.hasIommufd)) {
+    return unknown(
+      name,
+      `whether ${kernelRelease} has ${what}, which came with ${since}; it has iommufd`,
+      `grep ${named} /proc/kallsyms, or \`iommufd probe\``,
+    );
+  }
+  return fail(name, found, `${what} came with ${since}: install a later kernel`, {
+    kind: "kernel",
+    text: `of ${since} or later, for ${what}`,
+  });
 }
 
-/** Whether it was built with what is needed. */
-export function checkConfig({ kernelConfig }: Machine): HostCheck {
+/** Whether it was built with what is needed. What is there was built. */
+export function checkConfig(machine: Machine): HostCheck {
   const name = "kernel config";
+  const { kernelConfig } = machine;
   if (kernelConfig === undefined) {
     return unknown(
       name,
-      "neither /proc/config.gz nor /boot/config-* can be read",
+      "neither /proc/config.gz, /boot/config-* nor /lib/modules can be read",
       `the kernel needs ${NEEDED.join(" and ")}: where /dev/iommu and /dev/vfio/devices are there, it has them`,
     );
   }
@@ -53,7 +84,14 @@ export function checkConfig({ kernelConfig }: Machine): HostCheck {
     name,
     `without ${absent.join(" and ")}`,
     `use a kernel built with ${absent.join(" and ")} (stock Debian kernels have no iommufd)`,
+    kernelWithAll(machine),
   );
+}
+
+/** A kernel with what this one lacks: the same for all checks that miss something of it, so that a plan has it once. */
+export function kernelWithAll({ kernelConfig }: Machine): Need {
+  const absent = NEEDED.filter((option) => kernelConfig?.has(option) === false);
+  return { kind: "kernel", text: `with ${absent.join(" and ")}` };
 }
 
 /** Whether /dev/iommu is there, and for this user. */
@@ -68,18 +106,27 @@ export function checkIommuFile(machine: Machine): HostCheck {
       name,
       "this user may not open it",
       container ? `${give}; the container must have it, too` : give,
+      { kind: "access", files: ["/dev/iommu"] },
     );
   }
-  if (machine.kernelConfig?.has("CONFIG_IOMMUFD") === false)
-    return fail(name, "is not there", "it comes with a kernel that has CONFIG_IOMMUFD");
+  const passIn = { kind: "container", files: ["/dev/iommu"] } as const;
+  const give = "give it to this container (Docker: --device /dev/iommu)";
+  if (machine.hasIommufd) {
+    if (container) return fail(name, "the host has it, and this container does not", give, passIn);
+    return fail(
+      name,
+      "the kernel has it (/sys/class/misc/iommu), and /dev does not",
+      "look outside of this chroot, or mount devtmpfs on /dev",
+    );
+  }
+  if (machine.kernelConfig?.has("CONFIG_IOMMUFD") === false) {
+    const fix = "it comes with a kernel that has CONFIG_IOMMUFD";
+    return fail(name, "is not there", fix, kernelWithAll(machine));
+  }
   const load = "load the module: modprobe iommufd";
-  return fail(
-    name,
-    "is not there",
-    container
-      ? `give it to this container (Docker: --device /dev/iommu); where the host has none, ${load}`
-      : load,
-  );
+  return container
+    ? fail(name, "is not there", `${give}; where the host has none, ${load}`, { kind: "modules" }, passIn)
+    : fail(name, "is not there", load, { kind: "modules" });
 }
 
 /** Whether a VM's memory may be locked. */
@@ -92,5 +139,10 @@ export function checkMemlock(memlock: MemlockLimit | undefined): HostCheck {
   if (memlock.limit === undefined) return pass(name, "no limit");
   const limit = formatLength(memlock.limit);
   const fix = "a VM locks all of its memory: raise RLIMIT_MEMLOCK (libvirt does so by itself)";
-  return memlock.limit < 1n << 30n ? warn(name, `at most ${limit}`, fix) : pass(name, `at most ${limit}`);
+  return memlock.limit < 1n << 30n
+    ? warn(name, `at most ${limit}`, fix, {
+        kind: "memlock",
+        text: "let the VMM lock all of a guest's memory: raise RLIMIT_MEMLOCK (libvirt does so by itself)",
+      })
+    : pass(name, `at most ${limit}`);
 }

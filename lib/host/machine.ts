@@ -11,6 +11,9 @@ import { deviceUse } from "../backend/kernel/device-use.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
 import { BDF_PATTERN } from "../bdf.ts";
 import { type Acs, findAcs } from "./acs.ts";
+import { Distribution } from "./distribution.ts";
+import { findDmarUnits } from "./dmesg.ts";
+import { hostUse } from "./host-use.ts";
 import { type KernelLog, readKernelLog } from "./kernel-log.ts";
 import { type Platform, platformOf } from "./platform.ts";
 import { type InstalledQemu, installedQemus } from "./qemu.ts";
@@ -45,10 +48,12 @@ export interface PciFunction {
   readonly bdf: string;
   /** Name of its driver; undefined where it has none. */
   readonly driver: string | undefined;
-  /** A PCI bridge, which does no DMA of its own. */
+  /** A bridge, to PCI, ISA or the processor: nothing that a VM can be given. */
   readonly bridge: boolean;
   /** Path of its VFIO character device; undefined where no VFIO driver offers one. */
   readonly cdev: string | undefined;
+  /** What the host itself needs it for: "/ is mounted from it". */
+  readonly hostUse: readonly string[];
 }
 
 /** One with what its IOMMU group tells. */
@@ -76,9 +81,10 @@ export class Machine {
   readonly root: string;
   /** Its name: "node1". */
   readonly hostName: string | undefined;
+  readonly #hostUse: ReadonlyMap<string, readonly string[]>;
   /** Version of the kernel: "6.12.48-amd64". */
   readonly kernelRelease: string | undefined;
-  /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*. */
+  /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*, /lib/modules. */
   readonly kernelConfig: ReadonlyMap<string, string> | undefined;
   /** The words that the kernel was started with. */
   readonly commandLine: readonly string[] | undefined;
@@ -88,10 +94,14 @@ export class Machine {
   readonly mockIommus: readonly string[];
   /** The VT-d units. */
   readonly vtdUnits: readonly VtdUnit[];
+  /** The VT-d units that the kernel's log names, where no IOMMU is in use. */
+  readonly unusedVtdUnits: readonly VtdUnit[];
   /** AMD's IOMMUs. */
   readonly amdUnits: readonly AmdUnit[];
   /** What kind of machine it is. */
   readonly platform: Platform;
+  /** How its distribution does things. */
+  readonly distribution: Distribution;
   /** The kernel's log; undefined where this user may not read it. */
   readonly kernelLog: KernelLog | undefined;
 
@@ -106,10 +116,17 @@ export class Machine {
     const iommus = this.#list("sys/class/iommu");
     this.iommus = iommus.filter((name) => !MOCK.test(name));
     this.mockIommus = iommus.filter((name) => MOCK.test(name));
-    this.vtdUnits = this.iommus.flatMap((name) => this.#vtdUnit(name));
-    this.amdUnits = this.iommus.flatMap((name) => this.#amdUnit(name));
     this.kernelLog = readKernelLog(root);
+    this.vtdUnits = this.iommus.flatMap((name) => this.#vtdUnit(name));
+    // Linux finds the units, and says so, before it is decided that they are not used.
+    this.unusedVtdUnits = this.iommus.length === 0 ? findDmarUnits(this.kernelLog?.text ?? "") : [];
+    this.amdUnits = this.iommus.flatMap((name) => this.#amdUnit(name));
     this.platform = platformOf(this.iommus, (path) => this.#read(path));
+    this.distribution = new Distribution(
+      (path) => this.#read(path),
+      (path) => this.access(path) !== "missing",
+    );
+    this.#hostUse = hostUse(root);
   }
 
   /** Vendor, family and model of the first processor. */
@@ -131,6 +148,28 @@ export class Machine {
   get allowsUnsafeInterrupts(): boolean | undefined {
     const value = this.#read("sys/module/iommufd/parameters/allow_unsafe_interrupts")?.trim();
     return value === undefined ? undefined : value === "Y" || value === "1";
+  }
+
+  /** Whether the kernel has made /dev/iommu, whatever this process may see of /dev. */
+  get hasIommufd(): boolean {
+    return this.access("sys/class/misc/iommu") !== "missing";
+  }
+
+  /** Whether vfio-pci is there to bind devices. */
+  get hasVfioPci(): boolean {
+    return this.access("sys/bus/pci/drivers/vfio-pci") !== "missing";
+  }
+
+  /** Whether the firmware has an ACPI table; undefined where this process cannot see the tables. */
+  hasFirmwareTable(signature: string): boolean | undefined {
+    const tables = this.#list("sys/firmware/acpi/tables");
+    return tables.length === 0 ? undefined : tables.includes(signature);
+  }
+
+  /** Whether the kernel has a function; undefined where it does not tell. It reads 10 MB. */
+  hasFunction(name: string): boolean | undefined {
+    const symbols = this.#read("proc/kallsyms");
+    return symbols === undefined || symbols === "" ? undefined : symbols.includes(` ${name}`);
   }
 
   /** The QEMUs that are installed. */
@@ -175,7 +214,10 @@ export class Machine {
   }
 
   #readConfig(): ReadonlyMap<string, string> | undefined {
-    const text = this.#unzipped("proc/config.gz") ?? this.#read(`boot/config-${this.kernelRelease}`);
+    const text =
+      this.#unzipped("proc/config.gz") ??
+      this.#read(`boot/config-${this.kernelRelease}`) ??
+      this.#read(`lib/modules/${this.kernelRelease}/config`);
     if (text === undefined) return undefined;
     return new Map(
       [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
@@ -200,11 +242,15 @@ export class Machine {
 
   #pciFunction(bdf: string): PciFunction {
     const cdev = cdevName(this.root, bdf);
+    // Linux 6.1 and later have the directory without a character device, too.
+    const offered =
+      cdev !== undefined && this.access(`sys/bus/pci/devices/${bdf}/vfio-dev/${cdev}/dev`) !== "missing";
     return {
       bdf,
       driver: driverOf(this.root, bdf),
       bridge: this.#isBridge(bdf),
-      cdev: cdev === undefined ? undefined : `/dev/vfio/devices/${cdev}`,
+      cdev: offered ? `/dev/vfio/devices/${cdev}` : undefined,
+      hostUse: this.#hostUse.get(bdf) ?? [],
     };
   }
 
@@ -224,7 +270,7 @@ export class Machine {
   }
 
   #isBridge(bdf: string): boolean {
-    return this.#read(`sys/bus/pci/devices/${bdf}/class`)?.startsWith("0x0604") ?? false;
+    return this.#read(`sys/bus/pci/devices/${bdf}/class`)?.startsWith("0x06") ?? false;
   }
 
   #unzipped(path: string): string | undefined {

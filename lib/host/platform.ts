@@ -9,6 +9,8 @@ export interface Platform {
   readonly make: IommuMake | undefined;
   /** A guest of a hypervisor: its IOMMU is one that the hypervisor gives it, or does not. */
   readonly guest: boolean;
+  /** Of whose cloud a guest is; undefined where it is none, or of nobody who is known. */
+  readonly cloud: string | undefined;
   /** This process is in a container: the kernel is the host's, and files are there that the container was given. */
   readonly container: boolean;
 }
@@ -33,6 +35,17 @@ const BY_VENDOR: Readonly<Record<string, IommuMake>> = {
   HygonGenuine: "amd",
 };
 
+/** How clouds name themselves in the DMI table (sys_vendor, chassis_asset_tag), as systemd-detect-virt and cloud-init know them. */
+const CLOUDS: readonly (readonly [RegExp, string])[] = [
+  [/^Amazon EC2$/m, "Amazon EC2"],
+  [/^Google$/m, "Google Compute Engine"],
+  [/^7783-7084-3265-9085-8269-3286-77$/m, "Microsoft Azure"],
+  [/^OracleCloud\.com$/m, "Oracle Cloud"],
+  [/^Alibaba Cloud$/m, "Alibaba Cloud"],
+  [/^DigitalOcean$/m, "DigitalOcean"],
+  [/^Hetzner$/m, "Hetzner"],
+];
+
 /** Files that container managers leave in a container (Docker, Podman, systemd-nspawn and LXC). */
 const CONTAINER_MARKS = [".dockerenv", "run/.containerenv", "run/systemd/container", "dev/.lxc-boot-id"];
 
@@ -43,10 +56,13 @@ const CONTAINER_MARKS = [".dockerenv", "run/.containerenv", "run/systemd/contain
  */
 export function platformOf(iommus: readonly string[], read: (path: string) => string | undefined): Platform {
   const cpuinfo = read("proc/cpuinfo") ?? "";
+  const dmi = ["sys_vendor", "chassis_asset_tag"].map((name) => read(`sys/class/dmi/id/${name}`) ?? "");
+  // CPUID leaf 1, ECX bit 31, which hypervisors set for their guests. The same clouds name themselves on bare metal, too.
+  const guest = /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo) || read("sys/hypervisor/type") !== undefined;
   return {
     make: makeOf(iommus) ?? makeOfProcessor(cpuinfo),
-    // CPUID leaf 1, ECX bit 31, which hypervisors set for their guests.
-    guest: /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo) || read("sys/hypervisor/type") !== undefined,
+    guest,
+    cloud: guest ? CLOUDS.find(([pattern]) => dmi.some((text) => pattern.test(text)))?.[1] : undefined,
     container:
       CONTAINER_MARKS.some((mark) => read(mark) !== undefined) ||
       /\/(docker|kubepods|libpod|lxc)\b/.test(read("proc/self/cgroup") ?? ""),

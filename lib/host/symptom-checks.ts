@@ -1,17 +1,38 @@
 /** Whether the erratum's rule has been run into, or will be: the kernel's log, and the QEMUs that are installed. */
 
-import { type HostCheck, pass, unknown, warn } from "./check.ts";
+import { type HostCheck, type Need, pass, unknown, warn } from "./check.ts";
 import type { Machine } from "./machine.ts";
+import { canNest } from "./turn-on.ts";
 
 /** What the kernel says where it refuses a read-only mapping (drivers/iommu/intel/iommu.c; generic_pt/fmt/vtdss.h in 7.2). */
 const REFUSAL = "due to HW errata (ERRATA_772415_SPR17)";
 
 const LEAVE_OUT = "QEMU 11.0 and later leave read-only memory out";
 
+/** The same of all that is said about read-only memory, so that a plan has it once. */
+export function leaveOut({ qemus }: Machine): Need {
+  const ready = qemus.length > 0 && qemus.every(({ nesting }) => nesting === "leaves-out");
+  const who = ready
+    ? "the installed QEMU does, another VMM has to"
+    : "QEMU 11.0 and later do, another VMM has to";
+  return {
+    kind: "vmm",
+    text: `for nested translation, leave read-only memory out of nest parents: ${who}; \`iommufd plan\` shows what it is`,
+  };
+}
+
+/** The rule is of VT-d, where units nest. */
+function isConcerned(machine: Machine): boolean {
+  const { make, guest } = machine.platform;
+  if (guest && machine.iommus.length === 0) return false;
+  return (make === undefined || make === "intel") && canNest(machine) !== false;
+}
+
 /** Looks for the kernel's line; of VT-d alone, which it is about. */
-export function checkLog({ kernelLog, platform }: Machine): HostCheck[] {
+export function checkLog(machine: Machine): HostCheck[] {
   const name = "kernel log";
-  if (platform.make !== undefined && platform.make !== "intel") return [];
+  const { kernelLog } = machine;
+  if (!isConcerned(machine)) return [];
   if (kernelLog === undefined) {
     return [
       unknown(
@@ -29,14 +50,16 @@ export function checkLog({ kernelLog, platform }: Machine): HostCheck[] {
       name,
       `a read-only mapping in a nest parent was refused (ERRATA_772415_SPR17 in ${source})`,
       `a VMM that nests maps read-only memory: ${LEAVE_OUT}; docs/troubleshooting.md`,
+      leaveOut(machine),
     ),
   ];
 }
 
 /** Whether the QEMUs know to leave read-only sections out; of VT-d alone. */
-export function checkQemus({ qemus, platform }: Machine): HostCheck[] {
+export function checkQemus(machine: Machine): HostCheck[] {
   const name = "QEMU";
-  if (platform.make !== undefined && platform.make !== "intel") return [];
+  const { qemus } = machine;
+  if (!isConcerned(machine)) return [];
   if (qemus.length === 0) {
     return [
       unknown(
@@ -56,9 +79,15 @@ export function checkQemus({ qemus, platform }: Machine): HostCheck[] {
           name,
           `${which}: nests without commit 68d3a2a24d, and so maps read-only memory, which the kernel refuses (EINVAL)`,
           `for nested translation: ${LEAVE_OUT}`,
+          leaveOut(machine),
         );
       case "never-nests":
-        return warn(name, `${which}: does not nest`, `for nested translation: QEMU 11.0 or later`);
+        return warn(
+          name,
+          `${which}: does not nest`,
+          "for nested translation: QEMU 11.0 or later",
+          leaveOut(machine),
+        );
       default:
         return unknown(
           name,

@@ -2,12 +2,18 @@
 
 import { styleText } from "node:util";
 import type { CheckStatus, HostCheck } from "../host/check.ts";
-import type { Origin } from "../origin.ts";
+import type { Diagnosis } from "../host/doctor.ts";
 import { formatTable, printable } from "./text.ts";
 
 /** The document `iommufd.doctor/1`. */
-export function doctorDocument(checks: readonly HostCheck[], origin: Origin): object {
-  return { schema: "iommufd.doctor/1", ...origin, ready: isReady(checks), checks };
+export function doctorDocument({ origin, checks, steps }: Diagnosis): object {
+  return {
+    schema: "iommufd.doctor/1",
+    ...origin,
+    ready: isReady(checks),
+    checks: checks.map(({ name, status, found, fix }) => ({ name, status, found, fix })),
+    plan: steps.map(({ title, commands }) => ({ title, commands })),
+  };
 }
 
 /** Whether nothing failed. */
@@ -32,28 +38,29 @@ const ONLY_PROBE =
 const COLOURS = { pass: "green", warn: "yellow", fail: "red", unknown: "gray" } as const;
 
 /**
- * One line a check, and what to do under those that ask for it.
+ * One line a check; the steps of the plan, each with its commands; and how to find out what is not known.
  *
  * @param coloured for a terminal that shows colours
  */
-export function formatDoctor(checks: readonly HostCheck[], coloured = false): string {
+export function formatDoctor({ checks, steps }: Diagnosis, coloured = false): string {
   const paint = (status: CheckStatus) => (coloured ? styleText(COLOURS[status], status) : status);
   const table = formatTable(
     ["", "check", "found"],
     checks.map(({ status, name, found }) => [paint(status), printable(name), printable(found)]),
   );
-  const list = (heading: string, ...statuses: CheckStatus[]) => {
-    const lines = statuses
-      .flatMap((each) => checks.filter(({ status }) => status === each))
-      .flatMap(({ name, fix }) => (fix === null ? [] : [`- ${printable(name)}: ${printable(fix)}`]));
-    return lines.length === 0 ? [] : ["", heading, ...lines];
-  };
+  const plan = steps.flatMap(({ title, commands }, index) => [
+    `${index + 1}. ${printable(title)}`,
+    ...commands.map((command) => `     ${printable(command)}`),
+  ]);
+  const unseen = checks
+    .filter(({ status }) => status === "unknown")
+    .map(({ name, fix }) => `- ${printable(name)}: ${printable(fix ?? "")}`);
   return [
     table,
     "",
     verdict(checks),
     ONLY_PROBE,
-    ...list("To do:", "fail", "warn"),
-    ...list("To find out:", "unknown"),
+    ...(plan.length === 0 ? [] : ["", "To do, in this order:", ...plan]),
+    ...(unseen.length === 0 ? [] : ["", "To find out:", ...unseen]),
   ].join("\n");
 }

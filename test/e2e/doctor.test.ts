@@ -11,7 +11,10 @@ describe("iommufd doctor", () => {
     const { status, stdout, stderr } = iommufd(["doctor", "--root", host, "6A:01.0"]);
     expect({ status, stderr }).toEqual({ status: 3, stderr: "" });
     expect(stdout).toContain("\n\nNot ready: 3 of 11 checks failed.\nOnly `iommufd probe` opens devices: ");
-    expect(stdout).toContain("\n\nTo do:\n- /dev/iommu: ");
+    expect(stdout).toContain("\n\nTo do, in this order:\n1. 0000:6a:01.0: lspci -D lists what is there\n");
+    expect(stdout).toMatch(
+      /\n\d\. See whether it worked\n {5}iommufd doctor 0000:6a:01\.0\n {5}iommufd probe 0000:6a:01\.0\n/,
+    );
     expect(stdout).toContain("\n\nTo find out:\n- kernel: ");
     expect(stdout).toMatch(/^fail {5}0000:6a:01\.0 +no such PCI device$/m);
     const json = iommufd(["doctor", "--root", host, "--json"]);
@@ -26,6 +29,9 @@ describe("iommufd doctor", () => {
           found: "is not there",
           fix: "load the module: modprobe iommufd",
         },
+      ]),
+      plan: expect.arrayContaining([
+        { title: "See whether it worked", commands: ["iommufd doctor", "iommufd probe"] },
       ]),
     });
   });

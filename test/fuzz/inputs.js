@@ -10,9 +10,7 @@ import { SoftwareBackend } from "../../dist/backend/software/software-backend.js
 import { plan } from "../../dist/container/plan.js";
 import { IommufdError } from "../../dist/errors.js";
 import { findDmarUnits } from "../../dist/host/dmesg.js";
-import { examine } from "../../dist/host/doctor.js";
-import { Machine } from "../../dist/host/machine.js";
-import { memlockLimit } from "../../dist/host/memlock.js";
+import { diagnose } from "../../dist/host/doctor.js";
 import { decodeVtd } from "../../dist/hw-info/vtd.js";
 import { readMemoryMap } from "../../dist/memory-map/memory-map.js";
 import { answer, Monitor } from "../../dist/memory-map/monitor.js";
@@ -140,7 +138,7 @@ export function sysfs(data) {
     }
   }
   read(() => {
-    const text = formatDoctor(examine(new Machine(ROOT), [], memlockLimit(ROOT)));
+    const text = formatDoctor(diagnose(ROOT, []));
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
     if (/[\u0000-\u0009\u000b-\u001f]/.test(text)) throw new Error("a terminal would obey this");
   });

@@ -114,7 +114,8 @@ describe("iommufd doctor", () => {
       const { status, stdout, stderr } = iommufd(["doctor"]);
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       // Which QEMU is installed is the business of whoever runs this.
-      const comparable = (text: string) => text.replaceAll(/^(\w+ +|- )QEMU.*\n/gm, "");
+      const comparable = (text: string) =>
+        text.replaceAll(/^\w+ +QEMU.*\n/gm, "").replaceAll(/(out of nest parents: )[^,]*/g, "$1QEMU");
       expect(comparable(readFileSync(`${PROJECT}README.md`, "utf8"))).toContain(
         comparable(stdout.replaceAll(release(), "7.2.13")),
       );

@@ -31,10 +31,10 @@ it("a machine that is ready", () => {
     `pass ${BDF}: vfio-pci, /dev/vfio/devices/vfio0`,
     `pass ${BDF}: alone in IOMMU group 7`,
   ]);
-  expect(formatDoctor(tree.checks())).toContain(
+  expect(formatDoctor(tree.diagnosis())).toContain(
     "\n\nReady, as far as can be seen without opening a device.\n",
   );
-  expect(formatDoctor(tree.checks())).toContain("\nOnly `iommufd probe` opens devices: ");
+  expect(formatDoctor(tree.diagnosis())).toContain("\nOnly `iommufd probe` opens devices: ");
 });
 
 it("a tree with nothing in it: what cannot be seen is said, and nothing is called ready that is not", () => {
@@ -200,8 +200,11 @@ describe("a device", () => {
     tree.remove(`sys/bus/pci/devices/${BDF}/vfio-dev`);
     expect(tree.check(BDF)[0]).toMatchObject({
       status: "fail",
-      fix: "use a kernel with CONFIG_VFIO_DEVICE_CDEV",
+      found: "vfio-pci has it, without a character device, though the kernel has CONFIG_VFIO_DEVICE_CDEV",
+      fix: expect.stringMatching(/^bind it again, and see what dmesg says of it: /),
     });
+    tree.config("CONFIG_IOMMUFD");
+    expect(tree.check(BDF)[0]).toMatchObject({ fix: "use a kernel with CONFIG_VFIO_DEVICE_CDEV" });
   });
 
   it("that no IOMMU translates for", () => {
@@ -235,7 +238,7 @@ describe("a device whose firmware reserves memory for its group", () => {
       "0x000000007d000000 0x000000007d0fffff direct\n",
       MSI,
     );
-    expect(tree.check(BDF).at(-1)).toEqual({
+    expect(tree.check(BDF).at(-1)).toMatchObject({
       name: BDF,
       status: "fail",
       found:
@@ -281,12 +284,12 @@ describe("a device whose firmware reserves memory for its group", () => {
 
 describe("a device that shares its group below a bridge", () => {
   const BRIDGE = "0000:6a:00.0";
-  const MATE = "0000:6b:00.1";
+  const MATE = "0000:6b:01.0";
   const DEVICE = "0000:6b:00.0";
 
   beforeEach(() => {
     for (const bdf of [DEVICE, MATE]) {
-      tree.device(bdf, { driver: "vfio-pci", cdev: `vfio${bdf.at(-1)}`, group: 9 });
+      tree.device(bdf, { driver: "vfio-pci", cdev: `vfio${bdf.at(-3)}`, group: 9 });
       const place = `sys/devices/pci0000:6a/${BRIDGE}/${bdf}`;
       mkdirSync(dirname(join(tree.root, place)), { recursive: true });
       renameSync(join(tree.root, `sys/bus/pci/devices/${bdf}`), join(tree.root, place));
@@ -295,24 +298,50 @@ describe("a device that shares its group below a bridge", () => {
     tree.device(BRIDGE, { class: "0x060400", driver: "pcieport", group: 8 });
   });
 
+  /** A PCI Express bridge's configuration space, with capabilities in a list that begins at 0x40. */
+  const config = (expressType: number, length = 4096) => {
+    const bytes = Buffer.alloc(length);
+    bytes.writeUInt16LE(0x10, 0x06); // there are capabilities
+    bytes[0x34] = 0x40;
+    bytes.writeUInt16LE(0x4801, 0x40); // power management, and the next at 0x48
+    bytes.writeUInt16LE(0x0010, 0x48); // PCI Express
+    bytes.writeUInt16LE((expressType << 4) | 2, 0x4a);
+    return bytes;
+  };
+  const ROOT_PORT = 4;
+
   it("without ACS", () => {
-    tree.file(`sys/bus/pci/devices/${BRIDGE}/config`, Buffer.alloc(4096));
-    expect(tree.check(DEVICE, DEVICE)[2]).toEqual({
+    tree.file(`sys/bus/pci/devices/${BRIDGE}/config`, config(ROOT_PORT));
+    expect(tree.check(DEVICE, DEVICE)[2]).toMatchObject({
       name: DEVICE,
       status: "warn",
       found: `ACS is not on at ${BRIDGE}, above it`,
-      fix: "use a slot below a port that has ACS; lspci -vv shows which (ACSCtl)",
+      fix: "to have it alone, use a slot below a port that has ACS (lspci -vv: ACSCtl)",
     });
   });
 
   it("with ACS", () => {
-    const config = Buffer.alloc(4096);
-    config.writeUInt32LE(0x0001_000d, 0x100);
-    config.writeUInt16LE(0x1d, 0x106);
-    tree.file(`sys/bus/pci/devices/${BRIDGE}/config`, config);
+    const space = config(ROOT_PORT);
+    space.writeUInt32LE(0x0001_000d, 0x100);
+    space.writeUInt16LE(0x1d, 0x106);
+    tree.file(`sys/bus/pci/devices/${BRIDGE}/config`, space);
     expect(tree.check(DEVICE, DEVICE)[2]).toMatchObject({
       status: "pass",
       found: `ACS is on at ${BRIDGE}, above it: its group has another reason`,
+    });
+  });
+
+  it.each([
+    ["of PCI Express to PCI", config(7)],
+    ["of PCI to PCI Express", config(8)],
+    ["of PCI to PCI", config(ROOT_PORT, 256).fill(0, 0x06, 0x08)],
+    ["without the capability of PCI Express", config(ROOT_PORT, 256).fill(0, 0x48, 0x4c)],
+  ])("that is a bridge %s: ACS is not to blame", (_, space) => {
+    tree.file(`sys/bus/pci/devices/${BRIDGE}/config`, space);
+    expect(tree.check(DEVICE, DEVICE)[2]).toMatchObject({
+      status: "warn",
+      found: `is below ${BRIDGE}, a bridge to conventional PCI, which speaks for all below it`,
+      fix: "to have it alone, use a slot of PCI Express: no setting of the bridge helps",
     });
   });
 
@@ -330,5 +359,5 @@ it("nothing that a machine says of itself reaches a terminal as it is", () => {
   tree.file("proc/sys/kernel/osrelease", "6.12.0\u001b[31m\n");
   tree.file("sys/bus/pci/devices/000\u0010:6a:01.0/vfio-dev/vfio7/dev");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  expect(formatDoctor(tree.checks())).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+  expect(formatDoctor(tree.diagnosis())).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
 });

@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
 import type { HostCheck } from "../../lib/host/check.ts";
-import { examine } from "../../lib/host/doctor.ts";
+import { type Diagnosis, examine } from "../../lib/host/doctor.ts";
 import { Machine } from "../../lib/host/machine.ts";
+import { stepsOf } from "../../lib/host/steps.ts";
+import { originOfMachine } from "../../lib/origin.ts";
 
 export const BDF = "0000:6a:01.0";
 
@@ -91,6 +93,12 @@ export class RecordedTree {
     return examine(new Machine(this.root), bdfs, { limit: undefined, exempt: false });
   }
 
+  diagnosis(...bdfs: string[]): Diagnosis {
+    const machine = new Machine(this.root);
+    const checks = this.checks(...bdfs);
+    return { origin: originOfMachine(machine), checks, steps: stepsOf(machine, checks, bdfs) };
+  }
+
   /** The checks of one name. */
   check(name: string, ...bdfs: string[]): HostCheck[] {
     return this.checks(...bdfs).filter((each) => each.name === name);
@@ -117,6 +125,7 @@ export function recordedTree(): RecordedTree {
     tree.interrupts("DMAR-MSI", "IR-PCI-MSIX-0000:00:04.0");
     tree.file("sys/module/iommufd/parameters/allow_unsafe_interrupts", "N\n");
     tree.file("dev/iommu");
+    tree.file("proc/kallsyms", "0000000000000000 T _stext\n");
     tree.file("dev/kmsg", "6,339,5140900,-;DMAR: dmar0: Using Queued invalidation\n");
     tree.vtd("dmar0", "19ed008c40780c66", "3ef9e86f050df");
     tree.qemu(...QEMU_11);

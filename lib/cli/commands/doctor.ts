@@ -3,10 +3,7 @@
 import { Command } from "commander";
 import { normalizeBdf } from "../../bdf.ts";
 import { IommufdError } from "../../errors.ts";
-import { examine } from "../../host/doctor.ts";
-import { Machine } from "../../host/machine.ts";
-import { memlockLimit } from "../../host/memlock.ts";
-import { originOfMachine } from "../../origin.ts";
+import { diagnose } from "../../host/doctor.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
 import { formatOrigin } from "../../report/text.ts";
 import { addExamples } from "../examples.ts";
@@ -40,10 +37,8 @@ function doctor(bdfs: string[], { root, json = false }: { root: string; json?: b
       `this is ${platform}, and only Linux has iommufd; of another machine doctor looks at a recorded tree (--root)`,
     );
   }
-  const machine = new Machine(root);
-  const checks = examine(machine, bdfs.map(normalizeBdf), memlockLimit(root));
-  const origin = originOfMachine(machine);
-  if (json) printJson(doctorDocument(checks, origin));
-  else printText(`${formatOrigin(origin)}\n\n${formatDoctor(checks, HAS_COLOURS)}`);
-  if (!isReady(checks)) process.exitCode = EXIT.no;
+  const diagnosis = diagnose(root, bdfs.map(normalizeBdf));
+  if (json) printJson(doctorDocument(diagnosis));
+  else printText(`${formatOrigin(diagnosis.origin)}\n\n${formatDoctor(diagnosis, HAS_COLOURS)}`);
+  if (!isReady(diagnosis.checks)) process.exitCode = EXIT.no;
 }

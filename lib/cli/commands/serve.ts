@@ -2,9 +2,7 @@
 
 import { Command, Option } from "commander";
 import { normalizeBdf } from "../../bdf.ts";
-import { examine } from "../../host/doctor.ts";
-import { Machine } from "../../host/machine.ts";
-import { memlockLimit } from "../../host/memlock.ts";
+import { diagnose } from "../../host/doctor.ts";
 import { addExamples } from "../examples.ts";
 import { Interruption } from "../interruption.ts";
 import {
@@ -87,7 +85,7 @@ async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
   const probed = flags.probe ? { report: await probeHost(flags, devices), time: Date.now() } : undefined;
   const metrics = async () => {
     const registry = makeRegistry("openmetrics");
-    addChecks(registry, examine(new Machine(root), devices, memlockLimit(root)));
+    addChecks(registry, diagnose(root, devices).checks);
     if (probed !== undefined) addProbe(registry, probed.report, probed.time);
     return await registry.metrics();
   };
