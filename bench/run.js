@@ -11,6 +11,7 @@ const BENCHES = {
   "refused-ioctl": ["bench/refused-ioctl.js"],
   kernel: ["test/kernel/boot.js", "--", "node", "bench/kernel.js"],
   software: ["--expose-gc", "bench/software.js"],
+  "nvme-alone": ["bench/nvme-alone.js"],
   nvme: ["test/kernel/boot.js", "--", "node", "bench/nvme.js"],
 };
 /** Of those that need another test machine than the usual one. */

@@ -306,6 +306,8 @@ export class Controller implements AsyncDisposable {
   }
 
   #run(): void {
+    // It may have been given up meanwhile.
+    if (this.#state === "failed" || this.#state === "closed") return;
     this.#state = "running";
     this.#watchdog.start(this.#admin, this.#queues);
   }

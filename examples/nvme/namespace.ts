@@ -41,6 +41,11 @@ export class Namespace {
     if (blocks === 0) throw new RangeError(`the controller has no namespace ${id}`);
     if (metadata > 0)
       throw new NvmeError("ERR_NVME_FAILED", `namespace ${id} has metadata, which this driver does not move`);
+    if (blockSize < 512 || blockSize > controller.transfer)
+      throw new NvmeError(
+        "ERR_NVME_FAILED",
+        `namespace ${id} has blocks of ${blockSize} bytes; this driver moves those of 512 to ${controller.transfer}`,
+      );
     if (!Number.isSafeInteger(blocks * blockSize))
       throw new NvmeError("ERR_NVME_FAILED", `namespace ${id} has more than 2^53 bytes`);
     this.#controller = controller;

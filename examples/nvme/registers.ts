@@ -62,7 +62,7 @@ export function capabilities(registers: Registers): Capabilities {
   return {
     entries: field(0, 16) + 1,
     stride: 4n << BigInt(field(32, 4)),
-    readyTimeout: field(24, 8) * 500,
+    readyTimeout: Math.max(1, field(24, 8)) * 500,
     pageSize: 4096 << field(48, 4),
     nvm: field(37, 1) === 1,
   };

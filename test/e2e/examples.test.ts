@@ -1,7 +1,9 @@
 /** Examples that need no device, run. */
 
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { afterEach, expect, it, vi } from "vitest";
+import { PROJECT } from "./command.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -10,4 +12,33 @@ it.runIf(!existsSync("/dev/iommu"))("examples/walk.ts does the walk", async () =
   const log = vi.spyOn(console, "log").mockImplementation(() => {});
   await import("../../examples/walk.ts");
   expect(log.mock.calls).toEqual([["software: 2 sections mapped, 7 skipped"]]);
+});
+
+it("examples/nvme/cli.js says how it is called, and what is wrong, in one line", () => {
+  const nvme = (...words: string[]) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["examples/nvme/cli.js", ...words], {
+      cwd: PROJECT,
+      encoding: "utf8",
+    });
+    return { status, stdout, stderr };
+  };
+  expect(nvme("--help")).toMatchObject({
+    status: 0,
+    stderr: "",
+    stdout: expect.stringMatching(/^usage: node /),
+  });
+  const usage = "nvme: one of identify, read, write, bench, and one PCI address are needed; see --help\n";
+  for (const words of [[], ["read"], ["erase", "0000:01:00.0"], ["toString", "x"], ["read", "x", "y"]])
+    expect(nvme(...words)).toEqual({ status: 2, stdout: "", stderr: usage });
+  expect(nvme("read", "0000:01:00.0", "--first", "-1")).toMatchObject({ status: 2 });
+  expect(nvme("read", "0000:01:00.0", "--depth", "1e3")).toEqual({
+    status: 2,
+    stdout: "",
+    stderr: 'nvme: --depth must be a whole number, received "1e3"\n',
+  });
+  expect(nvme("read", "0000:ff:1f.7")).toMatchObject({
+    status: 1,
+    stdout: "",
+    stderr: expect.stringMatching(/^nvme: [^\n]+\n$/),
+  });
 });

@@ -20,12 +20,13 @@ describe("the package", () => {
       /^dist\/(iommufd\.1|[a-z0-9/-]+\.(js|d\.ts|js\.map))$/,
       /^native\/(uapi\/)?(\w+\.(cc|h)|README\.md)$/,
       /^(assets\/(page\.(css|js)|README\.md)|profiles\/([a-z.-]+\.json|README\.md))$/,
-      /^(docs\/[\w-]+\.md|examples\/(fleet\/)?[\w.-]+\.(ts|mtree|md|yaml|yml|service|timer))$/,
+      /^(docs\/[\w-]+\.md|examples\/((fleet|nvme)\/)?[\w.-]+\.(js|ts|mtree|md|yaml|yml|service|socket|timer))$/,
     ];
     expect(paths.filter((path) => !isMeant.some((pattern) => pattern.test(path)))).toEqual([]);
     for (const needed of [
       ...["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "dist/iommufd.1", "binding.gyp"],
       ...["native/addon.cc", "native/uapi/iommufd.h", "profiles/sapphire-rapids.json", "assets/page.js"],
+      ...["examples/nvme/cli.js", "dist/examples/nvme/main.js"],
     ])
       expect(paths).toContain(needed);
     const readme = readFileSync(`${PROJECT}README.md`, "utf8");

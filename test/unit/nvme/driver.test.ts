@@ -231,6 +231,19 @@ it("refuses what is out of range, in one line", async () => {
   );
 });
 
+it("refuses namespaces with blocks that it cannot move", async () => {
+  const disks = { 1: disk(1 << 20, 256), 2: disk(1 << 20, 1 << 18), 3: disk(1 << 20, 1 << 17) };
+  const { controller } = await start({ disks });
+  for (const [id, size] of [
+    [1, 256],
+    [2, 1 << 18],
+  ] as const)
+    await expect(controller.namespace(id)).rejects.toThrow(
+      `namespace ${id} has blocks of ${size} bytes; this driver moves those of 512 to 131072`,
+    );
+  expect((await controller.namespace(3)).blocks).toBe(8);
+});
+
 it("measures", async () => {
   const { controller } = await start({}, { completions: "polling" });
   const namespace = await controller.namespace(1);
