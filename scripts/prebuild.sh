@@ -7,24 +7,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A prefixes=([x64]=x86_64-linux-gnu- [arm64]=aarch64-linux-gnu-)
-for arch in "${!prefixes[@]}"; do
-  prefix=${prefixes[$arch]}
-  if ! command -v "${prefix}g++" >/dev/null; then
-    echo "prebuild: no ${prefix}g++ (Debian: apt-get install g++ g++-aarch64-linux-gnu)" >&2
-    exit 1
-  fi
-  # A directory of its own: build/ is this machine's.
-  work=build/prebuild/$arch
-  mkdir -p "$work"
-  cp -r binding.gyp package.json native "$work"
-  ln -sfn "$PWD/node_modules" "$work/node_modules"
-  CC=${prefix}gcc CXX=${prefix}g++ \
-    npx --no-install node-gyp --directory "$work" --arch="$arch" --loglevel=warn --jobs=max configure build
-  "${prefix}strip" --strip-unneeded "$work/build/Release/iommufd.node"
-done
+architectures=(x64 arm64)
+for arch in "${architectures[@]}"; do scripts/build-addon.sh "$arch" "build/prebuild/$arch"; done
 
 # All or none.
-for arch in "${!prefixes[@]}"; do
+for arch in "${architectures[@]}"; do
   install -D "build/prebuild/$arch/build/Release/iommufd.node" "prebuilds/linux-$arch-glibc/iommufd.node"
 done

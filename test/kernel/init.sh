@@ -1,6 +1,7 @@
 #!/bin/bash
 # The first process of the test machine: mounts what a Linux needs, gives the edu and NVMe devices to vfio-pci, runs the
-# command that boot.js left in /run/out, leaves its exit status there and powers off.
+# command that boot.js left in /run/out, leaves its exit status there and powers off. The kernel's command line sets
+# IOMMUFD_PROJECT and IOMMUFD_BUILD.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp NO_COLOR=1
 mount -t proc proc /proc
@@ -14,6 +15,12 @@ echo node1 >/proc/sys/kernel/hostname
 perl -e 'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16s x22", "lo", 1);
   ioctl($s, 0x8914, $up) or warn "lo: $!\n"'
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out /run/out
+if [ -n "${IOMMUFD_BUILD:-}" ]; then
+  # The root is not that of the machine which boots this one: the project comes beside it, and what was built for this
+  # processor takes the place of what was built for that one.
+  mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose project "$IOMMUFD_PROJECT"
+  mount --bind "$IOMMUFD_PROJECT$IOMMUFD_BUILD" "${IOMMUFD_PROJECT}build"
+fi
 
 for device in /sys/bus/pci/devices/*; do
   # QEMU's edu: a device with a DMA engine, and nothing that this machine needs. An NVMe controller, which the kernel's own
@@ -31,7 +38,7 @@ done
 # `ulimit -c 0`, which says that nobody wants to know.
 ulimit -c unlimited
 # Through a pipe, so that no program takes the serial console for a terminal.
-LD_PRELOAD=${0%/test/kernel/*}/build/test/backtrace.so bash /run/out/command 2>&1 | cat
+LD_PRELOAD=${IOMMUFD_PROJECT}build/test/backtrace.so bash /run/out/command 2>&1 | cat
 status=${PIPESTATUS[0]}
 for crash in /run/crashes/*; do
   [ -e "$crash" ] || continue
@@ -46,4 +53,6 @@ echo "$status" >/run/out/status
 sync
 
 # reboot(LINUX_REBOOT_CMD_POWER_OFF); perl is in every Debian, and there may be no init to ask.
-perl -e 'syscall(169, 0xfee1dead, 672274793, 0x4321fedc, 0)'
+reboot=169
+[ "$(uname -m)" = x86_64 ] || reboot=142
+perl -e 'syscall(0 + shift, 0xfee1dead, 672274793, 0x4321fedc, 0)' "$reboot"
