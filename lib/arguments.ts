@@ -1,6 +1,6 @@
 /** Arguments of public calls, checked at the door. Each function returns the value or throws what errors.ts says. */
 
-import { invalidType, outOfRange } from "./errors.ts";
+import { invalidType, outOfRange, unknownOption } from "./errors.ts";
 
 const U64_LIMIT = 1n << 64n;
 
@@ -37,4 +37,39 @@ export function checkPowerOfTwo(value: number, least: number, name: string): num
     throw outOfRange(name, `a power of two of at least ${least}`, value);
   }
   return value;
+}
+
+/** The names of options, and of each whether it is a boolean, which is checked with the name; others are checked where they are used. */
+export type KnownOptions<Options> = ReadonlyMap<string, "boolean" | "other"> & { readonly of?: Options };
+
+/** What {@link checkOptions} is to let pass. That each option is in it, the compiler sees to. */
+export function knownOptions<Options>(
+  kinds: {
+    readonly [Name in keyof Options]-?: NonNullable<Options[Name]> extends boolean ? "boolean" : "other";
+  },
+): KnownOptions<Options> {
+  return new Map(Object.entries<"boolean" | "other">(kinds));
+}
+
+/**
+ * The options of a call. One that is not known is refused, for whoever misspelt it wanted something else than the default.
+ * What an object inherits is not looked at.
+ */
+export function checkOptions<Options extends object>(
+  options: Options,
+  known: KnownOptions<Options>,
+): Options {
+  if (typeof options !== "object" || options === null) throw invalidType("options", "an object", options);
+  // Without a copy and without an array of names: this is on the way of each map().
+  for (const option in options) {
+    const kind = known.get(option);
+    if (kind === "other") continue;
+    if (kind === undefined) {
+      if (Object.hasOwn(options, option)) throw unknownOption(option, [...known.keys()]);
+      continue;
+    }
+    const value: unknown = options[option];
+    if (value !== undefined && typeof value !== "boolean") throw invalidType(option, "a boolean", value);
+  }
+  return options;
 }

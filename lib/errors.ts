@@ -1,8 +1,8 @@
 /**
  * The errors of this library, in three kinds:
  *
- * - A wrong argument is a `TypeError` (`ERR_INVALID_ARG_TYPE`) or `RangeError` (`ERR_OUT_OF_RANGE`)
- *   that names the argument and what was passed, as in Node.js.
+ * - A wrong argument is a `TypeError` (`ERR_INVALID_ARG_TYPE`; `ERR_INVALID_ARG_VALUE`: an option that there is not) or
+ *   `RangeError` (`ERR_OUT_OF_RANGE`) that names the argument and what was passed, as in Node.js.
  * - A call that the kernel (or the model of it) refused is a {@link SystemError}, as in `node:fs`.
  * - Input that cannot be read, a backend that is not there, an object used after close: an `Error` with a
  *   `code` that starts with `ERR_IOMMUFD_`, see {@link IommufdError}.
@@ -163,6 +163,25 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
   return Object.assign(new RangeError(`${name} must be ${expected}, received ${describe(value)}`), {
     code: "ERR_OUT_OF_RANGE",
   });
+}
+
+/** A `TypeError` for an option that there is not; it names those that there are, and the one that was probably meant. */
+export function unknownOption(option: string, known: readonly string[]): TypeError {
+  const meant = known.find((each) => isNearMiss(each.toLowerCase(), option.toLowerCase()));
+  const hint = meant === undefined ? "" : ` (did you mean "${meant}"?)`;
+  return Object.assign(new TypeError(`no option ${describe(option)}${hint}; there are ${known.join(", ")}`), {
+    code: "ERR_INVALID_ARG_VALUE",
+  });
+}
+
+/** Whether two words are alike but for two letters in one place. */
+function isNearMiss(one: string, other: string): boolean {
+  const shortest = Math.min(one.length, other.length);
+  let start = 0;
+  while (start < shortest && one[start] === other[start]) start++;
+  let end = 0;
+  while (end < shortest - start && one.at(-1 - end) === other.at(-1 - end)) end++;
+  return Math.max(one.length, other.length) - start - end <= 2;
 }
 
 /** Addresses and lengths are read in hexadecimal, ids in decimal. */

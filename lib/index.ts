@@ -20,7 +20,7 @@ export { type Profile, parseProfile, shippedProfiles } from "./backend/software/
 export type { DmaOptions, SoftwareBackend } from "./backend/software/software-backend.ts";
 export type { IoctlTrace } from "./backend/traced.ts";
 export { ApplyError } from "./container/apply-error.ts";
-export { type CapturedProfile, captureProfile } from "./container/capture.ts";
+export { type CapturedProfile, type CaptureWords, captureProfile } from "./container/capture.ts";
 export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";
 export {
   type BypassRoDecision,

@@ -2,6 +2,8 @@
  * Memory sections: what a VMM's address space is made of, as the container sees it.
  */
 
+import { invalidType, outOfRange } from "./errors.ts";
+
 /**
  * What backs a section.
  *
@@ -35,6 +37,15 @@ export interface MemorySection {
   readonly typeIsAssumed?: boolean | undefined;
   /** That it is not aligned like its region is known and harmless (QEMU's TPM CRB): no warning. Default false. */
   readonly misalignmentIsKnown?: boolean | undefined;
+}
+
+const SECTION_TYPES: readonly SectionType[] = ["ram", "ram-device", "other"];
+
+/** Checks of a section what decides whether it is mapped and how: of a misspelt field it would be another thing. */
+export function checkSection({ type, readonly, protected: isProtected = false }: MemorySection): void {
+  if (!SECTION_TYPES.includes(type)) throw outOfRange("type", '"ram", "ram-device" or "other"', type);
+  if (typeof readonly !== "boolean") throw invalidType("readonly", "a boolean", readonly);
+  if (typeof isProtected !== "boolean") throw invalidType("protected", "a boolean", isProtected);
 }
 
 /** The last address of a section, inclusive. */

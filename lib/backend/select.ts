@@ -2,6 +2,7 @@
  * Chooses a backend, and says which and why.
  */
 
+import { checkOptions, knownOptions } from "../arguments.ts";
 import { IommufdError, isSystemError, outOfRange } from "../errors.ts";
 import type { Backend } from "./backend.ts";
 import { KernelBackend } from "./kernel/kernel-backend.ts";
@@ -26,6 +27,8 @@ export interface BackendOptions {
   profile?: string | Profile | undefined;
 }
 
+const BACKEND_OPTIONS = knownOptions<BackendOptions>({ backend: "other", profile: "other" });
+
 /** The profile that the software backend takes where none is named. */
 export const DEFAULT_PROFILE = "sapphire-rapids";
 
@@ -46,7 +49,7 @@ export interface SelectedBackend {
  * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND is no backend
  */
 export function selectBackend(options: BackendOptions = {}): SelectedBackend {
-  const { profile } = options;
+  const { profile } = checkOptions(options, BACKEND_OPTIONS);
   const { choice, asker } = chooseBackend(options);
   if (choice === "kernel" && profile !== undefined) {
     throw new IommufdError(

@@ -2,6 +2,7 @@
  * Captures the machine that a program runs on as a profile, for the software backend to replay anywhere.
  */
 
+import { checkOptions, knownOptions } from "../arguments.ts";
 import { IommufdError, isSystemError } from "../errors.ts";
 import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
@@ -45,6 +46,11 @@ export interface CapturedProfile extends Origin {
   readonly devices: readonly object[];
 }
 
+/** What a profile is called, and what it says of itself. */
+export type CaptureWords = Pick<CapturedProfile, "name" | "description">;
+
+const WORDS = knownOptions<CaptureWords>({ name: "other", description: "other" });
+
 /**
  * Captures devices and the IOMMUs that they are behind. Each device is bound and closed again, which resets it where it
  * can be reset; page tables are made and destroyed, nothing is mapped.
@@ -59,8 +65,9 @@ export interface CapturedProfile extends Origin {
 export function captureProfile(
   iommufd: Iommufd,
   bdfs: readonly string[],
-  words: Pick<CapturedProfile, "name" | "description">,
+  words: CaptureWords,
 ): CapturedProfile {
+  checkOptions(words, WORDS);
   const iommus = new Map<string, { name: string; iommu: object }>();
   const groups = bdfs.map((bdf) => iommufd.groupOf(bdf));
   const devices = bdfs.map((bdf, index) => {

@@ -3,7 +3,7 @@
  * that ERRATA_772415_SPR17 imposes. It does what QEMU's does (hw/vfio/iommufd.c, hw/vfio/listener.c).
  */
 
-import { checkInstance, checkU64 } from "../arguments.ts";
+import { checkInstance, checkOptions, checkU64, knownOptions } from "../arguments.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "../iommufd/device.ts";
 import type { DmaMemory } from "../iommufd/dma-memory.ts";
@@ -14,7 +14,7 @@ import { describeSection, type MemorySection } from "../section.ts";
 import type { IovaRanges } from "../uapi.ts";
 import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
-import { type BypassRoSetting, decideBypassRo, hostIommuQuirks } from "./errata.ts";
+import { type BypassRoSetting, checkBypassRoSetting, decideBypassRo, hostIommuQuirks } from "./errata.ts";
 import {
   type Decision,
   decide,
@@ -41,6 +41,13 @@ export interface ContainerOptions {
   /** Told of what is no failure but worth knowing. Default: `process.emitWarning`, type "IommufdWarning". */
   onWarning?: ((message: string) => void) | undefined;
 }
+
+const CONTAINER_OPTIONS = knownOptions<ContainerOptions>({
+  nesting: "boolean",
+  bypassRo: "other",
+  pasid: "boolean",
+  onWarning: "other",
+});
 
 /** The memory of a region, by its name. A section's offset in the region is an offset in that memory. */
 export type RegionMemory = (region: string) => DmaMemory | undefined;
@@ -81,8 +88,8 @@ export class Container implements AsyncDisposable {
    */
   constructor(iommufd: Iommufd, options: ContainerOptions = {}) {
     this.#iommufd = checkInstance(iommufd, Iommufd, "iommufd");
-    this.#nesting = options.nesting ?? false;
-    this.#bypassRoSetting = options.bypassRo ?? "auto";
+    this.#nesting = checkOptions(options, CONTAINER_OPTIONS).nesting ?? false;
+    this.#bypassRoSetting = checkBypassRoSetting(options.bypassRo, "bypassRo");
     this.#bypassRo = this.#bypassRoSetting === "on";
     this.#pasid = options.pasid ?? false;
     this.#warn = options.onWarning ?? ((message) => process.emitWarning(message, { type: "IommufdWarning" }));

@@ -3,6 +3,8 @@
  * are left out for one.
  */
 
+import { checkOptions, knownOptions } from "../arguments.ts";
+import { invalidType, outOfRange } from "../errors.ts";
 import { reportsErratum772415 } from "../hw-info/vtd.ts";
 
 /** A rule that a host IOMMU imposes. */
@@ -30,6 +32,13 @@ export function hostIommuQuirks(type: number, data: Uint8Array): HostIommuQuirk[
 /** `auto` follows the hardware; `on` and `off` are set by hand. */
 export type BypassRoSetting = "auto" | "on" | "off";
 
+/** Checks a setting; what is left out is `auto`. */
+export function checkBypassRoSetting(setting: BypassRoSetting = "auto", name = "setting"): BypassRoSetting {
+  if (setting !== "auto" && setting !== "on" && setting !== "off")
+    throw outOfRange(name, '"auto", "on" or "off"', setting);
+  return setting;
+}
+
 /** What the decision depends on. */
 export interface BypassRoInput {
   /** Whether nested translation is wanted. */
@@ -39,6 +48,12 @@ export interface BypassRoInput {
   /** The quirks of the host IOMMU; undefined where it was not asked. */
   readonly quirks?: readonly HostIommuQuirk[] | undefined;
 }
+
+const BYPASS_RO_INPUT = knownOptions<BypassRoInput>({
+  nesting: "boolean",
+  setting: "other",
+  quirks: "other",
+});
 
 /** The decision. */
 export interface BypassRoDecision {
@@ -51,8 +66,17 @@ export interface BypassRoDecision {
 /**
  * Decides it as {@link Container.addDevice} does, and says why: what ERRATA_772415_SPR17 asks of system software (Sapphire
  * Rapids specification update), as QEMU does it since commit 68d3a2a24d.
+ *
+ * An IOMMU that was not asked may have the erratum: where nesting is wanted and there are no `quirks`, `auto` leaves read-only
+ * sections out. `quirks: []` is an IOMMU that was asked.
+ *
+ * @throws TypeError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; RangeError ERR_OUT_OF_RANGE: it is no setting
  */
-export function decideBypassRo({ nesting, setting = "auto", quirks }: BypassRoInput): BypassRoDecision {
+export function decideBypassRo(input: BypassRoInput): BypassRoDecision {
+  const { nesting, quirks } = checkOptions(input, BYPASS_RO_INPUT);
+  if (typeof nesting !== "boolean") throw invalidType("nesting", "a boolean", nesting);
+  if (quirks !== undefined && !Array.isArray(quirks)) throw invalidType("quirks", "an array", quirks);
+  const setting = checkBypassRoSetting(input.setting);
   const affected = quirks?.includes("NESTING_PARENT_BYPASS_RO") ?? false;
   if (setting === "on") return { bypassRo: true, reason: "set by hand" };
   if (setting === "off") {
@@ -65,6 +89,12 @@ export function decideBypassRo({ nesting, setting = "auto", quirks }: BypassRoIn
     };
   }
   if (!nesting) return { bypassRo: false, reason: "nesting is not wanted, so there is no nest parent" };
+  if (quirks === undefined) {
+    return {
+      bypassRo: true,
+      reason: "nesting is wanted and the IOMMU was not asked: it may have ERRATA_772415_SPR17",
+    };
+  }
   return affected
     ? {
         bypassRo: true,

@@ -5,9 +5,9 @@
  * vfio_container_region_add), so that a plan is what that VMM would do.
  */
 
-import { checkPowerOfTwo } from "../arguments.ts";
+import { checkOptions, checkPowerOfTwo, knownOptions } from "../arguments.ts";
 import { outOfRange } from "../errors.ts";
-import { describeSection, type MemorySection } from "../section.ts";
+import { checkSection, describeSection, type MemorySection } from "../section.ts";
 
 /**
  * Why a section is not mapped, in the order in which the rules apply (QEMU hw/vfio/listener.c,
@@ -42,6 +42,12 @@ export interface PlanOptions {
   /** Smallest page that the IOMMU maps, in bytes. Default: the host's page size. */
   iommuPageSize?: number | undefined;
 }
+
+const PLAN_OPTIONS = knownOptions<PlanOptions>({
+  bypassRo: "boolean",
+  pageSize: "other",
+  iommuPageSize: "other",
+});
 
 /** A section that is mapped. */
 export interface PlannedMapping {
@@ -100,7 +106,7 @@ export function isUnexpectedlyMisaligned({ section, reason }: SkippedSection): b
  *   into 64 bits, or two overlap
  */
 export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {}): Plan {
-  const { bypassRo = false, pageSize = 4096 } = options;
+  const { bypassRo = false, pageSize = 4096 } = checkOptions(options, PLAN_OPTIONS);
   const map: PlannedMapping[] = [];
   const skipped: SkippedSection[] = [];
   let previous: MemorySection | undefined;
@@ -126,9 +132,10 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
  * @throws RangeError ERR_OUT_OF_RANGE: as {@link plan}
  */
 export function decide(section: MemorySection, options: PlanOptions = {}): Decision {
-  const { bypassRo = false, pageSize = 4096, iommuPageSize = pageSize } = options;
+  const { bypassRo = false, pageSize = 4096, iommuPageSize = pageSize } = checkOptions(options, PLAN_OPTIONS);
   checkPowerOfTwo(pageSize, 4096, "pageSize");
   checkPowerOfTwo(iommuPageSize, 4096, "iommuPageSize");
+  checkSection(section);
   const { start, size, offsetInRegion, type } = section;
   const end = start + size;
   if (start < 0n || size <= 0n || end > 1n << 64n || offsetInRegion < 0n) {

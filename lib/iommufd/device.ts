@@ -2,7 +2,7 @@
  * Devices.
  */
 
-import { checkU32 } from "../arguments.ts";
+import { checkOptions, checkU32, knownOptions } from "../arguments.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
 import type { EventFd } from "../backend/handles.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
@@ -38,6 +38,8 @@ export interface AttachOptions {
    */
   pasid?: number | undefined;
 }
+
+const ATTACH_OPTIONS = knownOptions<AttachOptions>({ pasid: "other" });
 
 /**
  * A VFIO device, opened and bound to an iommufd. While it is bound, no other program can have it; binding and
@@ -226,21 +228,21 @@ export class Device extends Resource {
    * @throws SystemError EINVAL: the HWPT does not fit the IOMMU of this device, or the device has no PASIDs; EADDRINUSE:
    *   something is mapped in a range that the device reserves
    */
-  async attach(target: PageTable<Device>, { pasid }: AttachOptions = {}): Promise<HwptId> {
-    const { id } = this.#attachment(target, pasid);
+  async attach(target: PageTable<Device>, options: AttachOptions = {}): Promise<HwptId> {
+    const { id, pasid } = this.#attachment(target, options);
     return this.#attached(target, pasid, await this.#file.attachIommufdPt(id, pasid));
   }
 
   /** {@link attach}, on this thread. */
-  attachSync(target: PageTable<Device>, { pasid }: AttachOptions = {}): HwptId {
-    const { id } = this.#attachment(target, pasid);
+  attachSync(target: PageTable<Device>, options: AttachOptions = {}): HwptId {
+    const { id, pasid } = this.#attachment(target, options);
     return this.#attached(target, pasid, this.#file.attachIommufdPtSync(id, pasid));
   }
 
   /** Detaches it: from now on its DMA is blocked. Harmless where nothing is attached. */
-  detach({ pasid }: AttachOptions = {}): void {
+  detach(options: AttachOptions = {}): void {
     this.assertOpen();
-    if (pasid !== undefined) checkPasid(pasid);
+    const pasid = pasidOf(options);
     this.#file.detachIommufdPt(pasid);
     this.#forgetAttachment(pasid);
   }
@@ -266,10 +268,13 @@ export class Device extends Resource {
     for (const pasid of [...this.#attachments.keys()]) this.#forgetAttachment(pasid);
   }
 
-  #attachment(target: PageTable<Device>, pasid: number | undefined): PageTable<Device> {
+  #attachment(
+    target: PageTable<Device>,
+    options: AttachOptions,
+  ): { id: PageTable<Device>["id"]; pasid: number | undefined } {
     this.assertOpen();
-    if (pasid !== undefined) checkPasid(pasid);
-    return this.checkPeer<PageTable<Device>>(target, PageTable, "target");
+    const pasid = pasidOf(options);
+    return { id: this.checkPeer<PageTable<Device>>(target, PageTable, "target").id, pasid };
   }
 
   #attached(target: PageTable<Device>, pasid: number | undefined, id: HwptId): HwptId {
@@ -288,7 +293,9 @@ export class Device extends Resource {
 }
 
 /** 0 stands for DMA without a PASID in the kernel (IOMMU_NO_PASID). */
-function checkPasid(pasid: number): void {
-  if (checkU32(pasid, "pasid") === 0 || pasid >= 1 << 20)
+function pasidOf(options: AttachOptions): number | undefined {
+  const { pasid } = checkOptions(options, ATTACH_OPTIONS);
+  if (pasid !== undefined && (checkU32(pasid, "pasid") === 0 || pasid >= 1 << 20))
     throw outOfRange("pasid", "an integer from 1 to 2^20-1", pasid);
+  return pasid;
 }

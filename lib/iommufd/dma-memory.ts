@@ -2,6 +2,7 @@
  * Memory for DMA.
  */
 
+import { knownOptions } from "../arguments.ts";
 import type { BackendMemory } from "../backend/handles.ts";
 import { IommufdError } from "../errors.ts";
 import { Resource } from "./resource.ts";
@@ -19,6 +20,9 @@ export interface MemoryOptions {
    */
   pageSize?: bigint | undefined;
 }
+
+/** @internal */
+export const MEMORY_OPTIONS = knownOptions<MemoryOptions>({ backing: "other", pageSize: "other" });
 
 /**
  * Page-aligned memory that can be mapped into an {@link Ioas}.

@@ -2,6 +2,7 @@
  * Hardware page tables.
  */
 
+import { checkOptions, knownOptions } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { DirtyBitmapRequest, HwptAllocRequest } from "../backend/requests.ts";
 import {
@@ -39,6 +40,14 @@ export interface HwptOptions {
   faultQueue?: FaultQueue | undefined;
 }
 
+/** @internal */
+export const HWPT_OPTIONS = knownOptions<HwptOptions>({
+  nestParent: "boolean",
+  dirtyTracking: "boolean",
+  pasid: "boolean",
+  faultQueue: "other",
+});
+
 /** The flags of IOMMU_HWPT_ALLOC. */
 export function hwptFlags({ nestParent, dirtyTracking, pasid, faultQueue }: HwptOptions): number {
   return (
@@ -59,6 +68,12 @@ export interface NestedHwptOptions {
   pasid?: boolean | undefined;
 }
 
+const NESTED_HWPT_OPTIONS = knownOptions<NestedHwptOptions>({
+  viommu: "other",
+  faultQueue: "other",
+  pasid: "boolean",
+});
+
 /** Which dirty pages are asked for. */
 export interface DirtyBitmapOptions {
   /** Where the range starts; a multiple of the page size. */
@@ -70,6 +85,13 @@ export interface DirtyBitmapOptions {
   /** Whether the pages stay dirty, to be told of again. Default false. */
   keep?: boolean | undefined;
 }
+
+const DIRTY_BITMAP_OPTIONS = knownOptions<DirtyBitmapOptions>({
+  iova: "other",
+  length: "other",
+  pageSize: "other",
+  keep: "boolean",
+});
 
 /**
  * A hardware page table (HWPT): what an IOMMU walks. Made by {@link Ioas.allocHwpt}, or from a nest parent by
@@ -165,7 +187,7 @@ export class Hwpt extends PageTable<Device> {
 
   #bitmapRequest(options: DirtyBitmapOptions): DirtyBitmapRequest {
     this.assertOpen();
-    const { iova, length, pageSize = 4096n, keep } = options;
+    const { iova, length, pageSize = 4096n, keep } = checkOptions(options, DIRTY_BITMAP_OPTIONS);
     checkDirtyRange({ iova, length, pageSize });
     const flags = keep ? IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR : 0;
     return { hwptId: this.id, flags, iova, length, pageSize };
@@ -173,7 +195,7 @@ export class Hwpt extends PageTable<Device> {
 
   #nestedRequest(device: Device, data: NestedHwptData, options: NestedHwptOptions): HwptAllocRequest {
     this.assertOpen();
-    const { viommu, faultQueue } = options;
+    const { viommu, faultQueue } = checkOptions(options, NESTED_HWPT_OPTIONS);
     if (viommu !== undefined) this.checkPeer(viommu, Viommu, "viommu");
     if (faultQueue !== undefined) this.checkPeer(faultQueue, FaultQueue, "faultQueue");
     return {

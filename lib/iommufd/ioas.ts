@@ -2,7 +2,7 @@
  * I/O address spaces.
  */
 
-import { checkInstance, checkU32, checkU64 } from "../arguments.ts";
+import { checkInstance, checkOptions, checkU32, checkU64 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type {
   HwptAllocRequest,
@@ -27,11 +27,15 @@ import { DmaBuf } from "./dma-buf.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { HeldMemory } from "./held-memory.ts";
-import { Hwpt, type HwptOptions, hwptFlags } from "./hwpt.ts";
+import { HWPT_OPTIONS, Hwpt, type HwptOptions, hwptFlags } from "./hwpt.ts";
 import {
+  COPY_OPTIONS,
   type CopyOptions,
   checkPart,
   copyRanges,
+  MAP_FILE_OPTIONS,
+  MAP_MANY_OPTIONS,
+  MAP_OPTIONS,
   type MapFileOptions,
   type MapManyOptions,
   type MapManyRanges,
@@ -261,6 +265,7 @@ export class Ioas extends PageTable<Device> {
 
   #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
     this.assertOpen();
+    checkOptions(options, MAP_OPTIONS);
     checkInstance(memory, DmaMemory, "memory");
     const offset = checkU64(options.offset ?? 0n, "offset");
     const length = checkPart(memory, offset, "offset", options.length);
@@ -269,6 +274,7 @@ export class Ioas extends PageTable<Device> {
 
   #mapManyRequest(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions): IoasMapManyRequest {
     this.assertOpen();
+    checkOptions(options, MAP_MANY_OPTIONS);
     checkInstance(memory, DmaMemory, "memory");
     const { iovas, offsets, lengths } = copyRanges(ranges, ["iovas", "offsets", "lengths"]);
     const { flags } = placement(options);
@@ -292,6 +298,7 @@ export class Ioas extends PageTable<Device> {
 
   #mapFileRequest(file: DmaMemory | DmaBuf | number, options: MapFileOptions): IoasMapFileRequest {
     this.assertOpen();
+    checkOptions(options, MAP_FILE_OPTIONS);
     const start = checkU64(options.start ?? 0n, "start");
     if (typeof file === "number") {
       checkU32(file, "file");
@@ -316,6 +323,7 @@ export class Ioas extends PageTable<Device> {
 
   #copyRequest(source: Ioas, options: CopyOptions): IoasCopyRequest {
     this.assertOpen();
+    checkOptions(options, COPY_OPTIONS);
     const { id: sourceId } = this.checkPeer(source, Ioas, "source");
     const sourceIova = checkU64(options.sourceIova, "sourceIova");
     const length = checkU64(options.length, "length");
@@ -336,7 +344,7 @@ export class Ioas extends PageTable<Device> {
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {
     this.assertOpen();
-    const { faultQueue } = options;
+    const { faultQueue } = checkOptions(options, HWPT_OPTIONS);
     if (faultQueue !== undefined) this.checkPeer(faultQueue, FaultQueue, "faultQueue");
     const deviceId = this.checkPeer(device, Device, "device").id;
     return { deviceId, ptId: this.id, flags: hwptFlags(options), faultId: faultQueue?.id };

@@ -2,7 +2,7 @@
  * An iommufd: the way in. Everything else is made from it.
  */
 
-import { checkU32, checkU64 } from "../arguments.ts";
+import { checkOptions, checkU32, checkU64 } from "../arguments.ts";
 import type { Backend, BackendName, IommufdFile, IommufdIoctl } from "../backend/backend.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
 import { normalizeBdf } from "../bdf.ts";
@@ -17,7 +17,7 @@ import {
   type IoasId,
 } from "../uapi.ts";
 import { Device } from "./device.ts";
-import { DmaMemory, type MemoryOptions } from "./dma-memory.ts";
+import { DmaMemory, MEMORY_OPTIONS, type MemoryOptions } from "./dma-memory.ts";
 import { FaultQueue } from "./fault-queue.ts";
 import { Ioas } from "./ioas.ts";
 import { MappingCalls } from "./mapping-calls.ts";
@@ -59,7 +59,7 @@ export class Iommufd extends Resource {
    * @throws SystemError of `open`
    */
   static open(where: BackendOptions | SelectedBackend = {}): Iommufd {
-    return new Iommufd("reason" in where ? where : selectBackend(where));
+    return new Iommufd(isSelected(where) ? where : selectBackend(where));
   }
 
   /**
@@ -234,7 +234,7 @@ export class Iommufd extends Resource {
    */
   allocMemory(length: bigint, options: MemoryOptions = {}): DmaMemory {
     this.assertOpen();
-    const { backing = "memfd", pageSize = BigInt(this.pageSize) } = options;
+    const { backing = "memfd", pageSize = BigInt(this.pageSize) } = checkOptions(options, MEMORY_OPTIONS);
     if (backing !== "memfd" && backing !== "anonymous")
       throw outOfRange("backing", '"memfd" or "anonymous"', backing);
     if (checkU64(pageSize, "pageSize") < this.pageSize || pageSize & (pageSize - 1n))
@@ -265,4 +265,8 @@ export class Iommufd extends Resource {
   protected override release(): void {
     this.#file.close();
   }
+}
+
+function isSelected(where: BackendOptions | SelectedBackend): where is SelectedBackend {
+  return typeof where === "object" && where !== null && "reason" in where;
 }

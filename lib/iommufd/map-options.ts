@@ -2,7 +2,7 @@
  * What can be said about mappings, and how it becomes what a backend is asked.
  */
 
-import { checkU64 } from "../arguments.ts";
+import { checkU64, knownOptions } from "../arguments.ts";
 import { invalidType, outOfRange } from "../errors.ts";
 import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../uapi.ts";
 import type { DmaBuf } from "./dma-buf.ts";
@@ -22,6 +22,12 @@ export interface MapOptions {
   writable?: boolean | undefined;
 }
 
+const PERMISSIONS = { readable: "boolean", writable: "boolean" } as const;
+const WHERE = { iova: "other", length: "other", ...PERMISSIONS } as const;
+
+/** @internal */
+export const MAP_OPTIONS = knownOptions<MapOptions>({ ...WHERE, offset: "other" });
+
 /** What is mapped at once: parallel arrays, one element a mapping. */
 export interface MapManyRanges {
   /** Where each is mapped. */
@@ -38,11 +44,17 @@ export interface MapManyOptions extends Pick<MapOptions, "readable" | "writable"
   rollBack?: boolean | undefined;
 }
 
+/** @internal */
+export const MAP_MANY_OPTIONS = knownOptions<MapManyOptions>({ ...PERMISSIONS, rollBack: "boolean" });
+
 /** How a file is mapped. */
 export interface MapFileOptions extends Omit<MapOptions, "offset"> {
   /** Where in the file to start, in bytes. Default 0. */
   start?: bigint | undefined;
 }
+
+/** @internal */
+export const MAP_FILE_OPTIONS = knownOptions<MapFileOptions>({ ...WHERE, start: "other" });
 
 /** How mappings of another address space are copied. */
 export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
@@ -51,6 +63,9 @@ export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
   /** How much, in bytes. */
   length: bigint;
 }
+
+/** @internal */
+export const COPY_OPTIONS = knownOptions<CopyOptions>({ ...WHERE, sourceIova: "other" });
 
 /** What of a mapping the options say in the same way everywhere: where, and with which permissions. */
 export function placement(options: Pick<MapOptions, "iova" | "readable" | "writable">): {

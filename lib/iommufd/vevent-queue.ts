@@ -2,7 +2,7 @@
  * Events of a virtual IOMMU: what its hardware would tell the guest.
  */
 
-import { checkU32 } from "../arguments.ts";
+import { checkU32, knownOptions } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { VeventQueueFile } from "../backend/handles.ts";
 import { outOfRange } from "../errors.ts";
@@ -37,6 +37,9 @@ export interface VeventQueueOptions {
   /** How many events the kernel keeps until they are read; what comes then is lost. From 1 to 2^19. */
   depth: number;
 }
+
+/** @internal */
+export const VEVENT_QUEUE_OPTIONS = knownOptions<VeventQueueOptions>({ type: "other", depth: "other" });
 
 /** What events have in common. */
 interface VeventHeader {

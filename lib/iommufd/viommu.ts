@@ -3,7 +3,7 @@
  * Tegra241 CMDQV).
  */
 
-import { checkU32, checkU64 } from "../arguments.ts";
+import { checkOptions, checkU32, checkU64, knownOptions } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { ViommuAllocRequest } from "../backend/requests.ts";
 import { outOfRange } from "../errors.ts";
@@ -21,7 +21,7 @@ import { checkDriverData, encodeSmmuCommands, type RawInvalidation } from "./dri
 import { invalidate } from "./invalidation.ts";
 import { MappedRegion } from "./region.ts";
 import { Resource } from "./resource.ts";
-import { VeventQueue, type VeventQueueOptions } from "./vevent-queue.ts";
+import { VEVENT_QUEUE_OPTIONS, VeventQueue, type VeventQueueOptions } from "./vevent-queue.ts";
 
 /** Which kind of vIOMMU: one that is known here, or the data of a driver that is not. */
 export type ViommuType = "arm-smmuv3" | "tegra241-cmdqv" | DriverData;
@@ -37,6 +37,13 @@ export interface HwQueueOptions {
   /** In bytes. */
   length: bigint;
 }
+
+const HW_QUEUE_OPTIONS = knownOptions<HwQueueOptions>({
+  type: "other",
+  index: "other",
+  iova: "other",
+  length: "other",
+});
 
 /**
  * A virtual IOMMU. Made by {@link Hwpt.allocViommu}. Closing it closes what was made from it.
@@ -77,7 +84,7 @@ export class Viommu extends Resource {
    */
   allocVeventQueue(options: VeventQueueOptions): VeventQueue {
     this.assertOpen();
-    return new VeventQueue(this.#file, this, this.id, options);
+    return new VeventQueue(this.#file, this, this.id, checkOptions(options, VEVENT_QUEUE_OPTIONS));
   }
 
   /**
@@ -88,7 +95,7 @@ export class Viommu extends Resource {
    */
   allocHwQueue(options: HwQueueOptions): HwQueue {
     this.assertOpen();
-    return new HwQueue(this.#file, this, options);
+    return new HwQueue(this.#file, this, checkOptions(options, HW_QUEUE_OPTIONS));
   }
 
   /**

@@ -2,6 +2,7 @@
  * Reads the memory sections of one address space, from whichever of the known forms a text has.
  */
 
+import { checkOptions, knownOptions } from "../arguments.ts";
 import { IommufdError } from "../errors.ts";
 import { eachLine } from "../lines.ts";
 import type { MemorySection } from "../section.ts";
@@ -16,6 +17,8 @@ export interface MemoryMapOptions {
    */
   onDamage?: ((damage: string) => void) | undefined;
 }
+
+const MEMORY_MAP_OPTIONS = knownOptions<MemoryMapOptions>({ onDamage: "other" });
 
 /**
  * The sections of an address space.
@@ -33,6 +36,7 @@ export function readMemoryMap(
   source: string,
   options: MemoryMapOptions = {},
 ): readonly MemorySection[] {
+  checkOptions(options, MEMORY_MAP_OPTIONS);
   if (startsJson(text)) return sectionsOfList(text, addressSpace, source);
   return sectionsOfView(parseFlatViews(text, source), addressSpace, source, options);
 }
@@ -51,6 +55,7 @@ export async function readMemoryMapFrom(
   source: string,
   options: MemoryMapOptions = {},
 ): Promise<readonly MemorySection[]> {
+  checkOptions(options, MEMORY_MAP_OPTIONS);
   const reader = new FlatViewReader(source, addressSpace);
   const json: string[] = [];
   await eachLine(untilJson(chunks, json), (line) => reader.push(line));

@@ -1,6 +1,7 @@
 /** A running QEMU that is asked in its machine protocol (docs/interop/qmp-spec.rst), whichever way that goes. */
 
 import { z } from "zod";
+import { knownOptions } from "../arguments.ts";
 import { IommufdError } from "../errors.ts";
 import { checkJson, readJson } from "../json.ts";
 
@@ -26,6 +27,9 @@ export interface MonitorOptions {
   /** How long QEMU may take for an answer, in milliseconds. Default 10,000. */
   readonly timeout?: number | undefined;
 }
+
+/** @internal */
+export const MONITOR_OPTIONS = knownOptions<MonitorOptions>({ timeout: "other" });
 
 /** A running QEMU that takes commands, one after the other. */
 export abstract class Monitor implements Disposable {

@@ -1,10 +1,11 @@
 /** What a running QEMU tells of its VM. */
 
 import { z } from "zod";
+import { checkOptions } from "../arguments.ts";
 import type { MemorySection } from "../section.ts";
 import { askMemoryDevices, refuseConfidential, type SgxEpc, type VirtioMem } from "./memory-devices.ts";
 import { readMemoryMap } from "./memory-map.ts";
-import { type Monitor, type MonitorOptions, named } from "./monitor.ts";
+import { MONITOR_OPTIONS, type Monitor, type MonitorOptions, named } from "./monitor.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { VirshMonitor } from "./virsh-monitor.ts";
 
@@ -49,7 +50,7 @@ export async function askQemu(
   addressSpace: string,
   options: MonitorOptions = {},
 ): Promise<RunningVm> {
-  using monitor = await QmpClient.connect(path, options);
+  using monitor = await QmpClient.connect(path, checkOptions(options, MONITOR_OPTIONS));
   return await askMonitor(monitor, addressSpace);
 }
 
@@ -66,7 +67,7 @@ export async function askLibvirt(
   addressSpace: string,
   options: MonitorOptions = {},
 ): Promise<RunningVm> {
-  using monitor = new VirshMonitor(domain, options);
+  using monitor = new VirshMonitor(domain, checkOptions(options, MONITOR_OPTIONS));
   return await askMonitor(monitor, addressSpace);
 }
 

@@ -135,10 +135,26 @@ describe("decideBypassRo", () => {
     [true, "auto", affected, true],
     [true, "auto", [], false],
     [false, "auto", affected, false],
+    [true, "auto", undefined, true],
+    [false, "auto", undefined, false],
+    [true, "off", undefined, false],
     [true, "off", affected, false],
     [false, "on", [], true],
   ] as const)("nesting %s, %s, quirks %j: %s", (nesting, setting, quirks, expected) => {
     expect(decideBypassRo({ nesting, setting, quirks }).bypassRo).toBe(expected);
+  });
+
+  it("does not take who was not asked for one who said no", () => {
+    expect(decideBypassRo({ nesting: true }).reason).toBe(
+      "nesting is wanted and the IOMMU was not asked: it may have ERRATA_772415_SPR17",
+    );
+    for (const input of [
+      {},
+      { nesting: 1 },
+      { nesting: true, quirks: "none" },
+      { nesting: true, setting: "On" },
+    ])
+      expect(() => decideBypassRo(input as never)).toThrow(/^(nesting|quirks|setting) must be /);
   });
 
   it("warns of what off means on an affected host", () => {

@@ -5,7 +5,7 @@
  * kernel.
  */
 
-import { checkU32, checkU64 } from "../../arguments.ts";
+import { checkOptions, checkU32, checkU64, knownOptions } from "../../arguments.ts";
 import { IommufdError, invalidType, type LinuxErrorCode, systemError } from "../../errors.ts";
 import type { Backend, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
 import type { BackendMemory, EventFd } from "../handles.ts";
@@ -30,6 +30,8 @@ export interface DmaOptions {
   /** With that Process Address Space ID. Default: without one. */
   pasid?: number | undefined;
 }
+
+const DMA_OPTIONS = knownOptions<DmaOptions>({ pasid: "other" });
 
 /** A backend that answers as the kernel would on the machine of a profile. */
 export class SoftwareBackend implements Backend {
@@ -111,8 +113,9 @@ export class SoftwareBackend implements Backend {
    * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has read until then is lost
    */
   async dmaRead(bdf: string, iova: bigint, length: number, options: DmaOptions = {}): Promise<Uint8Array> {
+    const { pasid } = checkOptions(options, DMA_OPTIONS);
     const bytes = new Uint8Array(checkU32(length, "length"));
-    await transfer(this.#boundDevice(bdf), "read", checkU64(iova, "iova"), bytes, options.pasid);
+    await transfer(this.#boundDevice(bdf), "read", checkU64(iova, "iova"), bytes, pasid);
     return bytes;
   }
 
@@ -123,8 +126,9 @@ export class SoftwareBackend implements Backend {
    * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has written until then stays
    */
   async dmaWrite(bdf: string, iova: bigint, bytes: Uint8Array, options: DmaOptions = {}): Promise<void> {
+    const { pasid } = checkOptions(options, DMA_OPTIONS);
     if (!(bytes instanceof Uint8Array)) throw invalidType("bytes", "a Uint8Array", bytes);
-    await transfer(this.#boundDevice(bdf), "write", checkU64(iova, "iova"), bytes, options.pasid);
+    await transfer(this.#boundDevice(bdf), "write", checkU64(iova, "iova"), bytes, pasid);
   }
 
   /**
