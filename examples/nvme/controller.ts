@@ -235,6 +235,7 @@ export class Controller implements AsyncDisposable {
       completions: await this.#arena.allocate(lengths.completions, true),
       registers: this.#registers,
       doorbells: doorbells(this.#capabilities, id),
+      polling: this.#poller.polling,
       busy: () => this.#poller.watch(queue),
       confused: (problem) => this.#recover(problem),
     });

@@ -2,6 +2,9 @@
 
 import type { QueuePair } from "./queue.ts";
 
+/** How often queues are looked at in one turn of the event loop. */
+const TRIES = 50;
+
 export class Poller {
   /** Whether completions are found without interrupts. */
   readonly polling: boolean;
@@ -50,11 +53,19 @@ export class Poller {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      for (const queue of this.#busy) {
-        queue.poll();
-        if (queue.inFlight === 0) this.#busy.delete(queue);
-      }
+      // A few times, for the next turn costs more than they do; until something is there, for which somebody may wait.
+      for (let tries = 0; tries < TRIES && !this.#look(); tries++);
       if (this.#busy.size > 0) this.#schedule();
     });
+  }
+
+  /** Whether there was something. */
+  #look(): boolean {
+    let found = false;
+    for (const queue of this.#busy) {
+      if (queue.poll() > 0) found = true;
+      if (queue.inFlight === 0) this.#busy.delete(queue);
+    }
+    return found;
   }
 }

@@ -42,6 +42,8 @@ export interface QueueParts {
   readonly transfer: number;
   readonly registers: Registers;
   readonly doorbells: { readonly tail: bigint; readonly head: bigint };
+  /** Whether its completions are found without interrupts. */
+  readonly polling: boolean;
   /** Called when it has something to wait for, and had nothing before. */
   readonly busy: () => void;
   /** Called when the controller completes what nobody asked for. */
@@ -81,6 +83,9 @@ export class QueuePair {
   #tail = 0;
   #head = 0;
   #phase = 1;
+  /** Completions that were taken, and the controller has not been told of. */
+  #untold = 0;
+  readonly #tellEvery: number;
   #ringing = false;
   #stopped = true;
   /** Time, as the controller's watch counts it. */
@@ -95,6 +100,8 @@ export class QueuePair {
     this.#doorbells = parts.doorbells;
     this.#busy = parts.busy;
     this.#confused = parts.confused;
+    // With no interrupts to come, the controller needs no more than to know in time that there is room.
+    this.#tellEvery = parts.polling ? Math.max(1, parts.depth >> 2) : 1;
     const { lists } = queueLengths(parts.depth, parts.pageSize, parts.transfer);
     const { buffer, byteOffset } = parts.commands.bytes;
     this.#commands = new Uint32Array(buffer, byteOffset, parts.depth * COMMAND_WORDS);
@@ -123,7 +130,7 @@ export class QueuePair {
   /** Begins anew, as the controller does with a queue that is made. What the controller had must have ended. */
   clear(): void {
     this.#completions.fill(0);
-    [this.#tail, this.#head, this.#phase] = [0, 0, 1];
+    [this.#tail, this.#head, this.#phase, this.#untold] = [0, 0, 1, 0];
   }
 
   /** Takes commands to the controller, which must know the queue: first those that wait. */
@@ -180,7 +187,11 @@ export class QueuePair {
       if (this.#stopped) return count;
     }
     if (count === 0) return 0;
-    this.#registers.writeUint32(this.#doorbells.head, this.#head);
+    this.#untold += count;
+    if (this.#untold >= this.#tellEvery) {
+      this.#untold = 0;
+      this.#registers.writeUint32(this.#doorbells.head, this.#head);
+    }
     this.#admit();
     return count;
   }

@@ -47,6 +47,8 @@ interface Ring {
 
 interface CompletionQueue extends Ring {
   readonly vector: number | undefined;
+  /** As the driver has told it. */
+  head: number;
   tail: number;
   phase: number;
 }
@@ -207,7 +209,7 @@ export class FakeController implements Registers {
     setTimeout(() => {
       this.#ready = generation === this.#generation;
     }, 2);
-    this.#completionQueues.set(0, { iova: completion, entries, vector: 0, tail: 0, phase: 1 });
+    this.#completionQueues.set(0, { iova: completion, entries, vector: 0, head: 0, tail: 0, phase: 1 });
     this.#submissionQueues.set(0, {
       iova: submission,
       entries,
@@ -228,8 +230,14 @@ export class FakeController implements Registers {
   }
 
   #doorbell(index: number, value: number): void {
-    if (index % 2 === 1) return;
-    const id = index / 2;
+    const id = index >> 1;
+    if (index % 2 === 1) {
+      const completions = this.#completionQueues.get(id);
+      if (!this.#ready || completions === undefined || value >= completions.entries)
+        throw new Error(`doorbell ${index}: ${value}`);
+      completions.head = value;
+      return;
+    }
     const queue = this.#submissionQueues.get(id);
     if (!this.#ready || queue === undefined || value >= queue.entries)
       throw new Error(`doorbell ${index}: ${value}`);
@@ -269,7 +277,10 @@ export class FakeController implements Registers {
     completion: { id: number; head: number; status: number; result: number },
   ): Promise<void> {
     const queue = this.#completionQueues.get(id);
-    if (queue === undefined || this.fatal) return;
+    const generation = this.#generation;
+    const isFull = () => queue !== undefined && (queue.tail + 1) % queue.entries === queue.head;
+    while (isFull() && generation === this.#generation) await new Promise((resolve) => setImmediate(resolve));
+    if (queue === undefined || this.fatal || generation !== this.#generation) return;
     const bytes = new Uint8Array(16);
     const words = new DataView(bytes.buffer);
     words.setUint32(0, completion.result, true);
@@ -314,7 +325,7 @@ export class FakeController implements Registers {
         return 0;
       case 0x05: {
         const vector = second & 2 ? second >>> 16 : undefined;
-        this.#completionQueues.set(id, { ...ring, vector, tail: 0, phase: 1 });
+        this.#completionQueues.set(id, { ...ring, vector, head: 0, tail: 0, phase: 1 });
         return 0;
       }
       case 0x06:
