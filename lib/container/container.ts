@@ -14,7 +14,7 @@ import { describeSection, type MemorySection } from "../section.ts";
 import type { IovaRanges } from "../uapi.ts";
 import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
-import { type BypassRoSetting, checkBypassRoSetting, decideBypassRo, hostIommuQuirks } from "./errata.ts";
+import { type BypassRoSetting, checkBypassRoSetting, decideBypassRo, quirksForDecision } from "./errata.ts";
 import {
   type Decision,
   decide,
@@ -248,7 +248,7 @@ export class Container implements AsyncDisposable {
   async #addDomain(device: Device): Promise<void> {
     const info = device.hwInfo();
     const dirtyTracking = (info.capabilities & IOMMU_HW_CAP_DIRTY_TRACKING) !== 0n;
-    const quirks = hostIommuQuirks(info.type, info.data);
+    const quirks = quirksForDecision(info);
     const hwpt = await this.ioas.allocHwpt(device, {
       nestParent: this.#nesting,
       dirtyTracking,

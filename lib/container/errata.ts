@@ -6,6 +6,7 @@
 import { checkOptions, knownOptions } from "../arguments.ts";
 import { invalidType, outOfRange } from "../errors.ts";
 import { reportsErratum772415 } from "../hw-info/vtd.ts";
+import type { HwInfo } from "../uapi.ts";
 
 /** A rule that a host IOMMU imposes. */
 export type HostIommuQuirk =
@@ -29,6 +30,13 @@ export function hostIommuQuirks(type: number, data: Uint8Array): HostIommuQuirk[
   return reportsErratum772415({ type, data }) ? ["NESTING_PARENT_BYPASS_RO"] : [];
 }
 
+/**
+ * {@link hostIommuQuirks} for a decision: undefined where the IOMMU gave too little data to tell, as if nobody had asked it.
+ */
+export function quirksForDecision(info: Pick<HwInfo, "type" | "data">): HostIommuQuirk[] | undefined {
+  return reportsErratum772415(info) === undefined ? undefined : hostIommuQuirks(info.type, info.data);
+}
+
 /** `auto` follows the hardware; `on` and `off` are set by hand. */
 export type BypassRoSetting = "auto" | "on" | "off";
 
@@ -45,7 +53,7 @@ export interface BypassRoInput {
   readonly nesting: boolean;
   /** Default `auto`. */
   readonly setting?: BypassRoSetting | undefined;
-  /** The quirks of the host IOMMU; undefined where it was not asked. */
+  /** The quirks of the host IOMMU; undefined where it was not asked, or gave too little data to tell. */
   readonly quirks?: readonly HostIommuQuirk[] | undefined;
 }
 
@@ -67,8 +75,8 @@ export interface BypassRoDecision {
  * Decides it as {@link Container.addDevice} does, and says why: what ERRATA_772415_SPR17 asks of system software (Sapphire
  * Rapids specification update), as QEMU does it since commit 68d3a2a24d.
  *
- * An IOMMU that was not asked may have the erratum: where nesting is wanted and there are no `quirks`, `auto` leaves read-only
- * sections out. `quirks: []` is an IOMMU that was asked.
+ * An IOMMU of which nothing is known may have the erratum: where nesting is wanted and there are no `quirks`, `auto` leaves
+ * read-only sections out. `quirks: []` is an IOMMU that was asked, and has none.
  *
  * @throws TypeError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; RangeError ERR_OUT_OF_RANGE: it is no setting
  */
@@ -92,7 +100,8 @@ export function decideBypassRo(input: BypassRoInput): BypassRoDecision {
   if (quirks === undefined) {
     return {
       bypassRo: true,
-      reason: "nesting is wanted and the IOMMU was not asked: it may have ERRATA_772415_SPR17",
+      reason:
+        "nesting is wanted and it is not known whether the IOMMU has ERRATA_772415_SPR17: it may have it",
     };
   }
   return affected

@@ -1,6 +1,6 @@
 /** The container, on modelled machines. */
 
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemError } from "../../lib/errors.ts";
 import {
   ApplyError,
@@ -52,6 +52,15 @@ function twoIommus(change: (iommu: IommuJson, device: Record<string, unknown>) =
 }
 
 describe("addDevice", () => {
+  it("leaves read-only sections out where an IOMMU gives too little data to tell", async () => {
+    const device = iommufd.openDevice(iommufd.devices()[0] as string);
+    const info = device.hwInfo();
+    vi.spyOn(device, "hwInfo").mockReturnValue({ ...info, data: info.data.slice(0, 3) });
+    await using cautious = container({ nesting: true });
+    await cautious.addDevice(device);
+    expect(cautious.bypassRo).toBe(true);
+  });
+
   it("gives devices behind one IOMMU one domain", async () => {
     const [first, second] = iommufd.devices().map((bdf) => iommufd.openDevice(bdf)) as [Device, Device];
     await using shared = container({ nesting: true });

@@ -146,7 +146,7 @@ describe("decideBypassRo", () => {
 
   it("does not take who was not asked for one who said no", () => {
     expect(decideBypassRo({ nesting: true }).reason).toBe(
-      "nesting is wanted and the IOMMU was not asked: it may have ERRATA_772415_SPR17",
+      "nesting is wanted and it is not known whether the IOMMU has ERRATA_772415_SPR17: it may have it",
     );
     for (const input of [
       {},

@@ -1,7 +1,7 @@
 /** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
 
 import { Command } from "commander";
-import { decideBypassRo, type HostIommuQuirk, hostIommuQuirks } from "../../container/errata.ts";
+import { decideBypassRo, type HostIommuQuirk, quirksForDecision } from "../../container/errata.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { askIovaRanges, askNestParent } from "../../container/probe.ts";
 import { isSystemError } from "../../errors.ts";
@@ -27,7 +27,8 @@ interface PlanFileFlags extends PlanFlags {
 /** What is known of the host. */
 interface Host {
   readonly origin: Origin;
-  readonly quirks: readonly HostIommuQuirk[];
+  /** Undefined: its IOMMU did not tell. */
+  readonly quirks: readonly HostIommuQuirk[] | undefined;
   /** Whether it reports the erratum; undefined: unknown. */
   readonly affected: boolean | undefined;
   readonly pageSize: number;
@@ -110,7 +111,7 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   const nestParent = askNestParent(iommufd, device);
   return {
     origin: originOf(iommufd),
-    quirks: hostIommuQuirks(info.type, info.data),
+    quirks: quirksForDecision(info),
     affected: decoded.erratum772415,
     pageSize: iommufd.pageSize,
     nestParent,
