@@ -15,9 +15,9 @@
 
 namespace {
 
-template <typename Derived>
+template <typename Object>
 void Define(Napi::Env env) {
-  Addon::Of(env).constructors[static_cast<size_t>(Derived::kClass)] = Napi::Persistent(Derived::Define(env));
+  Addon::Of(env).constructors[static_cast<size_t>(Object::kClass)] = Napi::Persistent(Object::Define(env));
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
@@ -32,16 +32,16 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Define<VfioDeviceFile>(env);
 
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
-  exports.Set("allocMemory", Napi::Function::New<&DmaMemory::Allocate>(env, "allocMemory"));
-  exports.Set("createEventFd", Napi::Function::New<&EventFile::CreateEventFd>(env, "createEventFd"));
+  exports.Set("allocMemory", Napi::Function::New<&AllocMemory>(env, "allocMemory"));
+  exports.Set("createEventFd", Napi::Function::New<&CreateEventFd>(env, "createEventFd"));
   exports.Set("duplicateDescriptors",
-              Napi::Function::New<&DescriptorList::Duplicate>(env, "duplicateDescriptors"));
-  exports.Set("openIommufd", Napi::Function::New<&IommufdFile::Open>(env, "openIommufd"));
-  exports.Set("openIommufdFd", Napi::Function::New<&IommufdFile::OpenFd>(env, "openIommufdFd"));
-  exports.Set("openVfioDeviceFd", Napi::Function::New<&VfioDeviceFile::OpenFd>(env, "openVfioDeviceFd"));
-  exports.Set("openVfioDevice", Napi::Function::New<&VfioDeviceFile::Open>(env, "openVfioDevice"));
-  exports.Set("connectUnixSocket", Napi::Function::New<&UnixSocket::Connect>(env, "connectUnixSocket"));
-  exports.Set("listenUnixSocket", Napi::Function::New<&UnixSocket::Listen>(env, "listenUnixSocket"));
+              Napi::Function::New<&DuplicateDescriptors>(env, "duplicateDescriptors"));
+  exports.Set("openIommufd", Napi::Function::New<&OpenPath<IommufdFile>>(env, "openIommufd"));
+  exports.Set("openIommufdFd", Napi::Function::New<&OpenFd<IommufdFile>>(env, "openIommufdFd"));
+  exports.Set("openVfioDeviceFd", Napi::Function::New<&OpenFd<VfioDeviceFile>>(env, "openVfioDeviceFd"));
+  exports.Set("openVfioDevice", Napi::Function::New<&OpenPath<VfioDeviceFile>>(env, "openVfioDevice"));
+  exports.Set("connectUnixSocket", Napi::Function::New<&ConnectUnixSocket>(env, "connectUnixSocket"));
+  exports.Set("listenUnixSocket", Napi::Function::New<&ListenUnixSocket>(env, "listenUnixSocket"));
   return exports;
 }
 

@@ -96,6 +96,11 @@ int Fd(Napi::Value value, const char* name) {
   return static_cast<int>(number);
 }
 
+bool Boolean(Napi::Value value, const char* name) {
+  if (!value.IsBoolean()) ThrowInvalidType(value, name, "a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
 Span<uint64_t> Uint64Array(Napi::Value value, const char* name) {
   return TypedArray<uint64_t>(value, name, napi_biguint64_array, "a BigUint64Array");
 }

@@ -27,6 +27,7 @@ struct Span {
 uint32_t Uint32(Napi::Value value, const char* name);
 uint64_t Uint64(Napi::Value value, const char* name);
 int Fd(Napi::Value value, const char* name);
+bool Boolean(Napi::Value value, const char* name);
 Span<uint64_t> Uint64Array(Napi::Value value, const char* name);
 Span<uint8_t> Bytes(Napi::Value value, const char* name);
 off_t Position(Napi::Value value, const char* name);

@@ -3,14 +3,12 @@
 #include "arguments.h"
 #include "operation.h"
 
-Napi::Function DescriptorList::Define(Napi::Env env) { return DefineClass(env, kName, {CloseMethod()}); }
-
-Napi::Value DescriptorList::Duplicate(const Napi::CallbackInfo& info) {
+Napi::Value DuplicateDescriptors(const Napi::CallbackInfo& info) {
   if (!info[0].IsArray()) arguments::ThrowInvalidType(info[0], "fds", "an array");
   const auto list = info[0].As<Napi::Array>();
   // Read once: a getter in the list could make it longer meanwhile, and a message has room for no more.
   const uint32_t count = list.Length();
-  if (count > kMaxLength) arguments::ThrowOutOfRange(info[0], "fds", "at most 253 descriptors");
+  if (count > kMaxDescriptors) arguments::ThrowOutOfRange(info[0], "fds", "at most 253 descriptors");
   auto descriptors = std::make_shared<Descriptors>();
   for (uint32_t i = 0; i < count; i++) {
     std::shared_ptr<const Descriptor> descriptor;
@@ -18,5 +16,5 @@ Napi::Value DescriptorList::Duplicate(const Napi::CallbackInfo& info) {
     if (status < 0) return Status(info.Env(), status);
     descriptors->push_back(std::move(descriptor));
   }
-  return New(info.Env(), std::move(descriptors));
+  return DescriptorList::New(info.Env(), std::move(descriptors));
 }

@@ -3,8 +3,6 @@
 
 #pragma once
 
-#include <napi.h>
-
 #include <memory>
 #include <vector>
 
@@ -13,21 +11,16 @@
 
 using Descriptors = std::vector<std::shared_ptr<const Descriptor>>;
 
-class DescriptorList : public Handle<DescriptorList, const Descriptors> {
- public:
+// The most descriptors that Linux passes in one message (SCM_MAX_FD).
+constexpr size_t kMaxDescriptors = 253;
+
+struct DescriptorListState : HandleState {
   static constexpr Class kClass = Class::kDescriptorList;
   static constexpr const char* kName = "DescriptorList";
-
-  // The most descriptors that Linux passes in one message (SCM_MAX_FD).
-  static constexpr size_t kMaxLength = 253;
-
-  static Napi::Function Define(Napi::Env env);
-
-  // duplicateDescriptors(fds: number[]): DescriptorList, or -errno.
-  static Napi::Value Duplicate(const Napi::CallbackInfo& info);
-
-  explicit DescriptorList(const Napi::CallbackInfo& info) : Handle(info) {}
-
- private:
-  friend Handle;
+  using Native = const Descriptors;
 };
+
+using DescriptorList = Handle<DescriptorListState>;
+
+// duplicateDescriptors(fds: number[]): DescriptorList, or -errno.
+Napi::Value DuplicateDescriptors(const Napi::CallbackInfo& info);

@@ -2,22 +2,11 @@
 
 #pragma once
 
-#include <napi.h>
+#include "file.h"
 
-#include "descriptor.h"
-#include "handle.h"
-
-class DmaBuf : public Handle<DmaBuf, const Descriptor> {
- public:
+struct DmaBufState : FileState {
   static constexpr Class kClass = Class::kDmaBuf;
   static constexpr const char* kName = "DmaBuf";
-
-  static Napi::Function Define(Napi::Env env);
-
-  explicit DmaBuf(const Napi::CallbackInfo& info) : Handle(info) {}
-
- private:
-  friend Handle;
-
-  Napi::Value Fd(const Napi::CallbackInfo& info);
 };
+
+using DmaBuf = Handle<DmaBufState>;

@@ -7,61 +7,29 @@
 #include <cstring>
 #include <vector>
 
-#include "addon.h"
 #include "arguments.h"
 #include "operation.h"
 #include "uapi/iommufd.h"
 
-Napi::Function EventFile::Define(Napi::Env env) {
-  return DefineClass(env, "EventFile",
-                     {
-                         InstanceMethod<&EventFile::CloseWait>("close"),
-                         InstanceMethod<&EventFile::Fd>("fd"),
-                         InstanceMethod<&EventFile::Readable>("readable"),
-                         InstanceMethod<&EventFile::ReadFaults>("readFaults"),
-                         InstanceMethod<&EventFile::RespondToFault>("respondToFault"),
-                         InstanceMethod<&EventFile::ReadEvents>("readEvents"),
-                         InstanceMethod<&EventFile::ReadCount>("readCount"),
-                     });
-}
-
-Napi::Value EventFile::CreateEventFd(const Napi::CallbackInfo& info) {
+Napi::Value CreateEventFd(const Napi::CallbackInfo& info) {
   const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (fd < 0) return Status(info.Env(), -errno);
-  return Own(info.Env(), fd);
+  return fd < 0 ? Status(info.Env(), -errno) : Own<EventFile>(info.Env(), fd);
 }
 
-Napi::Object EventFile::Own(Napi::Env env, int fd) {
-  return New(env, std::make_shared<const Descriptor>(fd));
-}
+namespace {
 
-// close(). A wait that is running ends with false.
-Napi::Value EventFile::CloseWait(const Napi::CallbackInfo& info) {
-  const Napi::Value result = Close(info);
-  if (wait_ != nullptr) wait_->Cancel();
-  return result;
-}
-
-// fd(): number. It stays the EventFile's to close.
-Napi::Value EventFile::Fd(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), Use()->fd());
-}
-
-// readable(): a promise of true once there is something to read, and of false once it is closed; -errno where
-// it cannot be waited for, as while another wait is running.
-Napi::Value EventFile::Readable(const Napi::CallbackInfo& info) {
-  return Wait::Start(info.This().As<Napi::Object>(), Use(), UV_READABLE, &wait_);
-}
+const EventFile::Method<Fd<EventFile>> fd("fd");
+const EventFile::Method<Readable<EventFile>> readable("readable");
 
 // readFaults(count): { flags, deviceId, pasid, groupId, permissions, address, length, cookie }[], none where
 // there is none; or -errno. At most that many: EINVAL where the first group has more.
-Napi::Value EventFile::ReadFaults(const Napi::CallbackInfo& info) {
+Napi::Value ReadFaults(EventFile& file, const Napi::CallbackInfo& info) {
   constexpr uint32_t kMaxCount = 65536;
   const uint32_t count = arguments::Uint32(info[0], "count");
   if (count == 0 || count > kMaxCount)
     arguments::ThrowOutOfRange(info[0], "count", "an integer from 1 to 65536");
   std::vector<uapi::iommu_hwpt_pgfault> faults(count);
-  const int status = Use()->Read(faults.data(), faults.size() * sizeof(faults[0]));
+  const int status = file.Use()->Read(faults.data(), faults.size() * sizeof(faults[0]));
   if (status < 0) return Status(info.Env(), status);
   const Napi::Env env = info.Env();
   const size_t length = static_cast<size_t>(status) / sizeof(faults[0]);
@@ -82,19 +50,21 @@ Napi::Value EventFile::ReadFaults(const Napi::CallbackInfo& info) {
   return list;
 }
 
+const EventFile::Method<ReadFaults> read_faults("readFaults");
+
 // respondToFault(cookie, code): undefined, or -errno.
-Napi::Value EventFile::RespondToFault(const Napi::CallbackInfo& info) {
+Napi::Value RespondToFault(EventFile& file, const Napi::CallbackInfo& info) {
   uapi::iommu_hwpt_page_response response = {};
   response.cookie = arguments::Uint32(info[0], "cookie");
   response.code = arguments::Uint32(info[1], "code");
-  const int status = Use()->Write(&response, sizeof(response));
-  if (status < 0) return Status(info.Env(), status);
-  return info.Env().Undefined();
+  return Answer(info.Env(), file.Use()->Write(&response, sizeof(response)));
 }
+
+const EventFile::Method<RespondToFault> respond_to_fault("respondToFault");
 
 // readEvents(dataLength, count): { flags, sequence, data }[], none where there is none; or -errno. dataLength
 // is that of every event of the queue, in bytes.
-Napi::Value EventFile::ReadEvents(const Napi::CallbackInfo& info) {
+Napi::Value ReadEvents(EventFile& file, const Napi::CallbackInfo& info) {
   constexpr uint32_t kMaxLength = 4096;
   const uint32_t data_length = arguments::Uint32(info[0], "dataLength");
   const uint32_t count = arguments::Uint32(info[1], "count");
@@ -104,7 +74,7 @@ Napi::Value EventFile::ReadEvents(const Napi::CallbackInfo& info) {
     arguments::ThrowOutOfRange(info[1], "count", "an integer from 1 to 4096");
   uapi::iommufd_vevent_header header;
   std::vector<uint8_t> bytes(count * (sizeof(header) + data_length));
-  const int status = Use()->Read(bytes.data(), bytes.size());
+  const int status = file.Use()->Read(bytes.data(), bytes.size());
   if (status < 0) return Status(info.Env(), status);
   const Napi::Env env = info.Env();
   auto list = Napi::Array::New(env);
@@ -127,11 +97,16 @@ Napi::Value EventFile::ReadEvents(const Napi::CallbackInfo& info) {
   return list;
 }
 
+const EventFile::Method<ReadEvents> read_events("readEvents");
+
 // readCount(): what the counter of an eventfd has come to since it was last read, 0n where it has not moved;
 // or -errno.
-Napi::Value EventFile::ReadCount(const Napi::CallbackInfo& info) {
+Napi::Value ReadCount(EventFile& file, const Napi::CallbackInfo& info) {
   uint64_t count = 0;
-  const int status = Use()->Read(&count, sizeof(count));
-  if (status < 0 && status != -EAGAIN) return Status(info.Env(), status);
-  return Napi::BigInt::New(info.Env(), count);
+  const int status = file.Use()->Read(&count, sizeof(count));
+  return Answer(info.Env(), status == -EAGAIN ? 0 : status, count);
 }
+
+const EventFile::Method<ReadCount> read_count("readCount");
+
+}  // namespace

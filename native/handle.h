@@ -1,5 +1,5 @@
-// What the classes of the addon share: who makes their objects, how an argument is known to be one, and that
-// nothing is used after close().
+// What the classes of the addon share: who makes their objects, how an argument is known to be one, that
+// nothing is used after close(), and how methods get to be there.
 
 #pragma once
 
@@ -7,21 +7,57 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "addon.h"
 #include "arguments.h"
+#include "mapping_order.h"
+#include "operation.h"
 
-// Derived has `static constexpr Class kClass` and `static constexpr const char* kName`. Native is what an
-// object owns a share of until it is closed.
-template <typename Derived, typename Native>
-class Handle : public Napi::ObjectWrap<Derived> {
+// What an object has besides its native part: the base of what each class says about itself. One has
+//   static constexpr Class kClass
+//   static constexpr const char* kName
+//   using Native                        what an object owns a share of until it is closed
+//   mapping_order                       where the class has operations that run in order
+struct HandleState {
+  // What else close() does.
+  void Closed() noexcept {}
+};
+
+template <typename State>
+class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
  public:
+  using Native = typename State::Native;
+
+  // A method that is a function. Defined next to it, as a variable that is made when the addon is loaded:
+  //   const IommufdFile::Method<Destroy> destroy("destroy");
+  template <Napi::Value (*kFunction)(Handle&, const Napi::CallbackInfo&)>
+  struct Method {
+    explicit Method(const char* name) { Register<&Handle::template Call<kFunction>>(name); }
+  };
+
+  // A method that runs an operation on the thread pool and yields a promise, and its twin that runs it on the
+  // caller's thread.
+  template <typename Operation>
+  struct Both {
+    Both(const char* name, const char* sync_name) {
+      Register<&Handle::template Start<Operation>>(name);
+      Register<&Handle::template Finish<Operation>>(sync_name);
+    }
+  };
+
+  static Napi::Function Define(Napi::Env env) {
+    auto methods = Methods();
+    methods.push_back(Handle::template InstanceMethod<&Handle::Close>("close"));
+    return Handle::DefineClass(env, State::kName, methods);
+  }
+
   // An object of the class around a native part. There is no other way to one: the constructor takes nothing
   // from JavaScript, and finds the native part only while this function runs.
   static Napi::Object New(Napi::Env env, std::shared_ptr<Native> native) {
     Addon& addon = Addon::Of(env);
-    const Addon::Making making(&addon, Derived::kClass, &native);
-    return addon.constructors[static_cast<size_t>(Derived::kClass)].New(std::initializer_list<napi_value>{});
+    const Addon::Making making(&addon, State::kClass, &native);
+    return addon.constructors[static_cast<size_t>(State::kClass)].New(std::initializer_list<napi_value>{});
   }
 
   // The native part behind an argument, which must be an object of the class that is not closed; throws
@@ -29,46 +65,79 @@ class Handle : public Napi::ObjectWrap<Derived> {
   static const std::shared_ptr<Native>& FromArgument(Napi::Value value, const char* name) {
     void* wrapped = nullptr;
     if (napi_unwrap(value.Env(), value, &wrapped) != napi_ok ||
-        !Addon::Of(value.Env()).handles->Contains(wrapped, Derived::kClass)) {
-      arguments::ThrowInvalidType(value, name, arguments::WithArticle(Derived::kName));
+        !Addon::Of(value.Env()).handles->Contains(wrapped, State::kClass)) {
+      arguments::ThrowInvalidType(value, name, arguments::WithArticle(State::kName));
     }
-    return static_cast<Derived*>(wrapped)->Use();
+    return static_cast<Handle*>(wrapped)->Use();
   }
 
- protected:
-  // How a class defines close(), where it needs nothing of its own for that.
-  static auto CloseMethod() {
-    return Derived::InstanceMethod(
-        "close", static_cast<Napi::Value (Derived::*)(const Napi::CallbackInfo&)>(&Handle::Close));
-  }
-
-  explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Derived>(info) {
+  explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Handle<State>>(info) {
     Addon& addon = Addon::Of(info.Env());
-    auto* native = static_cast<std::shared_ptr<Native>*>(addon.TakeMaking(Derived::kClass));
-    if (native == nullptr) arguments::ThrowIllegalConstructor(info.Env(), Derived::kName);
+    auto* native = static_cast<std::shared_ptr<Native>*>(addon.TakeMaking(State::kClass));
+    if (native == nullptr) arguments::ThrowIllegalConstructor(info.Env(), State::kName);
     native_ = std::move(*native);
     handles_ = addon.handles;
-    handles_->Add(static_cast<Derived*>(this), Derived::kClass);
+    handles_->Add(this, State::kClass);
   }
 
   ~Handle() {
-    if (handles_) handles_->Remove(static_cast<Derived*>(this));
+    if (handles_) handles_->Remove(this);
   }
 
   // The native part; throws ERR_IOMMUFD_CLOSED after close(). A call that outlives the current one takes a
-  // share of it; one that ends before JavaScript runs again needs none.
+  // share of it; one that ends before JavaScript runs again needs none. Arguments are read first, for reading
+  // them may run JavaScript.
   const std::shared_ptr<Native>& Use() const {
-    if (!native_) arguments::ThrowClosed(this->Env(), Derived::kName);
+    if (!native_) arguments::ThrowClosed(this->Env(), State::kName);
     return native_;
+  }
+
+ private:
+  // Filled in while the addon is loaded, and only read afterwards: by any thread.
+  static std::vector<Napi::ClassPropertyDescriptor<Handle>>& Methods() {
+    static std::vector<Napi::ClassPropertyDescriptor<Handle>> methods;
+    return methods;
+  }
+
+  template <Napi::Value (Handle::*kMethod)(const Napi::CallbackInfo&)>
+  static void Register(const char* name) {
+    Methods().push_back(Handle::template InstanceMethod<kMethod>(name));
+  }
+
+  template <Napi::Value (*kFunction)(Handle&, const Napi::CallbackInfo&)>
+  Napi::Value Call(const Napi::CallbackInfo& info) {
+    return kFunction(*this, info);
+  }
+
+  template <typename Operation>
+  Napi::Value Start(const Napi::CallbackInfo& info) {
+    Operation operation(info);
+    operation.native = Use();
+    if constexpr (kHasOrder<Operation>) {
+      return RunAsyncInOrder(info.Env(), this->mapping_order, std::move(operation));
+    } else {
+      return RunAsync(info.Env(), std::move(operation));
+    }
+  }
+
+  // No JavaScript runs before the operation is done, so nothing can close the object meanwhile, and a share
+  // of its own would cost a tenth of a short call.
+  template <typename Operation>
+  Napi::Value Finish(const Napi::CallbackInfo& info) {
+    Operation operation(info);
+    operation.native = std::shared_ptr<Native>(std::shared_ptr<void>(), Use().get());
+    if constexpr (kHasOrder<Operation>) this->mapping_order->WaitForAll(operation.Accesses());
+    const int status = Run(operation);
+    return status < 0 ? Status(info.Env(), status) : operation.Result(info.Env());
   }
 
   // close(). Calls that are running keep their share.
   Napi::Value Close(const Napi::CallbackInfo& info) {
     native_.reset();
+    this->Closed();
     return info.Env().Undefined();
   }
 
- private:
   std::shared_ptr<Native> native_;
   std::shared_ptr<Handles> handles_;  // where it is listed
 };

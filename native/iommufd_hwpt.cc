@@ -11,76 +11,11 @@
 
 namespace {
 
-struct HwptAllocOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uapi::iommu_hwpt_alloc command;
-  std::vector<uint8_t> data;  // the driver's own structure
-
-  // hwptAlloc(deviceId, ptId, flags, faultId, dataType, data)
-  static HwptAllocOperation From(const Napi::CallbackInfo& info,
-                                 std::shared_ptr<const Descriptor> descriptor) {
-    uapi::iommu_hwpt_alloc command = {};
-    command.size = sizeof(command);
-    command.dev_id = arguments::Uint32(info[0], "deviceId");
-    command.pt_id = arguments::Uint32(info[1], "ptId");
-    command.flags = arguments::Uint32(info[2], "flags");
-    command.fault_id = arguments::Uint32(info[3], "faultId");
-    command.data_type = arguments::Uint32(info[4], "dataType");
-    return {std::move(descriptor), command, arguments::CopyBytes(info[5], "data")};
-  }
-
-  int Run() {
-    command.data_len = static_cast<uint32_t>(data.size());
-    command.data_uptr = reinterpret_cast<uintptr_t>(data.data());
-    return descriptor->Ioctl(uapi::IOMMU_HWPT_ALLOC, &command);
-  }
-
-  Napi::Value Result(Napi::Env env) const { return Napi::Number::New(env, command.out_hwpt_id); }
-};
-
-struct SetDirtyTrackingOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uapi::iommu_hwpt_set_dirty_tracking command;
-
-  int Run() { return descriptor->Ioctl(uapi::IOMMU_HWPT_SET_DIRTY_TRACKING, &command); }
-  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
-};
-
-struct GetDirtyBitmapOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uapi::iommu_hwpt_get_dirty_bitmap command;
-  DirtyBitmap bitmap;
-
-  // getDirtyBitmap(hwptId, flags, iova, length, pageSize)
-  static GetDirtyBitmapOperation From(const Napi::CallbackInfo& info,
-                                      std::shared_ptr<const Descriptor> descriptor) {
-    uapi::iommu_hwpt_get_dirty_bitmap command = {};
-    command.size = sizeof(command);
-    command.hwpt_id = arguments::Uint32(info[0], "hwptId");
-    command.flags = arguments::Uint32(info[1], "flags");
-    command.iova = arguments::Uint64(info[2], "iova");
-    DirtyBitmap bitmap(info[3], info[4]);
-    command.length = bitmap.length();
-    command.page_size = bitmap.page_size();
-    return {std::move(descriptor), command, std::move(bitmap)};
-  }
-
-  int Run() {
-    command.data = bitmap.Address();
-    return descriptor->Ioctl(uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &command);
-  }
-
-  Napi::Value Result(Napi::Env env) const { return bitmap.Result(env); }
-};
-
-}  // namespace
-
 // getHwInfo(deviceId, target: Uint8Array, out: BigUint64Array, type?): 0, or -errno. The driver's structure
 // is written to target, as much of it as fits; out gets the type, the structure's length, the width of PASIDs
 // and the capabilities. Making an object here would cost more than the call.
-Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
-  uapi::iommu_hw_info command = {};
-  command.size = sizeof(command);
+Napi::Value GetHwInfo(IommufdFile& file, const Napi::CallbackInfo& info) {
+  auto command = Command<uapi::iommu_hw_info>();
   command.dev_id = arguments::Uint32(info[0], "deviceId");
   auto target = arguments::Bytes(info[1], "target");
   auto out = arguments::Uint64Array(info[2], "out");
@@ -92,7 +27,7 @@ Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
   }
   command.data_len = static_cast<uint32_t>(target.length);
   command.data_uptr = reinterpret_cast<uintptr_t>(target.data);
-  const int status = Borrow()->Ioctl(uapi::IOMMU_GET_HW_INFO, &command);
+  const int status = file.Use()->Ioctl(uapi::IOMMU_GET_HW_INFO, &command);
   if (status < 0) return Status(info.Env(), status);
   uint64_t* values = out.data;
   values[0] = command.out_data_type;
@@ -102,39 +37,69 @@ Napi::Value IommufdFile::GetHwInfo(const Napi::CallbackInfo& info) {
   return Status(info.Env(), 0);
 }
 
-// hwptAlloc(deviceId, ptId, flags, faultId, dataType, data: Uint8Array): the id, or -errno.
-Napi::Value IommufdFile::HwptAlloc(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), HwptAllocOperation::From(info, Use()));
-}
+const IommufdFile::Method<GetHwInfo> get_hw_info("getHwInfo");
 
-Napi::Value IommufdFile::HwptAllocSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), HwptAllocOperation::From(info, Use()));
-}
+// hwptAlloc(deviceId, ptId, flags, faultId, dataType, data: Uint8Array): the id, or -errno.
+struct HwptAlloc
+    : IoctlOperation<uapi::IOMMU_HWPT_ALLOC, uapi::iommu_hwpt_alloc, &uapi::iommu_hwpt_alloc::out_hwpt_id> {
+  std::vector<uint8_t> data;  // the driver's own structure
+
+  explicit HwptAlloc(const Napi::CallbackInfo& info) {
+    command.dev_id = arguments::Uint32(info[0], "deviceId");
+    command.pt_id = arguments::Uint32(info[1], "ptId");
+    command.flags = arguments::Uint32(info[2], "flags");
+    command.fault_id = arguments::Uint32(info[3], "faultId");
+    command.data_type = arguments::Uint32(info[4], "dataType");
+    data = arguments::CopyBytes(info[5], "data");
+  }
+
+  int Run() {
+    command.data_len = static_cast<uint32_t>(data.size());
+    command.data_uptr = reinterpret_cast<uintptr_t>(data.data());
+    return IoctlOperation::Run();
+  }
+};
+
+const IommufdFile::Both<HwptAlloc> hwpt_alloc("hwptAlloc", "hwptAllocSync");
 
 // hwptSetDirtyTracking(hwptId, enabled): undefined, or -errno.
-Napi::Value IommufdFile::HwptSetDirtyTracking(const Napi::CallbackInfo& info) {
-  uapi::iommu_hwpt_set_dirty_tracking command = {};
-  command.size = sizeof(command);
+Napi::Value HwptSetDirtyTracking(IommufdFile& file, const Napi::CallbackInfo& info) {
+  auto command = Command<uapi::iommu_hwpt_set_dirty_tracking>();
   command.hwpt_id = arguments::Uint32(info[0], "hwptId");
-  if (!info[1].IsBoolean()) arguments::ThrowInvalidType(info[1], "enabled", "a boolean");
-  command.flags = info[1].As<Napi::Boolean>().Value() ? uapi::IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
-  return RunSync(info.Env(), SetDirtyTrackingOperation{Use(), command});
+  command.flags = arguments::Boolean(info[1], "enabled") ? uapi::IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
+  return Answer(info.Env(), file.Use()->Ioctl(uapi::IOMMU_HWPT_SET_DIRTY_TRACKING, &command));
 }
+
+const IommufdFile::Method<HwptSetDirtyTracking> hwpt_set_dirty_tracking("hwptSetDirtyTracking");
 
 // hwptGetDirtyBitmap(hwptId, flags, iova, length, pageSize): the bitmap, or -errno.
-Napi::Value IommufdFile::HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), GetDirtyBitmapOperation::From(info, Use()));
-}
+struct HwptGetDirtyBitmap
+    : IoctlOperation<uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, uapi::iommu_hwpt_get_dirty_bitmap> {
+  DirtyBitmap bitmap;
 
-Napi::Value IommufdFile::HwptGetDirtyBitmapSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), GetDirtyBitmapOperation::From(info, Use()));
-}
+  explicit HwptGetDirtyBitmap(const Napi::CallbackInfo& info) : bitmap(info[3], info[4]) {
+    command.hwpt_id = arguments::Uint32(info[0], "hwptId");
+    command.flags = arguments::Uint32(info[1], "flags");
+    command.iova = arguments::Uint64(info[2], "iova");
+    command.length = bitmap.length();
+    command.page_size = bitmap.page_size();
+  }
+
+  int Run() {
+    command.data = bitmap.Address();
+    return IoctlOperation::Run();
+  }
+
+  Napi::Value Result(Napi::Env env) const { return bitmap.Result(env); }
+};
+
+const IommufdFile::Both<HwptGetDirtyBitmap> hwpt_get_dirty_bitmap("hwptGetDirtyBitmap",
+                                                                  "hwptGetDirtyBitmapSync");
 
 // hwptInvalidate(id, dataType, entryLength, count, entries: Uint8Array): { done, status }, where status is 0
 // or the -errno of the entry after those done. The id is that of a nested HWPT or of a vIOMMU.
-Napi::Value IommufdFile::HwptInvalidate(const Napi::CallbackInfo& info) {
-  uapi::iommu_hwpt_invalidate command = {};
-  command.size = sizeof(command);
+Napi::Value HwptInvalidate(IommufdFile& file, const Napi::CallbackInfo& info) {
+  auto command = Command<uapi::iommu_hwpt_invalidate>();
   command.hwpt_id = arguments::Uint32(info[0], "id");
   command.data_type = arguments::Uint32(info[1], "dataType");
   command.entry_len = arguments::Uint32(info[2], "entryLength");
@@ -144,7 +109,11 @@ Napi::Value IommufdFile::HwptInvalidate(const Napi::CallbackInfo& info) {
     arguments::ThrowOutOfRange(info[4], "entries", "as long as count entries of entryLength");
   }
   command.data_uptr = reinterpret_cast<uintptr_t>(entries.data);
-  const int status = Borrow()->Ioctl(uapi::IOMMU_HWPT_INVALIDATE, &command);
+  const int status = file.Use()->Ioctl(uapi::IOMMU_HWPT_INVALIDATE, &command);
   // A kernel that does not know the ioctl leaves the number as it was asked.
   return Outcome(info.Env(), status == -ENOTTY ? 0 : command.entry_num, status);
 }
+
+const IommufdFile::Method<HwptInvalidate> hwpt_invalidate("hwptInvalidate");
+
+}  // namespace

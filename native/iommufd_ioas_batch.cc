@@ -39,19 +39,17 @@ MappingAccess Extent(MappingAccess::Kind kind, uint32_t ioas_id, const std::vect
   return extent;
 }
 
-int Unmap(const Descriptor& descriptor, uint32_t ioas_id, uint64_t iova, uint64_t length) {
-  uapi::iommu_ioas_unmap command = {};
-  command.size = sizeof(command);
+int Unmap(const Descriptor& iommufd, uint32_t ioas_id, uint64_t iova, uint64_t length) {
+  auto command = Command<uapi::iommu_ioas_unmap>();
   command.ioas_id = ioas_id;
   command.iova = iova;
   command.length = length;
-  return descriptor.Ioctl(uapi::IOMMU_IOAS_UNMAP, &command);
+  return iommufd.Ioctl(uapi::IOMMU_IOAS_UNMAP, &command);
 }
 
-struct IoasMapManyOperation {
-  std::shared_ptr<const Descriptor> descriptor;
+// ioasMapMany(ioasId, flags, memory, iovas, offsets, lengths, rollBack): { done, status }.
+struct IoasMapMany : IoctlOperation<uapi::IOMMU_IOAS_MAP, uapi::iommu_ioas_map> {
   std::shared_ptr<Pages> pages;
-  uapi::iommu_ioas_map command;
   std::vector<uint64_t> iovas;
   std::vector<uint64_t> offsets;
   std::vector<uint64_t> lengths;
@@ -59,19 +57,16 @@ struct IoasMapManyOperation {
   size_t done = 0;
   int status = 0;
 
-  static IoasMapManyOperation From(const Napi::CallbackInfo& info,
-                                   std::shared_ptr<const Descriptor> descriptor) {
-    uapi::iommu_ioas_map command = {};
-    command.size = sizeof(command);
+  explicit IoasMapMany(const Napi::CallbackInfo& info) {
     command.ioas_id = arguments::Uint32(info[0], "ioasId");
     command.flags = arguments::Uint32(info[1], "flags");
-    auto pages = DmaMemory::FromArgument(info[2], "memory");
-    auto iovas = Values(info[3], "iovas");
-    auto offsets = Values(info[4], "offsets");
-    auto lengths = Values(info[5], "lengths");
+    pages = DmaMemory::FromArgument(info[2], "memory");
+    iovas = Values(info[3], "iovas");
+    offsets = Values(info[4], "offsets");
+    lengths = Values(info[5], "lengths");
     CheckLength(info[4], "offsets", offsets.size(), iovas.size());
     CheckLength(info[5], "lengths", lengths.size(), iovas.size());
-    if (!info[6].IsBoolean()) arguments::ThrowInvalidType(info[6], "rollBack", "a boolean");
+    roll_back = arguments::Boolean(info[6], "rollBack");
     // Before the first is mapped, as for a single mapping: that all are ours to map.
     for (size_t i = 0; i < iovas.size(); i++) {
       if (offsets[i] > pages->length() || lengths[i] > pages->length() - offsets[i]) {
@@ -80,13 +75,6 @@ struct IoasMapManyOperation {
                                    "within the memory");
       }
     }
-    return {std::move(descriptor),
-            std::move(pages),
-            command,
-            std::move(iovas),
-            std::move(offsets),
-            std::move(lengths),
-            info[6].As<Napi::Boolean>().Value()};
   }
 
   MappingAccesses Accesses() const {
@@ -99,11 +87,11 @@ struct IoasMapManyOperation {
       command.iova = iovas[done];
       command.user_va = reinterpret_cast<uintptr_t>(pages->address()) + offsets[done];
       command.length = lengths[done];
-      status = descriptor->Ioctl(uapi::IOMMU_IOAS_MAP, &command);
+      status = IoctlOperation::Run();
       if (status < 0) break;
     }
     if (status < 0 && roll_back) {
-      for (size_t i = done; i-- > 0;) Unmap(*descriptor, command.ioas_id, iovas[i], lengths[i]);
+      for (size_t i = done; i-- > 0;) Unmap(*native, command.ioas_id, iovas[i], lengths[i]);
     }
     return 0;
   }
@@ -111,28 +99,29 @@ struct IoasMapManyOperation {
   Napi::Value Result(Napi::Env env) const { return Outcome(env, done, status); }
 };
 
-struct IoasUnmapManyOperation {
-  std::shared_ptr<const Descriptor> descriptor;
+const IommufdFile::Both<IoasMapMany> ioas_map_many("ioasMapMany", "ioasMapManySync");
+
+// ioasUnmapMany(ioasId, iovas, lengths): { done, status }.
+struct IoasUnmapMany {
+  std::shared_ptr<const Descriptor> native;
   uint32_t ioas_id;
   std::vector<uint64_t> iovas;
   std::vector<uint64_t> lengths;
   size_t done = 0;
   int status = 0;
 
-  static IoasUnmapManyOperation From(const Napi::CallbackInfo& info,
-                                     std::shared_ptr<const Descriptor> descriptor) {
-    const uint32_t ioas_id = arguments::Uint32(info[0], "ioasId");
-    auto iovas = Values(info[1], "iovas");
-    auto lengths = Values(info[2], "lengths");
+  explicit IoasUnmapMany(const Napi::CallbackInfo& info)
+      : ioas_id(arguments::Uint32(info[0], "ioasId")),
+        iovas(Values(info[1], "iovas")),
+        lengths(Values(info[2], "lengths")) {
     CheckLength(info[2], "lengths", lengths.size(), iovas.size());
-    return {std::move(descriptor), ioas_id, std::move(iovas), std::move(lengths)};
   }
 
   MappingAccesses Accesses() const { return Extent(MappingAccess::Kind::kUnmaps, ioas_id, iovas, lengths); }
 
   int Run() {
     for (; done < iovas.size(); done++) {
-      status = Unmap(*descriptor, ioas_id, iovas[done], lengths[done]);
+      status = Unmap(*native, ioas_id, iovas[done], lengths[done]);
       if (status < 0) break;
     }
     return 0;
@@ -141,22 +130,6 @@ struct IoasUnmapManyOperation {
   Napi::Value Result(Napi::Env env) const { return Outcome(env, done, status); }
 };
 
+const IommufdFile::Both<IoasUnmapMany> ioas_unmap_many("ioasUnmapMany", "ioasUnmapManySync");
+
 }  // namespace
-
-// ioasMapMany(ioasId, flags, memory, iovas, offsets, lengths, rollBack): { done, status }.
-Napi::Value IommufdFile::IoasMapMany(const Napi::CallbackInfo& info) {
-  return RunAsyncInOrder(info.Env(), mapping_order_, IoasMapManyOperation::From(info, Use()));
-}
-
-Napi::Value IommufdFile::IoasMapManySync(const Napi::CallbackInfo& info) {
-  return RunSyncInOrder(info.Env(), *mapping_order_, IoasMapManyOperation::From(info, Use()));
-}
-
-// ioasUnmapMany(ioasId, iovas, lengths): { done, status }.
-Napi::Value IommufdFile::IoasUnmapMany(const Napi::CallbackInfo& info) {
-  return RunAsyncInOrder(info.Env(), mapping_order_, IoasUnmapManyOperation::From(info, Use()));
-}
-
-Napi::Value IommufdFile::IoasUnmapManySync(const Napi::CallbackInfo& info) {
-  return RunSyncInOrder(info.Env(), *mapping_order_, IoasUnmapManyOperation::From(info, Use()));
-}

@@ -6,14 +6,12 @@
 // conflict waits until the earlier one is done; all others run in parallel.
 //
 // Nothing deadlocks:
-// - A place in line is taken on the JavaScript thread, as the last thing before the call is queued: no
-// JavaScript
-//   (an async hook, a getter) runs in between, so calls are queued in the order of their places.
+// - A place in line is taken on the JavaScript thread, as the last thing before the call is queued. No
+//   JavaScript (an async hook, a getter) runs in between, so calls are queued in the order of their places.
 // - A call waits for earlier places of its own iommufd only. All calls of one iommufd come from one
-// JavaScript
-//   thread, and libuv's pool starts what is queued in order. So whatever a call on the pool waits for has
-//   been started before it: it runs, or waits for a still earlier one. The earliest waits for nothing, and an
-//   ioctl waits for no JavaScript.
+//   JavaScript thread, and libuv's pool starts what is queued in order. So whatever a call on the pool waits
+//   for has been started before it: it runs, or waits for a still earlier one. The earliest waits for
+//   nothing, and an ioctl waits for no JavaScript.
 // - A synchronous call waits on the JavaScript thread. It needs no place: as long as it runs, nobody can make
 //   another call. The calls that it waits for do not need the JavaScript thread.
 // - A place is given up when its call is done; and by its destructor, where the call never ran because its
@@ -28,6 +26,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "operation.h"
@@ -104,6 +103,13 @@ class MappingOrder {
   std::list<Place*> line_;
 };
 
+// Whether an operation has to run in order: it tells what it does.
+template <typename Operation, typename = void>
+constexpr bool kHasOrder = false;
+
+template <typename Operation>
+constexpr bool kHasOrder<Operation, std::void_t<decltype(&Operation::Accesses)>> = true;
+
 // An operation that runs in its turn.
 template <typename Operation>
 struct OrderedOperation {
@@ -119,14 +125,6 @@ struct OrderedOperation {
   }
   Napi::Value Result(Napi::Env env) const { return operation.Result(env); }
 };
-
-// RunSync() and RunAsync() of what has an order. Operations tell what they do: MappingAccesses Accesses()
-// const.
-template <typename Operation>
-Napi::Value RunSyncInOrder(Napi::Env env, MappingOrder& order, Operation&& operation) {
-  order.WaitForAll(operation.Accesses());
-  return RunSync(env, std::forward<Operation>(operation));
-}
 
 template <typename Operation>
 Napi::Value RunAsyncInOrder(Napi::Env env, std::shared_ptr<MappingOrder> order, Operation operation) {

@@ -1,12 +1,17 @@
-// One call into the kernel, apart from JavaScript.
+// Calls into the kernel, apart from JavaScript.
 //
-// An operation owns everything its call needs: the arguments, and a share of each descriptor and memory that
-// is used. So it can run on the caller's thread or on the libuv thread pool, and nothing it uses goes away
-// meanwhile.
+// A call that only ever runs on the caller's thread is a function: it fills in a Command(), issues it, and
+// gives an Answer().
 //
-// Each is a class with two members:
-//   int Run();                             may block, never touches JavaScript; 0 or -errno
-//   Napi::Value Result(Napi::Env) const;   the value of a successful call
+// A call that may also run on libuv's thread pool is an operation. It owns everything that it needs: the
+// arguments, and a share of each descriptor and memory that is used. So nothing that it uses goes away
+// meanwhile. Each is a class with:
+//   explicit Operation(const Napi::CallbackInfo&)  takes the arguments, or throws
+//   std::shared_ptr<...> native                    what the object is a handle of; set for it
+//   int Run()                                      may block, never touches JavaScript; 0 or more, or -errno
+//   Napi::Value Result(Napi::Env) const            the value of a successful call
+//   MappingAccesses Accesses() const               only where it has to run in order: mapping_order.h
+// Most are an IoctlOperation, and have to say only what differs.
 //
 // A failed call yields the number -errno: never an exception, and never mistaken for a result, because no
 // successful result is a negative number. lib/backend/kernel turns it into a system error.
@@ -19,12 +24,29 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
+
+#include "descriptor.h"
 
 inline Napi::Value Status(Napi::Env env, int status) {
   napi_value value;
   NAPI_THROW_IF_FAILED(env, napi_create_int32(env, status, &value), Napi::Value());
   return Napi::Value(env, value);
+}
+
+inline Napi::Value ToValue(Napi::Env env, uint32_t number) { return Napi::Number::New(env, number); }
+inline Napi::Value ToValue(Napi::Env env, uint64_t number) { return Napi::BigInt::New(env, number); }
+
+// -errno where the call failed, the value otherwise.
+template <typename Value>
+Napi::Value Answer(Napi::Env env, int status, const Value& value) {
+  return status < 0 ? Status(env, status) : ToValue(env, value);
+}
+
+// The same of a call that has nothing to tell.
+inline Napi::Value Answer(Napi::Env env, int status) {
+  return status < 0 ? Status(env, status) : env.Undefined();
 }
 
 // How a call that handles many things ended: { done, status }. How many were handled matters also, and above
@@ -36,20 +58,55 @@ inline Napi::Value Outcome(Napi::Env env, size_t done, int status) {
   return result;
 }
 
-// An operation that needs more memory than there is fails as the kernel would say it.
-template <typename Operation>
-int Run(Operation& operation) noexcept {
+// A structure of the kernel that says its own size first, as those of iommufd and of VFIO do.
+template <typename Structure>
+auto SetSize(Structure* command) -> decltype(command->size, void()) {
+  command->size = sizeof(*command);
+}
+
+template <typename Structure>
+auto SetSize(Structure* command) -> decltype(command->argsz, void()) {
+  command->argsz = sizeof(*command);
+}
+
+template <typename Structure>
+Structure Command() {
+  Structure command = {};
+  SetSize(&command);
+  return command;
+}
+
+// An operation that is one ioctl: its structure, its request number, and which member of the structure is the
+// result (undefined is, where none is named).
+template <unsigned long kRequest, typename Structure, auto kResult = nullptr>
+struct IoctlOperation {
+  std::shared_ptr<const Descriptor> native;
+  Structure command = Command<Structure>();
+
+  int Run() { return native->Ioctl(kRequest, &command); }
+
+  Napi::Value Result(Napi::Env env) const {
+    if constexpr (std::is_null_pointer_v<decltype(kResult)>) {
+      return env.Undefined();
+    } else {
+      return ToValue(env, command.*kResult);
+    }
+  }
+};
+
+// What needs more memory than there is fails as the kernel would say it.
+template <typename Call>
+int OrNoMemory(Call call) noexcept {
   try {
-    return operation.Run();
+    return call();
   } catch (const std::bad_alloc&) {
     return -ENOMEM;
   }
 }
 
 template <typename Operation>
-Napi::Value RunSync(Napi::Env env, Operation operation) {
-  const int status = Run(operation);
-  return status < 0 ? Status(env, status) : operation.Result(env);
+int Run(Operation& operation) noexcept {
+  return OrNoMemory([&] { return operation.Run(); });
 }
 
 // An operation on the thread pool. It deletes itself when it is done.

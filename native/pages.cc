@@ -7,7 +7,6 @@
 
 #include <cerrno>
 
-#include "addon.h"
 #include "arguments.h"
 #include "operation.h"
 
@@ -17,13 +16,6 @@ namespace {
 constexpr int kPopulateWrite = 23;
 
 uint64_t UsualPageSize() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
-
-struct PrefaultOperation {
-  std::shared_ptr<Pages> pages;
-
-  int Run() { return pages->Prefault(); }
-  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
-};
 
 }  // namespace
 
@@ -83,18 +75,7 @@ Pages::~Pages() {
        -1, 0);
 }
 
-Napi::Function DmaMemory::Define(Napi::Env env) {
-  return DefineClass(env, "DmaMemory",
-                     {
-                         InstanceMethod<&DmaMemory::Buffer>("buffer"),
-                         InstanceMethod<&DmaMemory::Fd>("fd"),
-                         InstanceMethod<&DmaMemory::Prefault>("prefault"),
-                         InstanceMethod<&DmaMemory::PrefaultSync>("prefaultSync"),
-                         InstanceMethod<&DmaMemory::CloseBuffer>("close"),
-                     });
-}
-
-Napi::Value DmaMemory::Allocate(const Napi::CallbackInfo& info) {
+Napi::Value AllocMemory(const Napi::CallbackInfo& info) {
   const uint64_t length = arguments::Uint64(info[0], "length");
   const uint64_t page_size = arguments::Uint64(info[1], "pageSize");
   if (page_size < UsualPageSize() || (page_size & (page_size - 1)) != 0) {
@@ -103,62 +84,44 @@ Napi::Value DmaMemory::Allocate(const Napi::CallbackInfo& info) {
   if (length == 0 || length % page_size != 0 || length > static_cast<uint64_t>(INT64_MAX)) {
     arguments::ThrowOutOfRange(info[0], "length", "a positive multiple of the page size");
   }
-  if (!info[2].IsBoolean()) arguments::ThrowInvalidType(info[2], "anonymous", "a boolean");
+  const bool anonymous = arguments::Boolean(info[2], "anonymous");
   std::shared_ptr<Pages> pages;
-  const int status = Pages::Allocate(length, page_size, info[2].As<Napi::Boolean>().Value(), &pages);
-  if (status < 0) return Napi::Number::New(info.Env(), status);
-  return New(info.Env(), std::move(pages));
+  const int status = Pages::Allocate(length, page_size, anonymous, &pages);
+  return status < 0 ? Status(info.Env(), status) : DmaMemory::New(info.Env(), std::move(pages));
 }
 
-Napi::Value DmaMemory::Buffer(const Napi::CallbackInfo& info) { return buffer_.Get(info.Env(), Use()); }
-
-// fd(): number, or -EBADF where it is anonymous. The memory as a file; it stays the DmaMemory's to close.
-Napi::Value DmaMemory::Fd(const Napi::CallbackInfo& info) {
-  const int fd = Use()->fd();
-  return Status(info.Env(), fd < 0 ? -EBADF : fd);
-}
-
-// prefault(): undefined, or -errno.
-Napi::Value DmaMemory::Prefault(const Napi::CallbackInfo& info) {
-  return RunAsync(info.Env(), PrefaultOperation{Use()});
-}
-
-Napi::Value DmaMemory::PrefaultSync(const Napi::CallbackInfo& info) {
-  return RunSync(info.Env(), PrefaultOperation{Use()});
-}
-
-// close()
-Napi::Value DmaMemory::CloseBuffer(const Napi::CallbackInfo& info) {
-  buffer_.Detach();
-  return Close(info);
-}
-
-Napi::Function MappedRegion::Define(Napi::Env env) {
-  return DefineClass(env, "MappedRegion",
-                     {
-                         InstanceMethod<&MappedRegion::Buffer>("buffer"),
-                         InstanceMethod<&MappedRegion::ReadUint32>("readUint32"),
-                         InstanceMethod<&MappedRegion::ReadUint64>("readUint64"),
-                         InstanceMethod<&MappedRegion::WriteUint32>("writeUint32"),
-                         InstanceMethod<&MappedRegion::WriteUint64>("writeUint64"),
-                         InstanceMethod<&MappedRegion::CloseBuffer>("close"),
-                     });
-}
-
-Napi::Value MappedRegion::Map(const Napi::CallbackInfo& info, std::shared_ptr<const Descriptor> file,
-                              int protection) {
+Napi::Value MapRegionOf(const std::shared_ptr<const Descriptor>& file, const Napi::CallbackInfo& info,
+                        int protection) {
   const off_t position = arguments::Position(info[0], "position");
   const uint64_t length = arguments::Uint64(info[1], "length");
   std::shared_ptr<Pages> pages;
-  const int status = Pages::Map(std::move(file), protection, position, length, &pages);
-  if (status < 0) return Napi::Number::New(info.Env(), status);
-  return New(info.Env(), std::move(pages));
+  const int status = Pages::Map(file, protection, position, length, &pages);
+  return status < 0 ? Status(info.Env(), status) : MappedRegion::New(info.Env(), std::move(pages));
 }
 
-Napi::Value MappedRegion::Buffer(const Napi::CallbackInfo& info) { return buffer_.Get(info.Env(), Use()); }
+namespace {
 
-// close()
-Napi::Value MappedRegion::CloseBuffer(const Napi::CallbackInfo& info) {
-  buffer_.Detach();
-  return Close(info);
+const DmaMemory::Method<Buffer<DmaMemory>> buffer("buffer");
+const MappedRegion::Method<Buffer<MappedRegion>> region_buffer("buffer");
+
+// fd(): number, or -EBADF where it is anonymous. The memory as a file; it stays the DmaMemory's to close.
+Napi::Value Fd(DmaMemory& memory, const Napi::CallbackInfo& info) {
+  const int fd = memory.Use()->fd();
+  return Status(info.Env(), fd < 0 ? -EBADF : fd);
 }
+
+const DmaMemory::Method<Fd> fd("fd");
+
+// prefault(): undefined, or -errno.
+struct Prefault {
+  std::shared_ptr<Pages> native;
+
+  explicit Prefault(const Napi::CallbackInfo&) {}
+
+  int Run() { return native->Prefault(); }
+  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
+};
+
+const DmaMemory::Both<Prefault> prefault("prefault", "prefaultSync");
+
+}  // namespace

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <memory>
 
-#include "addon.h"
 #include "descriptor.h"
 #include "handle.h"
 
@@ -92,54 +91,40 @@ class PagesBuffer {
   std::shared_ptr<Hold> hold_;  // of the ArrayBuffer that was handed out last
 };
 
-class DmaMemory : public Handle<DmaMemory, Pages> {
- public:
+// State of an object that shows pages as an ArrayBuffer.
+struct PagesState : HandleState {
+  using Native = Pages;
+
+  void Closed() noexcept { pages_buffer.Detach(); }
+
+  PagesBuffer pages_buffer;
+};
+
+struct DmaMemoryState : PagesState {
   static constexpr Class kClass = Class::kDmaMemory;
   static constexpr const char* kName = "DmaMemory";
-
-  static Napi::Function Define(Napi::Env env);
-
-  // allocMemory(length: bigint, pageSize: bigint, anonymous: boolean): DmaMemory, or -errno.
-  static Napi::Value Allocate(const Napi::CallbackInfo& info);
-
-  explicit DmaMemory(const Napi::CallbackInfo& info) : Handle(info) {}
-
- private:
-  friend Handle;
-
-  Napi::Value Buffer(const Napi::CallbackInfo& info);
-  Napi::Value Fd(const Napi::CallbackInfo& info);
-  Napi::Value Prefault(const Napi::CallbackInfo& info);
-  Napi::Value PrefaultSync(const Napi::CallbackInfo& info);
-  Napi::Value CloseBuffer(const Napi::CallbackInfo& info);
-
-  PagesBuffer buffer_;
 };
 
-// A mapped region of a device. It is no DmaMemory: it cannot be mapped for DMA by its address.
-class MappedRegion : public Handle<MappedRegion, Pages> {
- public:
+using DmaMemory = Handle<DmaMemoryState>;
+
+// A mapped region of a device. It is no DmaMemory: it cannot be mapped for DMA by its address. Its registers
+// are in registers.cc.
+struct MappedRegionState : PagesState {
   static constexpr Class kClass = Class::kMappedRegion;
   static constexpr const char* kName = "MappedRegion";
-
-  static Napi::Function Define(Napi::Env env);
-
-  // mapRegion(position: bigint, length: bigint): MappedRegion, or -errno.
-  static Napi::Value Map(const Napi::CallbackInfo& info, std::shared_ptr<const Descriptor> file,
-                         int protection);
-
-  explicit MappedRegion(const Napi::CallbackInfo& info) : Handle(info) {}
-
- private:
-  friend Handle;
-
-  Napi::Value Buffer(const Napi::CallbackInfo& info);
-  Napi::Value CloseBuffer(const Napi::CallbackInfo& info);
-  // Registers: registers.cc.
-  Napi::Value ReadUint32(const Napi::CallbackInfo& info);
-  Napi::Value ReadUint64(const Napi::CallbackInfo& info);
-  Napi::Value WriteUint32(const Napi::CallbackInfo& info);
-  Napi::Value WriteUint64(const Napi::CallbackInfo& info);
-
-  PagesBuffer buffer_;
 };
+
+using MappedRegion = Handle<MappedRegionState>;
+
+// buffer(): ArrayBuffer
+template <typename Object>
+Napi::Value Buffer(Object& object, const Napi::CallbackInfo& info) {
+  return object.pages_buffer.Get(info.Env(), object.Use());
+}
+
+// allocMemory(length: bigint, pageSize: bigint, anonymous: boolean): DmaMemory, or -errno.
+Napi::Value AllocMemory(const Napi::CallbackInfo& info);
+
+// mapRegion(position: bigint, length: bigint, ...) of a file: MappedRegion, or -errno.
+Napi::Value MapRegionOf(const std::shared_ptr<const Descriptor>& file, const Napi::CallbackInfo& info,
+                        int protection);

@@ -70,26 +70,34 @@ int Write(const Pages& pages, Napi::Value offset, Width value) {
   return 0;
 }
 
-}  // namespace
-
 // readUint32(offset: bigint): number
-Napi::Value MappedRegion::ReadUint32(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), Read<uint32_t>(*Use(), info[0]));
+Napi::Value ReadUint32(MappedRegion& region, const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), Read<uint32_t>(*region.Use(), info[0]));
 }
+
+const MappedRegion::Method<ReadUint32> read_uint32("readUint32");
 
 // readUint64(offset: bigint): bigint
-Napi::Value MappedRegion::ReadUint64(const Napi::CallbackInfo& info) {
-  return Napi::BigInt::New(info.Env(), Read<uint64_t>(*Use(), info[0]));
+Napi::Value ReadUint64(MappedRegion& region, const Napi::CallbackInfo& info) {
+  return Napi::BigInt::New(info.Env(), Read<uint64_t>(*region.Use(), info[0]));
 }
+
+const MappedRegion::Method<ReadUint64> read_uint64("readUint64");
 
 // writeUint32(offset: bigint, value: number): 0, or -EACCES.
-Napi::Value MappedRegion::WriteUint32(const Napi::CallbackInfo& info) {
+Napi::Value WriteUint32(MappedRegion& region, const Napi::CallbackInfo& info) {
   const uint32_t value = arguments::Uint32(info[1], "value");
-  return Status(info.Env(), Write<uint32_t>(*Use(), info[0], value));
+  return Status(info.Env(), Write<uint32_t>(*region.Use(), info[0], value));
 }
 
+const MappedRegion::Method<WriteUint32> write_uint32("writeUint32");
+
 // writeUint64(offset: bigint, value: bigint): 0, or -EACCES.
-Napi::Value MappedRegion::WriteUint64(const Napi::CallbackInfo& info) {
+Napi::Value WriteUint64(MappedRegion& region, const Napi::CallbackInfo& info) {
   const uint64_t value = arguments::Uint64(info[1], "value");
-  return Status(info.Env(), Write<uint64_t>(*Use(), info[0], value));
+  return Status(info.Env(), Write<uint64_t>(*region.Use(), info[0], value));
 }
+
+const MappedRegion::Method<WriteUint64> write_uint64("writeUint64");
+
+}  // namespace

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <vector>
 
-#include "addon.h"
 #include "arguments.h"
 #include "descriptor_list.h"
 #include "operation.h"
@@ -28,10 +27,6 @@ sockaddr_un Address(Napi::Value value) {
   return address;
 }
 
-Napi::Value Own(Napi::Env env, int fd) {
-  return UnixSocket::New(env, std::make_shared<const Descriptor>(fd));
-}
-
 // A new socket on which one call is made with the address, or -errno.
 template <typename Call>
 Napi::Value Open(const Napi::CallbackInfo& info, Call call) {
@@ -43,12 +38,12 @@ Napi::Value Open(const Napi::CallbackInfo& info, Call call) {
     close(fd);
     return Status(info.Env(), -error);
   }
-  return Own(info.Env(), fd);
+  return Own<UnixSocket>(info.Env(), fd);
 }
 
 // A message of one buffer, with room for descriptors.
 struct Message {
-  alignas(cmsghdr) char control[CMSG_SPACE(DescriptorList::kMaxLength * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
   iovec part = {};
   msghdr header = {};
 
@@ -60,49 +55,17 @@ struct Message {
   }
 };
 
-}  // namespace
-
-Napi::Function UnixSocket::Define(Napi::Env env) {
-  return DefineClass(env, "UnixSocket",
-                     {
-                         InstanceMethod<&UnixSocket::CloseWaits>("close"),
-                         InstanceMethod<&UnixSocket::Accept>("accept"),
-                         InstanceMethod<&UnixSocket::Send>("send"),
-                         InstanceMethod<&UnixSocket::Receive>("receive"),
-                         InstanceMethod<&UnixSocket::Readable>("readable"),
-                         InstanceMethod<&UnixSocket::Writable>("writable"),
-                     });
-}
-
-Napi::Value UnixSocket::Connect(const Napi::CallbackInfo& info) {
-  return Open(info,
-              [](int fd, const sockaddr* address) { return connect(fd, address, sizeof(sockaddr_un)); });
-}
-
-Napi::Value UnixSocket::Listen(const Napi::CallbackInfo& info) {
-  return Open(info, [](int fd, const sockaddr* address) {
-    const int status = bind(fd, address, sizeof(sockaddr_un));
-    return status < 0 ? status : listen(fd, kBacklog);
-  });
-}
-
-// close(). A wait that is running ends with false.
-Napi::Value UnixSocket::CloseWaits(const Napi::CallbackInfo& info) {
-  const Napi::Value result = Close(info);
-  if (read_wait_ != nullptr) read_wait_->Cancel();
-  if (write_wait_ != nullptr) write_wait_->Cancel();
-  return result;
-}
-
 // accept(): UnixSocket, or -errno.
-Napi::Value UnixSocket::Accept(const Napi::CallbackInfo& info) {
-  const int fd = accept4(Use()->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  return fd < 0 ? Status(info.Env(), -errno) : Own(info.Env(), fd);
+Napi::Value Accept(UnixSocket& file, const Napi::CallbackInfo& info) {
+  const int fd = accept4(file.Use()->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  return fd < 0 ? Status(info.Env(), -errno) : Own<UnixSocket>(info.Env(), fd);
 }
+
+const UnixSocket::Method<Accept> accept("accept");
 
 // send(bytes: Uint8Array, descriptors?: DescriptorList): how many bytes, or -errno. The descriptors go with
 // the first byte.
-Napi::Value UnixSocket::Send(const Napi::CallbackInfo& info) {
+Napi::Value Send(UnixSocket& file, const Napi::CallbackInfo& info) {
   std::vector<int> fds;
   if (!info[1].IsUndefined()) {
     for (const auto& descriptor : *DescriptorList::FromArgument(info[1], "descriptors")) {
@@ -119,19 +82,21 @@ Napi::Value UnixSocket::Send(const Napi::CallbackInfo& info) {
     control->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
     std::memcpy(CMSG_DATA(control), fds.data(), fds.size() * sizeof(int));
   }
-  const ssize_t sent = sendmsg(Use()->fd(), &message.header, MSG_NOSIGNAL);
+  const ssize_t sent = sendmsg(file.Use()->fd(), &message.header, MSG_NOSIGNAL);
   return sent < 0 ? Status(info.Env(), -errno) : Status(info.Env(), static_cast<int>(sent));
 }
 
+const UnixSocket::Method<Send> send("send");
+
 // receive(capacity): { data: Uint8Array, fds: number[] }, or -errno. No data: the other end has closed. The
 // descriptors are the caller's to close.
-Napi::Value UnixSocket::Receive(const Napi::CallbackInfo& info) {
+Napi::Value Receive(UnixSocket& file, const Napi::CallbackInfo& info) {
   const uint32_t capacity = arguments::Uint32(info[0], "capacity");
   if (capacity == 0 || capacity > kMaxMessage)
     arguments::ThrowOutOfRange(info[0], "capacity", "from 1 to 1048576");
   std::vector<uint8_t> bytes(capacity);
   Message message(bytes.data(), bytes.size());
-  const ssize_t received = recvmsg(Use()->fd(), &message.header, MSG_CMSG_CLOEXEC);
+  const ssize_t received = recvmsg(file.Use()->fd(), &message.header, MSG_CMSG_CLOEXEC);
   if (received < 0) return Status(info.Env(), -errno);
   bytes.resize(static_cast<size_t>(received));
   // They are ours until JavaScript has their numbers: the result may be what there is no memory for.
@@ -157,16 +122,32 @@ Napi::Value UnixSocket::Receive(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// readable(), writable(): a promise of true once it is so, and of false once it is closed; -errno where
-// another wait for the same is running.
-Napi::Value UnixSocket::Readable(const Napi::CallbackInfo& info) {
-  return Wait::Start(info.This().As<Napi::Object>(), Use(), UV_READABLE, &read_wait_);
-}
+const UnixSocket::Method<Receive> receive("receive");
 
-Napi::Value UnixSocket::Writable(const Napi::CallbackInfo& info) {
+const UnixSocket::Method<Readable<UnixSocket>> readable("readable");
+
+// writable(): a promise of true once there is room to write, and of false once it is closed; -errno as of
+// readable().
+Napi::Value Writable(UnixSocket& file, const Napi::CallbackInfo& info) {
   // The event loop waits for a descriptor once; a duplicate is another one to it.
   std::shared_ptr<const Descriptor> duplicate;
-  const int status = Descriptor::Duplicate(Use()->fd(), &duplicate);
+  const int status = Descriptor::Duplicate(file.Use()->fd(), &duplicate);
   if (status < 0) return Status(info.Env(), status);
-  return Wait::Start(info.This().As<Napi::Object>(), std::move(duplicate), UV_WRITABLE, &write_wait_);
+  return Wait::Start(info.This().As<Napi::Object>(), std::move(duplicate), UV_WRITABLE, &file.write_wait);
+}
+
+const UnixSocket::Method<Writable> writable("writable");
+
+}  // namespace
+
+Napi::Value ConnectUnixSocket(const Napi::CallbackInfo& info) {
+  return Open(info,
+              [](int fd, const sockaddr* address) { return connect(fd, address, sizeof(sockaddr_un)); });
+}
+
+Napi::Value ListenUnixSocket(const Napi::CallbackInfo& info) {
+  return Open(info, [](int fd, const sockaddr* address) {
+    const int status = bind(fd, address, sizeof(sockaddr_un));
+    return status < 0 ? status : listen(fd, kBacklog);
+  });
 }

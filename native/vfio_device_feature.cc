@@ -15,9 +15,10 @@
 namespace {
 
 // struct vfio_device_feature and what follows it: a structure of the feature, and for some a list.
-class Feature {
+class FeatureCall {
  public:
-  Feature(uint32_t flags, const void* data, size_t length, const void* list = nullptr, size_t list_length = 0)
+  FeatureCall(uint32_t flags, const void* data, size_t length, const void* list = nullptr,
+              size_t list_length = 0)
       : bytes_(sizeof(uapi::vfio_device_feature) + length + list_length) {
     uapi::vfio_device_feature header = {};
     header.argsz = static_cast<uint32_t>(bytes_.size());
@@ -64,10 +65,8 @@ arguments::Span<uint64_t> Pairs(Napi::Value value, const char* name) {
   return values;
 }
 
-}  // namespace
-
 // feature(flags: number, data: Uint8Array): the data after the call, or -errno. Any feature may be probed.
-Napi::Value VfioDeviceFile::Feature(const Napi::CallbackInfo& info) {
+Napi::Value Feature(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   constexpr size_t kMaxData = 65536;
   const uint32_t flags = arguments::Uint32(info[0], "flags");
   const auto data = arguments::Bytes(info[1], "data");
@@ -76,29 +75,33 @@ Napi::Value VfioDeviceFile::Feature(const Napi::CallbackInfo& info) {
     arguments::ThrowOutOfRange(info[0], "flags",
                                "of a feature whose data has no addresses and no descriptors");
   }
-  ::Feature feature(flags, data.data, data.length);
-  const int status = feature.Ask(*Use());
+  FeatureCall feature(flags, data.data, data.length);
+  const int status = feature.Ask(*file.Use());
   if (status < 0) return Status(info.Env(), status);
   return arguments::NewBytes(info.Env(), {feature.Data(), feature.Data() + data.length});
 }
 
+const VfioDeviceFile::Method<Feature> feature("feature");
+
 // exportDmaBuf(regionIndex, ranges: BigUint64Array of offset and length in turn): DmaBuf, or -errno.
-Napi::Value VfioDeviceFile::ExportDmaBuf(const Napi::CallbackInfo& info) {
+Napi::Value ExportDmaBuf(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   uapi::vfio_device_feature_dma_buf request = {};
   request.region_index = arguments::Uint32(info[0], "regionIndex");
   const auto ranges = Pairs(info[1], "ranges");
   request.open_flags = O_RDWR | O_CLOEXEC;
   request.nr_ranges = static_cast<uint32_t>(ranges.length / 2);
-  ::Feature feature(uapi::VFIO_DEVICE_FEATURE_GET | uapi::VFIO_DEVICE_FEATURE_DMA_BUF, &request,
-                    sizeof(request), ranges.data, ranges.length * sizeof(uint64_t));
-  const int fd = feature.Ask(*Use());
+  FeatureCall feature(uapi::VFIO_DEVICE_FEATURE_GET | uapi::VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+                      sizeof(request), ranges.data, ranges.length * sizeof(uint64_t));
+  const int fd = feature.Ask(*file.Use());
   if (fd < 0) return Status(info.Env(), fd);
-  return DmaBuf::New(info.Env(), std::make_shared<const Descriptor>(fd));
+  return Own<DmaBuf>(info.Env(), fd);
 }
+
+const VfioDeviceFile::Method<ExportDmaBuf> export_dma_buf("exportDmaBuf");
 
 // startDmaLogging(pageSize: bigint, ranges: BigUint64Array of IOVA and length in turn): the page size that
 // the device has chosen, or -errno.
-Napi::Value VfioDeviceFile::StartDmaLogging(const Napi::CallbackInfo& info) {
+Napi::Value StartDmaLogging(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   uapi::vfio_device_feature_dma_logging_control request = {};
   request.page_size = arguments::Uint64(info[0], "pageSize");
   if (request.page_size == 0 || (request.page_size & (request.page_size - 1)) != 0) {
@@ -108,24 +111,30 @@ Napi::Value VfioDeviceFile::StartDmaLogging(const Napi::CallbackInfo& info) {
   request.num_ranges = static_cast<uint32_t>(ranges.length / 2);
   // Read by the kernel before the call returns.
   request.ranges = reinterpret_cast<uintptr_t>(ranges.data);
-  ::Feature feature(uapi::VFIO_DEVICE_FEATURE_SET | uapi::VFIO_DEVICE_FEATURE_DMA_LOGGING_START, &request,
-                    sizeof(request));
-  const int status = feature.Ask(*Use());
+  FeatureCall feature(uapi::VFIO_DEVICE_FEATURE_SET | uapi::VFIO_DEVICE_FEATURE_DMA_LOGGING_START, &request,
+                      sizeof(request));
+  const int status = feature.Ask(*file.Use());
   if (status < 0) return Status(info.Env(), status);
   std::memcpy(&request, feature.Data(), sizeof(request));
   return Napi::BigInt::New(info.Env(), request.page_size);
 }
 
+const VfioDeviceFile::Method<StartDmaLogging> start_dma_logging("startDmaLogging");
+
 // reportDmaLogging(iova, length, pageSize): the bitmap of what was written, or -errno.
-Napi::Value VfioDeviceFile::ReportDmaLogging(const Napi::CallbackInfo& info) {
+Napi::Value ReportDmaLogging(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   uapi::vfio_device_feature_dma_logging_report request = {};
   request.iova = arguments::Uint64(info[0], "iova");
   DirtyBitmap bitmap(info[1], info[2]);
   request.length = bitmap.length();
   request.page_size = bitmap.page_size();
   request.bitmap = bitmap.Address();
-  ::Feature feature(uapi::VFIO_DEVICE_FEATURE_GET | uapi::VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, &request,
-                    sizeof(request));
-  const int status = feature.Ask(*Use());
+  FeatureCall feature(uapi::VFIO_DEVICE_FEATURE_GET | uapi::VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, &request,
+                      sizeof(request));
+  const int status = feature.Ask(*file.Use());
   return status < 0 ? Status(info.Env(), status) : bitmap.Result(info.Env());
 }
+
+const VfioDeviceFile::Method<ReportDmaLogging> report_dma_logging("reportDmaLogging");
+
+}  // namespace

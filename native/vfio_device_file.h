@@ -4,49 +4,11 @@
 
 #pragma once
 
-#include <napi.h>
+#include "file.h"
 
-#include <memory>
-
-#include "descriptor.h"
-#include "handle.h"
-
-class VfioDeviceFile : public Handle<VfioDeviceFile, const Descriptor> {
- public:
+struct VfioDeviceFileState : FileState {
   static constexpr Class kClass = Class::kVfioDeviceFile;
   static constexpr const char* kName = "VfioDeviceFile";
-
-  static Napi::Function Define(Napi::Env env);
-
-  // openVfioDevice(path: string): VfioDeviceFile, or -errno.
-  static Napi::Value Open(const Napi::CallbackInfo& info);
-
-  // openVfioDeviceFd(fd: number): VfioDeviceFile on a duplicate of it, or -errno.
-  static Napi::Value OpenFd(const Napi::CallbackInfo& info);
-
-  explicit VfioDeviceFile(const Napi::CallbackInfo& info) : Handle(info) {}
-
- private:
-  friend Handle;
-
-  Napi::Value Fd(const Napi::CallbackInfo& info);
-  Napi::Value BindIommufd(const Napi::CallbackInfo& info);
-  Napi::Value AttachIommufdPt(const Napi::CallbackInfo& info);
-  Napi::Value AttachIommufdPtSync(const Napi::CallbackInfo& info);
-  Napi::Value DetachIommufdPt(const Napi::CallbackInfo& info);
-  Napi::Value GetInfo(const Napi::CallbackInfo& info);
-  Napi::Value Reset(const Napi::CallbackInfo& info);
-
-  Napi::Value Feature(const Napi::CallbackInfo& info);
-  Napi::Value ExportDmaBuf(const Napi::CallbackInfo& info);
-  Napi::Value StartDmaLogging(const Napi::CallbackInfo& info);
-  Napi::Value ReportDmaLogging(const Napi::CallbackInfo& info);
-
-  Napi::Value GetIrqInfo(const Napi::CallbackInfo& info);
-  Napi::Value SetIrqs(const Napi::CallbackInfo& info);
-
-  Napi::Value GetRegionInfo(const Napi::CallbackInfo& info);
-  Napi::Value MapRegion(const Napi::CallbackInfo& info);
-  Napi::Value Read(const Napi::CallbackInfo& info);
-  Napi::Value Write(const Napi::CallbackInfo& info);
 };
+
+using VfioDeviceFile = Handle<VfioDeviceFileState>;

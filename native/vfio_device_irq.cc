@@ -11,51 +11,24 @@
 
 namespace {
 
-struct GetIrqInfoOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uapi::vfio_irq_info command;
-
-  int Run() { return descriptor->Ioctl(uapi::VFIO_DEVICE_GET_IRQ_INFO, &command); }
-  Napi::Value Result(Napi::Env env) const {
-    auto result = Napi::Object::New(env);
-    result.Set("flags", Napi::Number::New(env, command.flags));
-    result.Set("count", Napi::Number::New(env, command.count));
-    return result;
-  }
-};
-
-struct SetIrqsOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uapi::vfio_irq_set command;
-  std::vector<std::shared_ptr<const Descriptor>> eventfds;
-
-  int Run() {
-    command.argsz = static_cast<uint32_t>(sizeof(command) + eventfds.size() * sizeof(int32_t));
-    std::vector<uint8_t> bytes(command.argsz);
-    std::memcpy(bytes.data(), &command, sizeof(command));
-    for (size_t i = 0; i < eventfds.size(); i++) {
-      const int32_t fd = eventfds[i]->fd();
-      std::memcpy(bytes.data() + sizeof(command) + i * sizeof(fd), &fd, sizeof(fd));
-    }
-    return descriptor->Ioctl(uapi::VFIO_DEVICE_SET_IRQS, bytes.data());
-  }
-  Napi::Value Result(Napi::Env env) const { return env.Undefined(); }
-};
-
-}  // namespace
-
 // getIrqInfo(index): { flags, count }, or -errno.
-Napi::Value VfioDeviceFile::GetIrqInfo(const Napi::CallbackInfo& info) {
-  uapi::vfio_irq_info command = {};
-  command.argsz = sizeof(command);
+Napi::Value GetIrqInfo(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
+  auto command = Command<uapi::vfio_irq_info>();
   command.index = arguments::Uint32(info[0], "index");
-  return RunSync(info.Env(), GetIrqInfoOperation{Use(), command});
+  const int status = file.Use()->Ioctl(uapi::VFIO_DEVICE_GET_IRQ_INFO, &command);
+  if (status < 0) return Status(info.Env(), status);
+  auto result = Napi::Object::New(info.Env());
+  result.Set("flags", Napi::Number::New(info.Env(), command.flags));
+  result.Set("count", Napi::Number::New(info.Env(), command.count));
+  return result;
 }
+
+const VfioDeviceFile::Method<GetIrqInfo> get_irq_info("getIrqInfo");
 
 // setIrqs(index, action, start, count, eventfds: EventFile[]): undefined, or -errno. The action is one of
 // VFIO_IRQ_SET_ACTION_*. Without eventfds it is about the interrupts themselves, and a count of 0 with
 // ACTION_TRIGGER turns the index off.
-Napi::Value VfioDeviceFile::SetIrqs(const Napi::CallbackInfo& info) {
+Napi::Value SetIrqs(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   uapi::vfio_irq_set command = {};
   command.index = arguments::Uint32(info[0], "index");
   const uint32_t action = arguments::Uint32(info[1], "action");
@@ -67,8 +40,8 @@ Napi::Value VfioDeviceFile::SetIrqs(const Napi::CallbackInfo& info) {
   command.count = arguments::Uint32(info[3], "count");
   if (!info[4].IsArray()) arguments::ThrowInvalidType(info[4], "eventfds", "an array");
   const auto list = info[4].As<Napi::Array>();
-  std::vector<std::shared_ptr<const Descriptor>> eventfds;
-  const uint32_t listed = list.Length();  // once: a getter in it could make it ever longer
+  std::vector<std::shared_ptr<const Descriptor>> eventfds;  // shares: a getter may close what came before it
+  const uint32_t listed = list.Length();                    // once: a getter in it could make it ever longer
   for (uint32_t i = 0; i < listed; i++) {
     eventfds.push_back(EventFile::FromArgument(list.Get(i), "eventfds"));
   }
@@ -76,5 +49,16 @@ Napi::Value VfioDeviceFile::SetIrqs(const Napi::CallbackInfo& info) {
     arguments::ThrowOutOfRange(info[4], "eventfds", "as many as count");
   command.flags =
       action | (eventfds.empty() ? uapi::VFIO_IRQ_SET_DATA_NONE : uapi::VFIO_IRQ_SET_DATA_EVENTFD);
-  return RunSync(info.Env(), SetIrqsOperation{Use(), command, std::move(eventfds)});
+  command.argsz = static_cast<uint32_t>(sizeof(command) + eventfds.size() * sizeof(int32_t));
+  std::vector<uint8_t> bytes(command.argsz);
+  std::memcpy(bytes.data(), &command, sizeof(command));
+  for (size_t i = 0; i < eventfds.size(); i++) {
+    const int32_t fd = eventfds[i]->fd();
+    std::memcpy(bytes.data() + sizeof(command) + i * sizeof(fd), &fd, sizeof(fd));
+  }
+  return Answer(info.Env(), file.Use()->Ioctl(uapi::VFIO_DEVICE_SET_IRQS, bytes.data()));
 }
+
+const VfioDeviceFile::Method<SetIrqs> set_irqs("setIrqs");
+
+}  // namespace

@@ -15,24 +15,22 @@ namespace {
 
 constexpr size_t kMaxTransfer = size_t{1} << 30;
 
-struct GetRegionInfoOperation {
-  std::shared_ptr<const Descriptor> descriptor;
-  uint32_t index;
-  std::vector<uint8_t> bytes;  // struct vfio_region_info and its capabilities
-
+// struct vfio_region_info and its capabilities.
+class RegionInfo {
+ public:
   // Asked without room for the capabilities, the kernel says how much they need.
-  int Run() {
+  int Ask(const Descriptor& device, uint32_t index) {
     uint32_t needed = sizeof(uapi::vfio_region_info);
     int status;
     do {
       uapi::vfio_region_info request = {};
       request.argsz = needed;
       request.index = index;
-      bytes.assign(needed, 0);
-      std::memcpy(bytes.data(), &request, sizeof(request));
-      status = descriptor->Ioctl(uapi::VFIO_DEVICE_GET_REGION_INFO, bytes.data());
+      bytes_.assign(needed, 0);
+      std::memcpy(bytes_.data(), &request, sizeof(request));
+      status = device.Ioctl(uapi::VFIO_DEVICE_GET_REGION_INFO, bytes_.data());
       needed = At<uapi::vfio_region_info>(0).argsz;
-    } while (status >= 0 && needed > bytes.size());
+    } while (status >= 0 && needed > bytes_.size());
     return status;
   }
 
@@ -57,13 +55,13 @@ struct GetRegionInfoOperation {
  private:
   template <typename Structure>
   bool Fits(size_t offset) const {
-    return offset <= bytes.size() && bytes.size() - offset >= sizeof(Structure);
+    return offset <= bytes_.size() && bytes_.size() - offset >= sizeof(Structure);
   }
 
   template <typename Structure>
   Structure At(size_t offset) const {
     Structure structure;
-    std::memcpy(&structure, bytes.data() + offset, sizeof(structure));
+    std::memcpy(&structure, bytes_.data() + offset, sizeof(structure));
     return structure;
   }
 
@@ -90,6 +88,8 @@ struct GetRegionInfoOperation {
       result.Set("msixMappable", Napi::Boolean::New(env, true));
     }
   }
+
+  std::vector<uint8_t> bytes_;
 };
 
 arguments::Span<uint8_t> Transfer(Napi::Value value, const char* name) {
@@ -98,31 +98,42 @@ arguments::Span<uint8_t> Transfer(Napi::Value value, const char* name) {
   return bytes;
 }
 
-}  // namespace
-
 // getRegionInfo(index): { flags, size, offset, sparseAreas?, type?, subtype?, msixMappable? }, or -errno.
-Napi::Value VfioDeviceFile::GetRegionInfo(const Napi::CallbackInfo& info) {
+Napi::Value GetRegionInfo(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   const uint32_t index = arguments::Uint32(info[0], "index");
-  return RunSync(info.Env(), GetRegionInfoOperation{Use(), index, {}});
+  const auto& device = file.Use();
+  RegionInfo region;
+  const int status = OrNoMemory([&] { return region.Ask(*device, index); });
+  return status < 0 ? Status(info.Env(), status) : region.Result(info.Env());
 }
+
+const VfioDeviceFile::Method<GetRegionInfo> get_region_info("getRegionInfo");
 
 // read(position: bigint, target: Uint8Array): how many bytes, or -errno. The kernel makes accesses as wide as
 // alignment and length allow, up to 8 bytes.
-Napi::Value VfioDeviceFile::Read(const Napi::CallbackInfo& info) {
+Napi::Value Read(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   const off_t position = arguments::Position(info[0], "position");
   auto target = Transfer(info[1], "target");
-  return Napi::Number::New(info.Env(), Use()->Read(target.data, target.length, position));
+  return Status(info.Env(), file.Use()->Read(target.data, target.length, position));
 }
+
+const VfioDeviceFile::Method<Read> read("read");
 
 // write(position: bigint, source: Uint8Array): how many bytes, or -errno.
-Napi::Value VfioDeviceFile::Write(const Napi::CallbackInfo& info) {
+Napi::Value Write(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
   const off_t position = arguments::Position(info[0], "position");
   const auto source = Transfer(info[1], "source");
-  return Napi::Number::New(info.Env(), Use()->Write(source.data, source.length, position));
+  return Status(info.Env(), file.Use()->Write(source.data, source.length, position));
 }
 
+const VfioDeviceFile::Method<Write> write("write");
+
 // mapRegion(position: bigint, length: bigint, writeable: boolean): MappedRegion, or -errno.
-Napi::Value VfioDeviceFile::MapRegion(const Napi::CallbackInfo& info) {
-  if (!info[2].IsBoolean()) arguments::ThrowInvalidType(info[2], "writeable", "a boolean");
-  return MappedRegion::Map(info, Use(), PROT_READ | (info[2].As<Napi::Boolean>().Value() ? PROT_WRITE : 0));
+Napi::Value MapRegion(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
+  const bool writeable = arguments::Boolean(info[2], "writeable");
+  return MapRegionOf(file.Use(), info, PROT_READ | (writeable ? PROT_WRITE : 0));
 }
+
+const VfioDeviceFile::Method<MapRegion> map_region("mapRegion");
+
+}  // namespace
