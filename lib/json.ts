@@ -6,8 +6,12 @@
 import { parse, type ValueNode } from "@humanwhocodes/momoa";
 import { z } from "zod";
 import { IommufdError } from "./errors.ts";
+import { VALUE_LIMIT } from "./limits.ts";
 
 const U64_LIMIT = 1n << 64n;
+
+/** The longest document that is looked at once more to say where in it something is wrong, in UTF-16 units. */
+const LONGEST_LOOKED_AT = 4 << 20;
 
 /** A u64 in JSON: "0xfffc0000". Read as a bigint. */
 export const u64 = z
@@ -38,6 +42,11 @@ export function readJson<Schema extends z.ZodType>(
   schema: Schema,
   source: string,
 ): z.output<Schema> {
+  if (hasTooManyValues(text))
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      `${source}: it has more than ${VALUE_LIMIT} values, the most that is read of a JSON document`,
+    );
   let document: unknown;
   try {
     // Some editors begin a text with a byte order mark.
@@ -74,12 +83,23 @@ function firstIssue(error: z.ZodError): { path: readonly PropertyKey[]; message:
   return { path, message: `${name.replace(/^\./, "") || "the document"}: ${issue?.message}` };
 }
 
+/** Values, names and elements are what these characters begin. Those in strings count too, which makes it a little less. */
+function hasTooManyValues(text: string): boolean {
+  let values = 0;
+  for (let index = text.length > VALUE_LIMIT ? 0 : text.length; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code === 0x2c || code === 0x5b || code === 0x7b) values++;
+  }
+  return values > VALUE_LIMIT;
+}
+
 /** Where a text is no JSON, as ":LINE:COLUMN", and why. */
 function whereSyntax(text: string, { message }: Error): { message: string; place: string } {
   const [, position] = /position (\d+)/.exec(message) ?? [];
   const offset = position ?? (/end of JSON input/.test(message) ? text.length : undefined);
   const told = message.replace(/ in JSON at position \d+.*$/, "");
   if (offset !== undefined) return { message: told, place: placeOf(text, Number(offset)) };
+  if (text.length > LONGEST_LOOKED_AT) return { message: told, place: "" };
   // Of an unexpected character JSON.parse tells no place.
   try {
     parse(text);
@@ -97,6 +117,7 @@ function placeOf(text: string, offset: number): string {
 
 /** Where in a text a field is, as ":LINE:COLUMN"; of one that is missing, what should have it. */
 function whereField(text: string, path: readonly PropertyKey[]): string {
+  if (text.length > LONGEST_LOOKED_AT) return "";
   let node: ValueNode;
   try {
     node = parse(text).body;

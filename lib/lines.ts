@@ -4,14 +4,15 @@
 const LONGEST_LINE = 1 << 16;
 
 /**
- * Tells the lines of a text that comes in pieces, without what ends them. What is longer than 65,536 characters is cut. What
- * follows the last line end is a line only if it is more than white space: it may be the beginning of one that was cut.
+ * Tells the lines of a text that comes in pieces, without what ends them: a line feed, or in a text without any, a carriage
+ * return. What is longer than 65,536 characters is cut. What follows the last line end is a line only if it is more than white
+ * space: it may be the beginning of one that was cut.
  *
  * @throws what `tell` throws, or the stream
  */
 export async function eachLine(chunks: AsyncIterable<string>, tell: (line: string) => void): Promise<void> {
   let line = "";
-  for await (const chunk of chunks) {
+  for await (const chunk of withLineFeeds(chunks)) {
     let start = 0;
     for (let end = chunk.indexOf("\n"); end >= 0; end = chunk.indexOf("\n", start)) {
       tell(line + cut(chunk, start, end, line.length));
@@ -21,6 +22,38 @@ export async function eachLine(chunks: AsyncIterable<string>, tell: (line: strin
     line += cut(chunk, start, chunk.length, line.length);
   }
   if (line.trim() !== "") tell(line);
+}
+
+/** The lines of a text. */
+export function linesOf(text: string): string[] {
+  return text.split(endsInReturns(text) ? "\r" : "\n");
+}
+
+/** Makes carriage returns line feeds where they alone end lines. The first line tells. */
+async function* withLineFeeds(chunks: AsyncIterable<string>): AsyncGenerator<string, void> {
+  let beginning: string | undefined = "";
+  let inReturns = false;
+  const fed = (text: string) => (inReturns ? text.replaceAll("\r", "\n") : text);
+  for await (const chunk of chunks) {
+    if (beginning === undefined) {
+      yield fed(chunk);
+      continue;
+    }
+    beginning += chunk;
+    if (beginning.length < LONGEST_LINE && !beginning.includes("\n")) continue;
+    inReturns = endsInReturns(beginning);
+    yield fed(beginning);
+    beginning = undefined;
+  }
+  if (beginning === undefined) return;
+  inReturns = endsInReturns(beginning);
+  yield fed(beginning);
+}
+
+/** A carriage return at the very end may be half of CR LF. */
+function endsInReturns(text: string): boolean {
+  const first = text.indexOf("\r");
+  return first >= 0 && first < text.length - 1 && !text.includes("\n");
 }
 
 function cut(chunk: string, start: number, end: number, before: number): string {

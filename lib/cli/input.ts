@@ -2,7 +2,12 @@
 
 import { createReadStream } from "node:fs";
 import { InvalidArgumentError } from "commander";
+import { decodeChunks } from "../encoding.ts";
 import { IommufdError, isSystemError } from "../errors.ts";
+import { INPUT_LIMIT, tooLong } from "../limits.ts";
+
+/** What the help and the manual say of it. */
+export const LIMIT_STATEMENT = `Of one input no more than ${INPUT_LIMIT >> 20} MiB is read.`;
 
 /** What to call the input in errors. */
 export function sourceName(file: string): string {
@@ -12,7 +17,7 @@ export function sourceName(file: string): string {
 /**
  * Reads a file, or standard input for "-".
  *
- * @throws IommufdError ERR_IOMMUFD_INPUT: it cannot be read
+ * @throws IommufdError ERR_IOMMUFD_INPUT: it cannot be read, or has more than INPUT_LIMIT
  */
 export async function readInput(file: string): Promise<string> {
   let text = "";
@@ -23,13 +28,21 @@ export async function readInput(file: string): Promise<string> {
 /**
  * Reads a file, or standard input for "-", piece by piece.
  *
- * @throws IommufdError ERR_IOMMUFD_INPUT: it cannot be read
+ * @throws IommufdError ERR_IOMMUFD_INPUT: it cannot be read, or has more than INPUT_LIMIT
  */
-export async function* readChunks(file: string): AsyncGenerator<string, void> {
-  const stream = file === "-" ? process.stdin : createReadStream(file);
-  stream.setEncoding("utf8");
+export function readChunks(file: string): AsyncGenerator<string, void> {
+  return decodeChunks(readBytes(file));
+}
+
+async function* readBytes(file: string): AsyncGenerator<Uint8Array, void> {
+  const stream: AsyncIterable<Buffer> = file === "-" ? process.stdin : createReadStream(file);
+  let length = 0;
   try {
-    for await (const chunk of stream) yield String(chunk);
+    for await (const chunk of stream) {
+      length += chunk.length;
+      if (length > INPUT_LIMIT) throw tooLong(sourceName(file));
+      yield chunk;
+    }
   } catch (error) {
     if (!isSystemError(error)) throw error;
     // What follows names the file once more: "ENOENT: no such file or directory, open '…'".

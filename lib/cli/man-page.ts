@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { examplesOf } from "./examples.ts";
 import { EXIT_MEANINGS } from "./exit.ts";
+import { LIMIT_STATEMENT } from "./input.ts";
 
 /** Files that the command uses, and what for. */
 const FILES: readonly (readonly [path: string, use: string])[] = [
@@ -40,6 +41,7 @@ export function formatManPage(program: Command, date: string): string {
     "The kernel is asked.",
     "A model of one answers where it is asked for: with a profile, with a backend, or by IOMMUFD_BACKEND.",
     "Each report says in its first line who answered.",
+    LIMIT_STATEMENT,
     ...commands.flatMap((command) => [
       `.Ss ${name} ${command.name()}`,
       running(command.description()),

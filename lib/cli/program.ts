@@ -15,6 +15,7 @@ import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit.ts";
+import { LIMIT_STATEMENT } from "./input.ts";
 import { printError, printNote } from "./output.ts";
 
 /** Errors that say: the command line or the input was wrong. */
@@ -75,6 +76,8 @@ function formatExitCodes(): string {
     "",
     "Exit codes:",
     ...EXIT_MEANINGS.map(([code, meaning]) => `  ${String(code).padEnd(5)}${meaning}`),
+    "",
+    LIMIT_STATEMENT,
   ].join("\n");
 }
 

@@ -3,9 +3,10 @@
  * device is not to be given away.
  */
 
-import { readdirSync, readFileSync, realpathSync } from "node:fs";
+import { readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { BDF_PATTERN } from "../bdf.ts";
+import { readFileWhole } from "../files.ts";
 import { ifReadable } from "./readable.ts";
 
 /** What each device is needed for, by address: "/ is mounted from it". */
@@ -102,7 +103,7 @@ function real(path: string): string | undefined {
 }
 
 function lines(root: string, path: string): string[] {
-  return (ifReadable(() => readFileSync(join(root, path), "utf8")) ?? "").split("\n");
+  return (ifReadable(() => readFileWhole(join(root, path)).toString()) ?? "").split("\n");
 }
 
 function list(path: string): string[] {

@@ -1,8 +1,10 @@
 /** The kernel's log, as far as this user may read it. */
 
-import { closeSync, constants, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { isSystemError } from "../errors.ts";
+import { readFileWhole } from "../files.ts";
+import { INPUT_LIMIT, tooLong } from "../limits.ts";
 import { ifReadable } from "./readable.ts";
 
 /** Room for one record of /dev/kmsg; the kernel's longest has less than half of it. */
@@ -23,7 +25,7 @@ export function readKernelLog(root: string): KernelLog | undefined {
   const records = ifReadable(() => readRecords(join(root, "dev/kmsg")));
   if (records !== undefined) return { source: "/dev/kmsg", text: records };
   for (const file of FILES) {
-    const text = ifReadable(() => readFileSync(join(root, file), "utf8"));
+    const text = ifReadable(() => readFileWhole(join(root, file), { end: true }).toString());
     if (text !== undefined) return { source: `/${file}`, text };
   }
   return undefined;
@@ -35,10 +37,13 @@ function readRecords(path: string): string {
   try {
     const buffer = Buffer.alloc(RECORD);
     const pieces: Buffer[] = [];
-    for (;;) {
+    for (let total = 0; ; ) {
       const length = readRecord(file, buffer);
       if (length === 0) return Buffer.concat(pieces).toString();
-      if (length !== undefined) pieces.push(Buffer.from(buffer.subarray(0, length)));
+      if (length === undefined) continue;
+      total += length;
+      if (total > INPUT_LIMIT) throw tooLong(path);
+      pieces.push(Buffer.from(buffer.subarray(0, length)));
     }
   } finally {
     closeSync(file);

@@ -3,13 +3,15 @@
  * root, so that a recorded tree can stand in for a machine.
  */
 
-import { accessSync, constants, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { accessSync, constants, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { DeviceUser } from "../backend/backend.ts";
 import { deviceUse } from "../backend/kernel/device-use.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
 import { BDF_PATTERN } from "../bdf.ts";
+import { readFileWhole } from "../files.ts";
+import { INPUT_LIMIT } from "../limits.ts";
 import { type Acs, findAcs } from "./acs.ts";
 import { Distribution } from "./distribution.ts";
 import { findDmarUnits } from "./dmesg.ts";
@@ -265,7 +267,7 @@ export class Machine {
 
   #acsOf(bdf: string): Acs | undefined {
     const path = join(this.root, `sys/bus/pci/devices/${bdf}/config`);
-    const config = ifReadable(() => readFileSync(path));
+    const config = ifReadable(() => readFileWhole(path));
     return config === undefined ? undefined : findAcs(config);
   }
 
@@ -274,11 +276,13 @@ export class Machine {
   }
 
   #unzipped(path: string): string | undefined {
-    return ifReadable(() => gunzipSync(readFileSync(join(this.root, path))).toString());
+    return ifReadable(() =>
+      gunzipSync(readFileWhole(join(this.root, path)), { maxOutputLength: INPUT_LIMIT }).toString(),
+    );
   }
 
   #read(path: string): string | undefined {
-    return ifReadable(() => readFileSync(join(this.root, path), "utf8"));
+    return ifReadable(() => readFileWhole(join(this.root, path)).toString());
   }
 
   #list(path: string): string[] {

@@ -1,7 +1,7 @@
 /** How much memory a process may lock (RLIMIT_MEMLOCK), which is what memory mapped for DMA counts as. */
 
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readFileWhole } from "../files.ts";
 import { ifReadable } from "./readable.ts";
 
 /** The bit of CAP_IPC_LOCK in /proc/self/status, CapEff. */
@@ -27,5 +27,5 @@ export function memlockLimit(root = "/"): MemlockLimit | undefined {
 }
 
 function field(root: string, path: string, pattern: RegExp): string | undefined {
-  return ifReadable(() => readFileSync(join(root, path), "utf8"))?.match(pattern)?.[1];
+  return ifReadable(() => readFileWhole(join(root, path)).toString())?.match(pattern)?.[1];
 }

@@ -3,8 +3,9 @@
  * as text, and the names of its functions where it takes modules, as Debian's does. So a distribution's backport is seen too.
  */
 
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
+import { readFileWhole } from "../files.ts";
 import { ifReadable } from "./readable.ts";
 
 /** Where distributions have it: Debian's names, and Red Hat's. */
@@ -54,7 +55,7 @@ export function installedQemus(root: string): InstalledQemu[] {
     if (stamp === undefined) return [];
     const known = seen.get(path);
     if (known?.stamp === stamp) return [known.qemu];
-    const program = ifReadable(() => readFileSync(path));
+    const program = ifReadable(() => readFileWhole(path));
     if (program === undefined) return [];
     const qemu = { path: `/${place}`, ...inspect(program) };
     seen.set(path, { stamp, qemu });

@@ -4,9 +4,9 @@
 
 import { checkOptions, knownOptions } from "../arguments.ts";
 import { IommufdError } from "../errors.ts";
-import { eachLine } from "../lines.ts";
+import { eachLine, linesOf } from "../lines.ts";
 import type { MemorySection } from "../section.ts";
-import { type FlatView, FlatViewReader, findFlatView, parseFlatViews } from "./mtree.ts";
+import { type FlatView, FlatViewReader, findFlatView } from "./mtree.ts";
 import { parseSectionList } from "./section-list.ts";
 
 /** How a text is read. */
@@ -38,7 +38,9 @@ export function readMemoryMap(
 ): readonly MemorySection[] {
   checkOptions(options, MEMORY_MAP_OPTIONS);
   if (startsJson(text)) return sectionsOfList(text, addressSpace, source);
-  return sectionsOfView(parseFlatViews(text, source), addressSpace, source, options);
+  const reader = new FlatViewReader(source, addressSpace);
+  reader.pushAll(linesOf(text));
+  return sectionsOfView(reader.end(), addressSpace, source, options);
 }
 
 /**

@@ -8,6 +8,8 @@
  */
 
 import { IommufdError } from "../errors.ts";
+import { SECTION_LIMIT } from "../limits.ts";
+import { linesOf } from "../lines.ts";
 import type { MemorySection, SectionType } from "../section.ts";
 import { RegionTypes } from "./region-types.ts";
 
@@ -68,6 +70,8 @@ const SECTION = new RegExp(`^ {2}${RANGE}: (?<region>.*?)(?: @(?<offset>[0-9a-f]
 const REGION = new RegExp(`^ {2,}${RANGE}: (?!alias )(?<region>.*?)(?: \\[disabled\\])?${OWNER}$`);
 /** The longest line that can be a section, in characters: what follows a name takes time by the square of it. */
 const LONGEST_SECTION = 4096;
+/** How many names an error lists. */
+const MOST_LISTED = 100;
 const LOOKS_LIKE_SECTION = /^\s+[0-9a-f]{8,}-[0-9a-f]/;
 /** A piece of one that cannot be of anything else. */
 const PIECE_OF_SECTION = /\(prio -?\d+, [^)]*\): /;
@@ -95,6 +99,9 @@ export class FlatViewReader {
   #view: OpenView | undefined;
   /** QEMU's number of the view. */
   #viewNumber = -1;
+  /** How many sections are kept, and how many address spaces with them. */
+  #kept = 0;
+  #addressSpaces = 0;
   /** Number of the line. */
   #number = 0;
   /** The last line. */
@@ -132,7 +139,14 @@ export class FlatViewReader {
     else if (this.#place === "view") this.#readInView(line, isEnd);
     else if (this.#place === "tree") this.#readRegion(line);
     else if (this.#place === "dispatch") this.#place = isEnd ? "after" : "dispatch";
-    else this.#readOutside(line, raw);
+    else this.#readOutside(line);
+  }
+
+  /** Reads all lines of a text. */
+  pushAll(lines: readonly string[]): void {
+    // What follows the last line end is an empty line only to look at: it may be the beginning of one that was cut.
+    const end = lines.at(-1)?.trim() === "" ? lines.length - 1 : lines.length;
+    for (const line of lines.slice(0, end)) this.push(line);
   }
 
   /**
@@ -192,6 +206,7 @@ export class FlatViewReader {
     }
     const space = ADDRESS_SPACE.exec(line)?.groups as { name: string; root: string } | undefined;
     if (space !== undefined) {
+      this.#limit(view.addressSpaces.length, "address spaces");
       view.addressSpaces.push({ name: space.name, root: space.root });
     } else if (LOOKS_LIKE_SECTION.test(line)) {
       this.#readSection(line, view);
@@ -211,7 +226,9 @@ export class FlatViewReader {
     this.#previous = section;
     view.isRendered = true;
     if (kind !== "rom") this.#types.note(section.region, owner, section.type);
-    if (this.#wanted === undefined || isOf(view, this.#wanted)) view.sections.push({ section, owner });
+    if (this.#wanted !== undefined && !isOf(view, this.#wanted)) return;
+    if (this.#wanted !== undefined) this.#limit(this.#kept++, "sections");
+    view.sections.push({ section, owner });
   }
 
   /** A line of a tree of regions: where it says of a region what it is, that is kept. */
@@ -224,20 +241,26 @@ export class FlatViewReader {
   }
 
   /** A line before the first view, or after one has ended. */
-  #readOutside(line: string, raw: string): void {
+  #readOutside(line: string): void {
     const isOfView = PIECE_OF_SECTION.test(line) || ADDRESS_SPACE.test(line) || line.startsWith(ROOT);
     if (isOfView && this.#place === "after")
       throw this.#errorHere(
         `this is of a flat view whose heading is missing (or an empty line was added before it): ${quote(line)}`,
       );
     if (isOfView) this.#damaged("it begins within a flat view");
-    this.#looksEncoded ||= /\0|\ufffd{2}/.test(line) || /\r[^\r\n]+\r/.test(raw);
+    this.#looksEncoded ||= /\0|\ufffd{2}/.test(line);
   }
 
   #endView(): void {
     if (this.#view === undefined) return;
-    if (this.#wanted === undefined || isOf(this.#view, this.#wanted)) this.#views.push(this.#view);
-    else for (const space of this.#view.addressSpaces) this.#others.set(space.name, space);
+    if (this.#wanted === undefined || isOf(this.#view, this.#wanted)) {
+      this.#views.push(this.#view);
+      this.#addressSpaces += this.#view.addressSpaces.length;
+    } else {
+      for (const space of this.#view.addressSpaces) this.#others.set(space.name, space);
+    }
+    if (this.#wanted !== undefined)
+      this.#limit(Math.max(this.#addressSpaces, this.#others.size) - 1, "address spaces");
   }
 
   /** Notes that the text is not whole; the first that shows it is told. */
@@ -245,12 +268,18 @@ export class FlatViewReader {
     this.#damage ??= `${this.#source}:${this.#number}: ${what}`;
   }
 
+  /** @throws IommufdError ERR_IOMMUFD_INPUT: there are too many to keep one more */
+  #limit(count: number, what: string): void {
+    if (count >= SECTION_LIMIT)
+      throw this.#errorHere(`there are more than ${SECTION_LIMIT} ${what}, the most that is read`);
+  }
+
   #whyNone(): string {
     if (this.#isBlank) return "the input is empty";
     if (this.#place === "tree")
       return 'this is what "info mtree" prints; "info mtree -f" is needed (with -f)';
     if (this.#looksEncoded)
-      return "it is no UTF-8 text with line feeds; make it one: iconv -f UTF-16 -t UTF-8, or tr '\\r' '\\n' where lines end in carriage returns alone";
+      return "it was read as UTF-8, and is UTF-16; read it as that, or make it UTF-8: iconv -f UTF-16 -t UTF-8";
     if (this.#damage !== undefined)
       return 'it begins within a flat view, and has no whole one; all of what "info mtree -f" prints is needed';
     return 'no flat view in it; it must be what QEMU\'s monitor prints for "info mtree -f", or a JSON section list';
@@ -273,10 +302,7 @@ export class FlatViewReader {
  */
 export function parseFlatViews(text: string, source: string): FlatView[] {
   const reader = new FlatViewReader(source);
-  const lines = text.split("\n");
-  // What follows the last line end is an empty line only to look at: it may be the beginning of one that was cut.
-  if (lines.at(-1)?.trim() === "") lines.pop();
-  for (const line of lines) reader.push(line);
+  reader.pushAll(linesOf(text));
   return reader.end();
 }
 
@@ -298,9 +324,15 @@ export function findFlatView(views: readonly FlatView[], name: string, source: s
   throw new IommufdError(
     "ERR_IOMMUFD_INPUT",
     first === undefined
-      ? `${source}: no address space ${JSON.stringify(name)}; there are ${there.map((each) => JSON.stringify(each)).join(", ")}${damage === undefined ? "" : `; and the text is not whole (${damage})`}`
-      : `${source}: several address spaces are called ${JSON.stringify(name)}; say which: ${there.map((each) => JSON.stringify(each)).join(", ")}`,
+      ? `${source}: no address space ${JSON.stringify(name)}; there are ${list(there)}${damage === undefined ? "" : `; and the text is not whole (${damage})`}`
+      : `${source}: several address spaces are called ${JSON.stringify(name)}; say which: ${list(there)}`,
   );
+}
+
+/** Names for an error, as many as one reads. */
+function list(names: readonly string[]): string {
+  const some = names.slice(0, MOST_LISTED).map((each) => JSON.stringify(each));
+  return `${some.join(", ")}${names.length > some.length ? ` and ${names.length - some.length} more` : ""}`;
 }
 
 /** A line without what a monitor, a terminal and an editor add to it. */

@@ -2,9 +2,9 @@
 
 import { once } from "node:events";
 import { createConnection, type Socket } from "node:net";
-import { createInterface } from "node:readline";
 import { z } from "zod";
 import { IommufdError, isSystemError } from "../errors.ts";
+import { ANSWER_LIMIT, INPUT_LIMIT, tooLong } from "../limits.ts";
 import { type Answer, answer, Monitor, type MonitorOptions } from "./monitor.ts";
 
 const greeting = z.object({ QMP: z.object({}) });
@@ -25,18 +25,19 @@ const WHY_NOT: Readonly<Record<string, string>> = {
 /** A connection to a running QEMU. */
 export class QmpClient extends Monitor {
   readonly #socket: Socket;
-  readonly #lines: AsyncIterator<string>;
+  readonly #lines: AsyncGenerator<string, void>;
 
   private constructor(path: string, socket: Socket, options: MonitorOptions) {
     super(path, options);
     this.#socket = socket;
-    this.#lines = createInterface({ input: socket })[Symbol.asyncIterator]();
+    this.#lines = receivedLines(socket, path);
   }
 
   /**
    * Connects to a socket of `-qmp unix:PATH,server=on` and ends the negotiation.
    *
-   * @throws IommufdError ERR_IOMMUFD_QEMU: nobody listens there, it is no QEMU, or it does not answer in time
+   * @throws IommufdError ERR_IOMMUFD_QEMU: nobody listens there, it is no QEMU, or it does not answer in time;
+   *   ERR_IOMMUFD_INPUT: it sends too much
    */
   static async connect(path: string, options: MonitorOptions = {}): Promise<QmpClient> {
     const socket = createConnection(path);
@@ -52,7 +53,7 @@ export class QmpClient extends Monitor {
     socket.on("error", () => {});
     const client = new QmpClient(path, socket, options);
     try {
-      client.parse(await client.#nextLine("a greeting", ONE_CLIENT), greeting);
+      await client.#receive("a greeting", greeting, () => true, ONE_CLIENT);
       await client.ask("qmp_capabilities", {}, z.unknown());
       return client;
     } catch (error) {
@@ -67,29 +68,57 @@ export class QmpClient extends Monitor {
 
   protected override async exchange(command: string, args: object): Promise<Answer> {
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
-    for (;;) {
-      const sent = this.parse(await this.#nextLine(`the answer to ${command}`), eventOrAnswer);
-      if (!("event" in sent)) return sent;
-    }
+    const isAnswer = (sent: z.output<typeof eventOrAnswer>) => !("event" in sent);
+    return (await this.#receive(`the answer to ${command}`, eventOrAnswer, isAnswer)) as Answer;
   }
 
-  async #nextLine(what: string, hint = ""): Promise<string> {
+  /** Resolves to the first line that is what was waited for. All that comes before it counts for the time, too. */
+  async #receive<Schema extends z.ZodType>(
+    what: string,
+    schema: Schema,
+    isIt: (sent: z.output<Schema>) => boolean,
+    hint = "",
+  ): Promise<z.output<Schema>> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       const message = `${this.name}: QEMU did not send ${what} within ${this.timeout / 1000} s${hint}`;
       timer = setTimeout(() => reject(new IommufdError("ERR_IOMMUFD_QEMU", message)), this.timeout);
     });
     try {
-      const { done, value } = await Promise.race([this.#lines.next().catch(hungUp), late]);
-      if (done) throw new IommufdError("ERR_IOMMUFD_QEMU", `${this.name}: QEMU hung up before ${what}`);
-      return value;
+      for (;;) {
+        const { done, value } = await Promise.race([this.#lines.next().catch(hungUp), late]);
+        if (done) throw new IommufdError("ERR_IOMMUFD_QEMU", `${this.name}: QEMU hung up before ${what}`);
+        const sent = this.parse(value, schema);
+        if (isIt(sent)) return sent;
+      }
     } finally {
       clearTimeout(timer);
     }
   }
 }
 
+/** What QEMU sends, line by line, no faster than it is asked for. */
+async function* receivedLines(socket: Socket, name: string): AsyncGenerator<string, void> {
+  const pieces: Buffer[] = [];
+  let [length, total] = [0, 0];
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    total += chunk.length;
+    if (total > INPUT_LIMIT) throw tooLong(name, INPUT_LIMIT, "what QEMU sends");
+    let start = 0;
+    for (let end = chunk.indexOf("\n"); end >= 0; end = chunk.indexOf("\n", start)) {
+      pieces.push(chunk.subarray(start, end));
+      yield Buffer.concat(pieces.splice(0)).toString();
+      length = 0;
+      start = end + 1;
+    }
+    length += chunk.length - start;
+    if (length > ANSWER_LIMIT) throw tooLong(name, ANSWER_LIMIT, "a line that QEMU sends");
+    if (start < chunk.length) pieces.push(chunk.subarray(start));
+  }
+}
+
 /** A connection that breaks (ECONNRESET) says no more than one that ends. */
-function hungUp(): IteratorReturnResult<undefined> {
+function hungUp(error: unknown): IteratorReturnResult<undefined> {
+  if (error instanceof IommufdError) throw error;
   return { done: true, value: undefined };
 }

@@ -10,6 +10,7 @@
 
 import { z } from "zod";
 import { readJson, u64 } from "../json.ts";
+import { SECTION_LIMIT } from "../limits.ts";
 import type { MemorySection } from "../section.ts";
 
 const section = z
@@ -27,7 +28,10 @@ const section = z
 const sectionList = z.strictObject({
   schema: z.literal("iommufd.sections/1"),
   addressSpace: z.string().default("memory"),
-  sections: z.array(section).min(1, { error: "must not be empty: there would be nothing to plan" }),
+  sections: z
+    .array(section)
+    .min(1, { error: "must not be empty: there would be nothing to plan" })
+    .max(SECTION_LIMIT, { error: `must not have more than ${SECTION_LIMIT} sections` }),
 });
 
 /** A section list as JSON has it. */

@@ -3,10 +3,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { IommufdError, isSystemError } from "../errors.ts";
+import { ANSWER_LIMIT, tooLong } from "../limits.ts";
 import { type Answer, answer, Monitor, type MonitorOptions } from "./monitor.ts";
-
-/** The longest answer that is taken, in bytes: a flat view of tens of thousands of sections. */
-const LONGEST = 64 << 20;
 
 /**
  * A running domain of libvirt, asked with `virsh qemu-monitor-command`. Which libvirt it is virsh knows, from
@@ -32,9 +30,11 @@ export class VirshMonitor extends Monitor {
     const document = JSON.stringify({ execute: command, arguments: args });
     const words = ["qemu-monitor-command", "--domain", this.#domain, "--cmd", document];
     try {
-      const options = { timeout: this.timeout, killSignal: "SIGKILL", maxBuffer: LONGEST } as const;
+      const options = { timeout: this.timeout, killSignal: "SIGKILL", maxBuffer: ANSWER_LIMIT } as const;
       return (await promisify(execFile)("virsh", words, options)).stdout;
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER")
+        throw tooLong(this.name, ANSWER_LIMIT, `the answer to ${command}`);
       throw new IommufdError("ERR_IOMMUFD_QEMU", `${this.name}: ${this.#describe(error, command)}`, {
         cause: error,
       });

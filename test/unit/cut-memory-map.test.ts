@@ -189,6 +189,17 @@ describe("a text that is not whole", () => {
 });
 
 describe("what editors and shells make of a text", () => {
+  it("lines that end in carriage returns alone are read", async () => {
+    const returns = text(LINES, "\r");
+    expect(read(returns)).toEqual(read(text(LINES)));
+    for (const size of [1, 7, 1000]) {
+      const chunks = (async function* () {
+        for (let start = 0; start < returns.length; start += size) yield returns.slice(start, start + size);
+      })();
+      expect(await readMemoryMapFrom(chunks, "memory", "guest")).toEqual(read(text(LINES)));
+    }
+  });
+
   const whole = text(LINES);
   const list =
     '{"schema":"iommufd.sections/1","sections":[{"start":"0x0","last":"0xfff","type":"ram","region":"x"}]}';
@@ -202,10 +213,9 @@ describe("what editors and shells make of a text", () => {
     ["UTF-16", Buffer.from(`\ufeff${whole}`, "utf16le").toString("utf8")],
     ["UTF-16 without a byte order mark", Buffer.from(whole, "utf16le").toString("utf8")],
     ["UTF-16 of the other order", Buffer.from(`\ufeff${whole}`, "utf16le").swap16().toString("utf8")],
-    ["lines that end in carriage returns alone", text(LINES, "\r")],
-  ])("%s: named", async (_, input) => {
+  ])("%s, taken for UTF-8: named", async (_, input) => {
     const message =
-      "guest: it is no UTF-8 text with line feeds; make it one: iconv -f UTF-16 -t UTF-8, or tr";
+      "guest: it was read as UTF-8, and is UTF-16; read it as that, or make it UTF-8: iconv -f UTF-16 -t UTF-8";
     expect(() => read(input)).toThrow(message);
     const chunks = (async function* () {
       yield input;

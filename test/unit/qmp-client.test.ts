@@ -75,6 +75,25 @@ it.each<[string, string, (string | null)[], string]>([
   });
 });
 
+it("events without end are no answer", async () => {
+  const path = join(directory, `${servers++}`);
+  const listener = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.write(GREETING);
+    socket.once("data", () => {
+      socket.write(DONE);
+      const timer = setInterval(() => socket.write('{"event":"X"}\r\n'), 20);
+      socket.on("close", () => clearInterval(timer));
+    });
+  });
+  await once(listener.listen(path), "listening");
+  using client = await QmpClient.connect(path, { timeout: 200 });
+  await expect(client.ask("query-name", {}, z.unknown())).rejects.toThrow(
+    "QEMU did not send the answer to query-name within 0.2 s",
+  );
+  listener.close();
+});
+
 it("virtio-mem that cannot be read is not left out in silence", async () => {
   const devices = [
     { type: "dimm", data: {} },

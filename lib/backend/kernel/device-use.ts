@@ -1,7 +1,8 @@
 /** Who has a VFIO device open, and what shares its IOMMU group: what the errors of binding it are about. */
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
+import { readFileWhole } from "../../files.ts";
 import type { DeviceUse, DeviceUser } from "../backend.ts";
 import { cdevName, driverOf, groupOf } from "./vfio-sysfs.ts";
 
@@ -42,7 +43,7 @@ function openFiles(root: string): Map<string, DeviceUser[]> {
     );
     for (const path of new Set(paths)) {
       if (path?.startsWith("/dev/vfio/") !== true) continue;
-      const name = attempt(() => readFileSync(join(root, `proc/${pid}/comm`), "utf8"))?.trim() ?? "";
+      const name = attempt(() => readFileWhole(join(root, `proc/${pid}/comm`)).toString())?.trim() ?? "";
       files.set(path, [...(files.get(path) ?? []), { pid: Number(pid), name: harmless(name) }]);
     }
   }

@@ -5,12 +5,14 @@
  * devices behind it. docs/software-backend.md explains the fields. Shipped profiles are in `profiles/`.
  */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { BDF_PATTERN } from "../../bdf.ts";
+import { decodeText } from "../../encoding.ts";
 import { IommufdError, isSystemError } from "../../errors.ts";
+import { readFileWhole } from "../../files.ts";
 import { checkJson, readJson, u64 } from "../../json.ts";
 import { originFields } from "../../origin.ts";
 import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../../uapi.ts";
@@ -220,7 +222,7 @@ export function parseProfile(value: unknown): Profile {
 
 function readProfileFile(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return decodeText(readFileWhole(path, { wait: true }));
   } catch (error) {
     if (!isSystemError(error)) throw error;
     const [why] = error.message.split(", ");

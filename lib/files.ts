@@ -1,0 +1,46 @@
+/** Files that are read whole, whatever stands in their place. */
+
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { INPUT_LIMIT, tooLong } from "./limits.ts";
+
+/** How much is read at once, in bytes. */
+const PIECE = 1 << 16;
+
+/** How a file is read. */
+export interface ReadOptions {
+  /** Wait for what is not there yet: of a FIFO, of a terminal. Default: there is nothing (EAGAIN, or an empty file). */
+  wait?: boolean;
+  /** Of a file that is longer than {@link INPUT_LIMIT}, its end. Default: it is refused. */
+  end?: boolean;
+}
+
+/**
+ * Reads a file.
+ *
+ * @throws SystemError it cannot be read
+ * @throws IommufdError ERR_IOMMUFD_INPUT: it has more than {@link INPUT_LIMIT}
+ */
+export function readFileWhole(path: string, { wait = false, end = false }: ReadOptions = {}): Buffer {
+  const file = openSync(path, constants.O_RDONLY | (wait ? 0 : constants.O_NONBLOCK));
+  try {
+    const { size } = fstatSync(file);
+    if (end && size > INPUT_LIMIT) return readEnd(file, size);
+    const pieces: Buffer[] = [];
+    for (let length = 0; ; ) {
+      const piece = Buffer.allocUnsafe(PIECE);
+      const read = readSync(file, piece);
+      if (read === 0) return Buffer.concat(pieces);
+      length += read;
+      if (length > INPUT_LIMIT) throw tooLong(path);
+      pieces.push(Buffer.from(piece.subarray(0, read)));
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readEnd(file: number, size: number): Buffer {
+  const bytes = Buffer.alloc(INPUT_LIMIT);
+  const read = readSync(file, bytes, 0, INPUT_LIMIT, size - INPUT_LIMIT);
+  return bytes.subarray(0, read);
+}
