@@ -109,10 +109,11 @@ export function scalableModeWords(machine: Machine, on: "on" | "if-needed"): Nee
   const options = intelOptions(machine);
   const isDefault = machine.kernelConfig?.has("CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON") ?? false;
   const asked = options.findLast((option) => option === "sm_on" || option === "sm_off");
-  const wanted = canNest(machine) !== false && asked !== "sm_on" && !(isDefault && asked === undefined);
+  const ofUse = canNest(machine) !== false;
+  const wanted = ofUse && asked !== "sm_on" && !(isDefault && asked === undefined);
   if (!wanted && on === "if-needed") return [];
   const others = [...new Set(options)].filter((option) => !["on", "off", "sm_on", "sm_off"].includes(option));
-  const scalable = wanted || asked === "sm_on" ? ["sm_on"] : [];
+  const scalable = wanted || (ofUse && asked === "sm_on") ? ["sm_on"] : [];
   const add = [`intel_iommu=${["on", ...scalable, ...others].join(",")}`];
   return [{ kind: "parameters", add, remove: [...new Set(intelWords(machine.commandLine))] }];
 }
