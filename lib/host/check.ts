@@ -66,3 +66,32 @@ export function unknown(name: string, why: string, fix: string): HostCheck {
 function orDecision(name: string, fix: string, needs: readonly Need[]): readonly Need[] {
   return needs.length > 0 ? needs : [{ kind: "decision", text: `${name}: ${fix}` }];
 }
+
+/** A need in words, for the line of one check. */
+export function wordsOf(need: Need): string {
+  switch (need.kind) {
+    case "parameters": {
+      const [add, remove] = [need.add.join(" "), need.remove.join(" ")];
+      if (remove === "") return add === "" ? "" : `put ${add} on the kernel command line`;
+      if (add === "") return `take ${remove} off the kernel command line`;
+      return `put ${add} on the kernel command line, in place of ${remove}`;
+    }
+    case "kernel":
+      return `use a kernel ${need.text}`;
+    case "elsewhere":
+    case "firmware":
+    case "decision":
+    case "hypervisor":
+    case "vmm":
+    case "memlock":
+      return need.text;
+    case "bind":
+      return `give ${need.bdf} to vfio-pci`;
+    case "modules":
+      return "load the modules: modprobe vfio-pci (iommufd comes with it)";
+    case "container":
+      return `give this container ${need.files.join(" and ")}`;
+    case "access":
+      return `give your user access to ${need.files.join(" and ")}`;
+  }
+}

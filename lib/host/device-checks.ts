@@ -2,11 +2,11 @@
 
 import { bindCommand } from "../backend/kernel/vfio-sysfs.ts";
 import { BDF_PATTERN } from "../bdf.ts";
-import { fail, type HostCheck, type Need, pass, unknown, warn } from "./check.ts";
+import { fail, type HostCheck, type Need, pass, unknown, warn, wordsOf } from "./check.ts";
 import { kernelWithAll } from "./kernel-checks.ts";
 import type { Machine, PciBridge, PciDevice, PciFunction } from "./machine.ts";
 import { checkReservedRegions } from "./reserved-regions.ts";
-import { turnOn, wordsOf } from "./turn-on.ts";
+import { turnOn } from "./turn-on.ts";
 
 /** No device to look at. */
 export function noDevices(): HostCheck {
@@ -96,14 +96,14 @@ function bind({ bdf, driver }: PciFunction): Need[] {
 }
 
 /**
- * Drivers that leave the DMA of a device to others, besides VFIO's (driver_managed_dma; all others of PCI claim it for the kernel,
- * drivers/pci/pci-driver.c, pci_dma_configure()). Read in all of drivers/ of Linux 7.2.
+ * Drivers that leave the DMA of a device to others: VFIO's, which all have it in their names, and these (driver_managed_dma, read
+ * in all of drivers/ of Linux 7.2). Others claim it for the kernel (drivers/pci/pci-driver.c, pci_dma_configure()).
  */
-const LEAVE_DMA_ALONE: readonly string[] = ["vfio-pci", "pci-stub", "pcieport"];
+const LEAVES_DMA_ALONE = /vfio|^pci-stub$|^pcieport$/;
 
 /** Whether the kernel itself owns the DMA of a device, and with it that of the group (EPERM). */
 function isHeld({ driver, cdev }: PciFunction): boolean {
-  return driver !== undefined && cdev === undefined && !LEAVE_DMA_ALONE.includes(driver);
+  return driver !== undefined && cdev === undefined && !LEAVES_DMA_ALONE.test(driver);
 }
 
 /** The others of the group that matter: a bridge that nobody holds is none. */

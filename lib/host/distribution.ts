@@ -17,7 +17,7 @@ const TOOLS: readonly (readonly [BootLoaderTool, readonly string[]])[] = [
   ["grub-mkconfig", ["usr/bin/grub-mkconfig"]],
 ];
 
-/** What commands are made of is from the machine, and goes to a shell. */
+/** What a word of the command line may have to become part of a command for a shell. */
 const HARMLESS = /^[\w.,=:+-]+$/;
 
 /** A distribution, by os-release(5) and by the programs that are there. */
@@ -83,7 +83,7 @@ export class Distribution {
   /** Installs a later kernel; none where it is not known how. */
   get kernelCommands(): string[] {
     const isLike = (...ids: string[]) => this.#like.some((id) => ids.includes(id));
-    // Every second year's April release has kernels of later ones.
+    // Releases with long support (22.04, 24.04) have the kernels of later ones under this name.
     if (this.#id === "ubuntu" && /^\d*[02468]\.04$/.test(this.#version))
       return [`apt install linux-generic-hwe-${this.#version}`];
     if (isLike("rhel", "fedora", "centos")) return ["dnf upgrade kernel"];

@@ -2,11 +2,11 @@
 
 import { decodeAmd } from "../hw-info/amd.ts";
 import { decodeVtd } from "../hw-info/vtd.ts";
-import { fail, type HostCheck, pass, unknown, warn } from "./check.ts";
+import { fail, type HostCheck, pass, unknown, warn, wordsOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
 import { IOMMU_NAMES } from "./platform.ts";
 import { leaveOut } from "./symptom-checks.ts";
-import { canNest, intelOptions, scalableModeWords, turnOn, wordsOf } from "./turn-on.ts";
+import { canNest, intelOptions, scalableModeWords, turnOn } from "./turn-on.ts";
 
 /** Sapphire Rapids, whose specification update (Intel 772415) has the erratum as SPR17. */
 const SAPPHIRE_RAPIDS = { vendor: "GenuineIntel", family: 6, model: 143 } as const;

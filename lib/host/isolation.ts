@@ -4,9 +4,9 @@
  */
 
 import { decodeVtd } from "../hw-info/vtd.ts";
-import { fail, type HostCheck, type Need, pass, unknown, warn } from "./check.ts";
+import { fail, type HostCheck, type Need, pass, unknown, warn, wordsOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
-import { turnOn, wordsOf } from "./turn-on.ts";
+import { turnOn } from "./turn-on.ts";
 
 const NAME = "interrupt isolation";
 

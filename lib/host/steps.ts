@@ -1,8 +1,7 @@
 /** What has to be done on a machine, in the order in which it is done, with one reboot at most. */
 
-import type { HostCheck, Need } from "./check.ts";
+import { type HostCheck, type Need, wordsOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
-import { wordsOf } from "./turn-on.ts";
 
 /** One step of a plan. */
 export interface Step {
@@ -57,7 +56,7 @@ export function stepsOf(machine: Machine, checks: readonly HostCheck[], bdfs: re
       ...afterReboot(machine, needs),
     ]),
     ...forProcess(machine, needs),
-    ...needs.texts("vmm").map((text) => step(capital(text))),
+    ...needs.texts("vmm").map((text) => step(text)),
   ];
   if (!checks.some(({ status }) => status === "fail")) return steps;
   const devices = bdfs.map((bdf) => ` ${bdf}`).join("");
@@ -152,7 +151,10 @@ function forProcess({ platform }: Machine, needs: Needs): Step[] {
       : [
           step(
             "start this container anew, with what it lacks (Kubernetes: by a device plugin)",
-            `docker run ${container.map((file) => `--device ${file}`).join(" ")} …`,
+            // Names of a recorded tree may be anything, and commands are made of them.
+            ...(files("container").every((file) => /^[\w/]+$/.test(file))
+              ? [`docker run ${container.map((file) => `--device ${file}`).join(" ")} …`]
+              : []),
           ),
         ]),
     ...(access.length === 0

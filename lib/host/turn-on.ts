@@ -2,7 +2,7 @@
 
 import { decodeAmd } from "../hw-info/amd.ts";
 import { decodeVtd } from "../hw-info/vtd.ts";
-import type { Need } from "./check.ts";
+import { type Need, wordsOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
 
 /** What to do, in words and as needs. */
@@ -14,8 +14,10 @@ export interface Remedy {
 /** For a machine whose IOMMU is not in use. */
 export function turnOn(machine: Machine): Remedy {
   const { make, guest, cloud } = machine.platform;
-  if (guest) return cloud === undefined ? ofHypervisor() : ofCloud(cloud);
+  if (guest && cloud !== undefined) return ofCloud(cloud);
   const needs = make === undefined ? [] : NEEDS[make](machine);
+  // The guest's own kernel has to use what it is given: in the same go.
+  if (guest) return ofHypervisor(needs.filter(({ kind }) => kind !== "firmware"));
   if (needs.length > 0) return { fix: `turn it on: ${needs.map(wordsOf).join("; ")}`, needs };
   if (make === undefined) {
     const text = "turn the IOMMU on in the firmware's setup";
@@ -30,11 +32,11 @@ const LOG_WORDS = { intel: "DMAR", amd: "AMD-Vi -e IVRS", arm: "arm-smmu-v3 -e I
 
 const NEEDS = { intel: needsOfIntel, amd: needsOfAmd, arm: needsOfArm } as const;
 
-function ofHypervisor(): Remedy {
+function ofHypervisor(others: readonly Need[]): Remedy {
   const how = "(QEMU: -device intel-iommu, amd-iommu, or -machine virt,iommu=smmuv3)";
   return {
     fix: `this is a guest: its hypervisor has to give it an IOMMU ${how}`,
-    needs: [{ kind: "hypervisor", text: `have the hypervisor give this guest an IOMMU ${how}` }],
+    needs: [{ kind: "hypervisor", text: `have the hypervisor give this guest an IOMMU ${how}` }, ...others],
   };
 }
 
@@ -47,11 +49,12 @@ function ofCloud(cloud: string): Remedy {
 function needsOfIntel(machine: Machine): Need[] {
   const { kernelConfig } = machine;
   const off = wordsThatTurnOff(machine, /^iommu=(.*,)?off\b/);
-  const isOn = (kernelConfig?.has("CONFIG_INTEL_IOMMU_DEFAULT_ON") ?? false) || isAskedFor(machine);
+  const asked = intelOptions(machine).findLast((option) => option === "on" || option === "off");
+  const isOn = asked === "on" || (asked === undefined && kernelConfig?.has("CONFIG_INTEL_IOMMU_DEFAULT_ON"));
   const needs = [
     ...lacks(machine, "CONFIG_INTEL_IOMMU"),
     ...firmware(machine, "DMAR", "VT-d (Intel Virtualization Technology for Directed I/O)"),
-    ...scalableModeWords(machine, isOn && !isTurnedOff(machine) ? "if-needed" : "on"),
+    ...scalableModeWords(machine, isOn ? "if-needed" : "on"),
   ];
   return off.length === 0 ? needs : [...needs, { kind: "parameters", add: [], remove: off }];
 }
@@ -97,14 +100,6 @@ function intelWords(commandLine: readonly string[] | undefined): string[] {
   return commandLine?.filter((word) => word.startsWith("intel_iommu=")) ?? [];
 }
 
-function isAskedFor(machine: Machine): boolean {
-  return intelOptions(machine).findLast((option) => option === "on" || option === "off") === "on";
-}
-
-function isTurnedOff(machine: Machine): boolean {
-  return intelOptions(machine).findLast((option) => option === "on" || option === "off") === "off";
-}
-
 /**
  * The one word for intel_iommu= that brings scalable mode, if that is of use, in the place of those that are there.
  *
@@ -114,10 +109,11 @@ export function scalableModeWords(machine: Machine, on: "on" | "if-needed"): Nee
   const options = intelOptions(machine);
   const isDefault = machine.kernelConfig?.has("CONFIG_INTEL_IOMMU_SCALABLE_MODE_DEFAULT_ON") ?? false;
   const asked = options.findLast((option) => option === "sm_on" || option === "sm_off");
-  const wanted = canNest(machine) !== false && asked !== "sm_on" && !(isDefault && asked === undefined);
+  const ofUse = canNest(machine) !== false;
+  const wanted = ofUse && asked !== "sm_on" && !(isDefault && asked === undefined);
   if (!wanted && on === "if-needed") return [];
   const others = [...new Set(options)].filter((option) => !["on", "off", "sm_on", "sm_off"].includes(option));
-  const scalable = wanted || asked === "sm_on" ? ["sm_on"] : [];
+  const scalable = wanted || (ofUse && asked === "sm_on") ? ["sm_on"] : [];
   const add = [`intel_iommu=${["on", ...scalable, ...others].join(",")}`];
   return [{ kind: "parameters", add, remove: [...new Set(intelWords(machine.commandLine))] }];
 }
@@ -129,33 +125,4 @@ export function canNest({ vtdUnits, unusedVtdUnits, amdUnits }: Machine): boolea
     ...amdUnits.map(decodeAmd),
   ].map(({ derived }) => derived.nestedTranslation);
   return able.length === 0 ? undefined : able.includes(true);
-}
-
-/** A need in words, for the line of one check. */
-export function wordsOf(need: Need): string {
-  switch (need.kind) {
-    case "parameters": {
-      const [add, remove] = [need.add.join(" "), need.remove.join(" ")];
-      if (remove === "") return add === "" ? "" : `put ${add} on the kernel command line`;
-      if (add === "") return `take ${remove} off the kernel command line`;
-      return `put ${add} on the kernel command line, in place of ${remove}`;
-    }
-    case "kernel":
-      return `use a kernel ${need.text}`;
-    case "elsewhere":
-    case "firmware":
-    case "decision":
-    case "hypervisor":
-    case "vmm":
-    case "memlock":
-      return need.text;
-    case "bind":
-      return `give ${need.bdf} to vfio-pci`;
-    case "modules":
-      return "load the modules: modprobe vfio-pci (iommufd comes with it)";
-    case "container":
-      return `give this container ${need.files.join(" and ")}`;
-    case "access":
-      return `give your user access to ${need.files.join(" and ")}`;
-  }
 }

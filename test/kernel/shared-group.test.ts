@@ -1,5 +1,6 @@
 /** What is said on the machine whose devices share an IOMMU group: IOMMUFD_TEST_MACHINE=shared-group. */
 
+import { existsSync, writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { Iommufd } from "../../lib/index.ts";
 import { iommufd } from "../e2e/command.ts";
@@ -30,5 +31,29 @@ it.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "shared-group")(
       /^warn +0000:01:01\.0 +is below 0000:00:05\.0, a bridge to conventional PCI, which speaks for all below it$/m,
     );
     expect(stdout).not.toContain("ACS");
+  },
+);
+
+/** Linux 6.12 of the lane has no such driver. */
+const hasStub = existsSync("/sys/bus/pci/drivers/pci-stub");
+
+it.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "shared-group" && hasStub)(
+  "pci-stub leaves DMA alone: a device may be bound beside one that it has, and doctor warns",
+  () => {
+    const give = (driver: string) => {
+      writeFileSync("/sys/bus/pci/devices/0000:01:02.0/driver_override", driver);
+      writeFileSync("/sys/bus/pci/devices/0000:01:02.0/driver/unbind", "0000:01:02.0");
+      writeFileSync("/sys/bus/pci/drivers_probe", "0000:01:02.0");
+    };
+    give("pci-stub");
+    try {
+      const { status, stdout } = iommufd(["doctor"]);
+      expect(status).toBe(0);
+      expect(stdout).toMatch(/^warn +0000:01:01\.0 +shares IOMMU group 3 with 0000:01:02\.0 \(pci-stub\)$/m);
+      using machine = Iommufd.open({ backend: "kernel" });
+      machine.openDevice("0000:01:01.0").close();
+    } finally {
+      give("vfio-pci");
+    }
   },
 );

@@ -127,9 +127,9 @@ it("no plan contradicts what was found, reboots twice, or harms the host", () =>
         rmSync(tree.root, { recursive: true });
       }
     }),
-    { numRuns: 100 },
+    { numRuns: Number(process.env["IOMMUFD_TEST_RUNS"] ?? 100) },
   );
-}, 120_000);
+}, 3_600_000);
 
 it("the machine that is looked for is there: what is mounted, and by what the default route goes", () => {
   const root = mkdtempSync(join(tmpdir(), "iommufd-use-"));

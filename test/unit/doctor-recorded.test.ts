@@ -31,3 +31,13 @@ describe.each(names)("%s", (name) => {
     await expect(`${command}\n${formatDoctor(diagnosis)}\n`).toMatchFileSnapshot(file.pathname);
   });
 });
+
+it("docs/troubleshooting.md shows the plan of one", () => {
+  const [, plan = "none"] =
+    /\n(To do, in this order:\n(?:.+\n)*)/.exec(
+      readFileSync(new URL("rhel-9-sapphire-rapids-off.doctor", HOSTS), "utf8"),
+    ) ?? [];
+  expect(readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8")).toContain(
+    `\n\`\`\`text\n${plan}\`\`\`\n`,
+  );
+});
