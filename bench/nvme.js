@@ -10,9 +10,9 @@ import { median } from "./compare.js";
 
 const BDF = "0000:00:03.0";
 const DEPTHS = [1, 8, 64];
-const RUNS = Number(process.env.RUNS ?? 5);
+const RUNS = Number(process.env.RUNS ?? 3);
 /** How long one measurement takes. */
-const SECONDS = Number(process.env.SECONDS ?? 3);
+const SECONDS = Number(process.env.SECONDS ?? 2);
 
 /** Gives the controller to another driver. */
 function rebind(from, to) {

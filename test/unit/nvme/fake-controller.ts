@@ -6,6 +6,7 @@
 import type { Registers } from "../../../examples/nvme/registers.ts";
 import type { Transport } from "../../../examples/nvme/transport.ts";
 import { type Device, Iommufd, softwareMachine } from "../../../lib/index.ts";
+import { Vector } from "./vector.ts";
 
 const BDF = "0000:00:01.0";
 const PAGE = 4096;
@@ -58,36 +59,6 @@ interface SubmissionQueue extends Ring {
   head: number;
   tail: number;
   busy: boolean;
-}
-
-/** An interrupt: it comes once, however often it was raised since it was last taken. */
-class Vector implements AsyncIterable<unknown> {
-  #raised = false;
-  #closed = false;
-  #wake = () => {};
-
-  raise(): void {
-    this.#raised = true;
-    this.#wake();
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#wake();
-  }
-
-  async *[Symbol.asyncIterator]() {
-    for (;;) {
-      while (!this.#raised && !this.#closed) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-      if (this.#closed) return;
-      this.#raised = false;
-      yield;
-    }
-  }
 }
 
 export class FakeController implements Registers {
