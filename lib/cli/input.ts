@@ -32,9 +32,9 @@ export async function* readChunks(file: string): AsyncGenerator<string, void> {
     for await (const chunk of stream) yield String(chunk);
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read ${sourceName(file)}: ${error.message}`, {
-      cause: error,
-    });
+    // What follows names the file once more: "ENOENT: no such file or directory, open '…'".
+    const [why] = error.message.split(", ");
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read ${sourceName(file)}: ${why}`, { cause: error });
   }
 }
 

@@ -46,6 +46,7 @@ class Refusal extends Error {}
 /**
  * Writes a file.
  *
+ * - "-" is standard output.
  * - A file, or a name that is free, is written whole or not at all: under another name first, hidden from those who read
  *   all of a directory (the collectors of node_exporter and of Node Feature Discovery), and renamed when it is complete and
  *   on the disk. Mode and owner of a file that is replaced are kept, without set-user-ID and set-group-ID.
@@ -57,6 +58,7 @@ class Refusal extends Error {}
  * @throws Error it cannot be written, and why
  */
 export async function writeOutput(file: string, content: string): Promise<void> {
+  if (file === "-") return writeToDescriptor(1, content);
   try {
     const path = resolve(file);
     const descriptor = STANDARD.get(path) ?? DESCRIPTOR.exec(path)?.[1];

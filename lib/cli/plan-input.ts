@@ -9,6 +9,8 @@ import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.
 import type { MemorySection } from "../section.ts";
 import { parseSize, readChunks, sourceName } from "./input.ts";
 import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
+import { printJson, printText } from "./output.ts";
+import { writeOutput } from "./output-file.ts";
 
 /** Values of {@link addPlanOptions}. */
 export interface PlanFlags extends BackendFlags {
@@ -40,7 +42,10 @@ export function addPlanOptions(command: Command): Command {
         .default("auto"),
     )
     .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
-    .option("--html <file>", "also write the result as a page, to look at in a browser");
+    .option(
+      "--html <file>",
+      'also write the result as a page, to look at in a browser; "-" is standard output, and then nothing else is',
+    );
   return addCommonOptions(addBackendOptions(command));
 }
 
@@ -71,6 +76,12 @@ export async function readPlanInput(
       "say where the memory map is, once: a file, --qmp with the socket of a running QEMU, or --libvirt with a domain",
     );
   }
+  if (flags.html === "-" && flags.json) {
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      "--json and --html - both write to standard output: give the page a file",
+    );
+  }
   if (file !== undefined) {
     const source = sourceName(file);
     const sections = await readMemoryMapFrom(readChunks(file), addressSpace, source, { onDamage });
@@ -79,6 +90,16 @@ export async function readPlanInput(
   const vm =
     qmp !== undefined ? await askQemu(qmp, addressSpace) : await askLibvirt(String(libvirt), addressSpace);
   return { source: qmp ?? String(libvirt), sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
+}
+
+/** Writes what came of a plan: as text or JSON, and as a page too where that is asked for. */
+export async function writeReport(
+  { json, html }: PlanFlags,
+  report: { document: () => object; text: () => string; page: () => string },
+): Promise<void> {
+  if (json) printJson(report.document());
+  else if (html !== "-") printText(report.text());
+  if (html !== undefined) await writeOutput(html, report.page());
 }
 
 /** The device to ask where none is named. A model's devices are alike, so there the first will do. */

@@ -10,6 +10,7 @@ import { decodeCommand } from "./commands/decode.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { helpCommand } from "./commands/help.ts";
 import { planCommand } from "./commands/plan.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -39,6 +40,7 @@ export function makeProgram(): Command {
       "What a host's IOMMU allows for nested device assignment, and which DMA mappings are safe on it",
     )
     .version(VERSION)
+    .helpCommand(false)
     .addHelpText("after", formatExitCodes())
     .exitOverride()
     .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
@@ -53,6 +55,7 @@ export function makeProgram(): Command {
     demoCommand(),
     serveCommand(),
     completionCommand(),
+    helpCommand(),
   ]) {
     command.addCommand(each.copyInheritedSettings(command));
   }

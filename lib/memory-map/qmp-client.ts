@@ -13,6 +13,15 @@ const eventOrAnswer = z.union([z.object({ event: z.string() }), answer]);
 /** Why QEMU may not answer: others wait until the first has ended. */
 const ONE_CLIENT = "; it serves one client at a time";
 
+/** Why a socket cannot be connected to. */
+const WHY_NOT: Readonly<Record<string, string>> = {
+  ENOENT: "no such socket",
+  ECONNREFUSED: "nobody listens there, or it is no socket",
+  EACCES: "this user may not connect to it",
+  ENOTSOCK: "it is no socket",
+  EAGAIN: `QEMU is busy${ONE_CLIENT}`,
+};
+
 /** A connection to a running QEMU. */
 export class QmpClient extends Monitor {
   readonly #socket: Socket;
@@ -34,10 +43,10 @@ export class QmpClient extends Monitor {
     try {
       await once(socket, "connect");
     } catch (error) {
-      const busy = isSystemError(error, "EAGAIN") ? ONE_CLIENT : "";
-      throw new IommufdError("ERR_IOMMUFD_QEMU", `${path}: ${(error as Error).message}${busy}`, {
-        cause: error,
-      });
+      if (!isSystemError(error)) throw error;
+      // "connect ENOENT /run/vm/qmp.sock" names the socket once more, and says nothing of what to do.
+      const why = WHY_NOT[error.code] ?? "it cannot be connected to";
+      throw new IommufdError("ERR_IOMMUFD_QEMU", `${path}: ${error.code}: ${why}`, { cause: error });
     }
     // What goes wrong later ends the lines, and is told by the command that waits for one.
     socket.on("error", () => {});

@@ -160,7 +160,10 @@ describe("iommufd plan", () => {
     [["decode", "--cap", "hello", "--ecap", "0"], "It must be a hexadecimal number of at most 64 bits"],
     [["decode", "--cap", "1", "--dmesg", "-"], "cannot be used with option"],
     [["decode", "--dmesg", GUEST], `${GUEST}: no line "DMAR: dmarN:`],
-    [["probe", "--profile", "./no-such.json"], "cannot read the profile: ENOENT"],
+    [
+      ["probe", "--profile", "./no-such.json"],
+      "cannot read the profile ./no-such.json: ENOENT: no such file or directory\n",
+    ],
     [["probe", "--profile", "none", "1f.0"], 'bdf must be a PCI address such as "0000:6a:01.0"'],
   ])("%j is a usage error: exit 2, and one clear line", (args, message) => {
     const { status, stdout, stderr } = iommufd(args);

@@ -223,8 +223,7 @@ function readProfileFile(path: string): string {
     return readFileSync(path, "utf8");
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read the profile: ${error.message}`, {
-      cause: error,
-    });
+    const [why] = error.message.split(", ");
+    throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read the profile ${path}: ${why}`, { cause: error });
   }
 }

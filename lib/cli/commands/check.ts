@@ -11,9 +11,8 @@ import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
 import { withIommufd } from "../options.ts";
-import { printJson, printNote, printText } from "../output.ts";
-import { writeOutput } from "../output-file.ts";
-import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
+import { printError } from "../output.ts";
+import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput, writeReport } from "../plan-input.ts";
 import { Progress } from "../progress.ts";
 
 interface CheckFlags extends PlanFlags {
@@ -61,13 +60,15 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
       const names = devices.map(({ name }) => name);
       return { origin: originOf(iommufd), devices: names, nesting, ...found, memlock: limitOf(iommufd) };
     });
-    if (flags.json) printJson(checkDocument(report));
-    else printText(formatCheck(report));
-    if (flags.html !== undefined) await writeOutput(flags.html, checkPage(report, source));
+    await writeReport(flags, {
+      document: () => checkDocument(report),
+      text: () => formatCheck(report),
+      page: () => checkPage(report, source),
+    });
     if (!isAccepted(report)) process.exitCode = EXIT.no;
   } catch (error) {
     if (interruption.exitCode === undefined) throw error;
-    printNote("interrupted; everything was undone");
+    printError(new Error("interrupted; everything was undone"), false);
     process.exitCode = interruption.exitCode;
   }
 }

@@ -16,9 +16,8 @@ import { type Fact, formatAddress } from "../../report/text.ts";
 import type { IovaRange } from "../../uapi.ts";
 import { addExamples } from "../examples.ts";
 import { withIommufd } from "../options.ts";
-import { printJson, printNote, printText, TERMINAL_WIDTH } from "../output.ts";
-import { writeOutput } from "../output-file.ts";
-import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput } from "../plan-input.ts";
+import { printNote, TERMINAL_WIDTH } from "../output.ts";
+import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput, writeReport } from "../plan-input.ts";
 
 interface PlanFileFlags extends PlanFlags {
   device?: string;
@@ -92,9 +91,11 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
     const address = formatAddress(section.start);
     printNote(`${source}: ${section.region} at ${address} is not aligned like its region, and not mapped`);
   }
-  if (flags.json) printJson(planDocument(report));
-  else printText(formatPlan(report, TERMINAL_WIDTH));
-  if (flags.html !== undefined) await writeOutput(flags.html, planPage(report, source));
+  await writeReport(flags, {
+    document: () => planDocument(report),
+    text: () => formatPlan(report, TERMINAL_WIDTH),
+    page: () => planPage(report, source),
+  });
 }
 
 /** Whether the IOMMU has to be asked: the decision follows it, or it was named. */

@@ -34,6 +34,7 @@ export function probeCommand(): Command {
         "for people, for programs, for node_exporter's textfile collector, or for Node Feature Discovery",
       )
         .choices(["table", "json", "prometheus", "nfd"])
+        .conflicts("json")
         .default("table"),
     )
     .option("--output <file>", "write to a file, whole or not at all, instead of to standard output")

@@ -99,7 +99,7 @@ async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
     printNote(
       "other hosts can connect, without a password or encryption, and read what doctor and probe see",
     );
-  printNote(`serving ${formatListening(server.address)}`);
+  if (!flags.quiet) printNote(`serving ${formatListening(server.address)}`);
   await ended;
 }
 
