@@ -40,6 +40,8 @@ export interface CapturedProfile extends Origin {
   readonly description: string;
   /** Of the host, in bytes. */
   readonly pageSize: number;
+  /** Where the values are from, by path. */
+  readonly sources: Readonly<Record<string, string>>;
   /** By name; u64 as hexadecimal strings. */
   readonly iommus: Readonly<Record<string, object>>;
   /** Those that were bound to VFIO. */
@@ -85,8 +87,19 @@ export function captureProfile(
     ...originOf(iommufd),
     ...words,
     pageSize: iommufd.pageSize,
+    sources: sourcesOf(iommufd),
     iommus: Object.fromEntries([...iommus.values()].map(({ name, iommu }) => [name, iommu])),
     devices,
+  };
+}
+
+/** What was asked for which values. */
+function sourcesOf({ backend, profile }: Iommufd): Record<string, string> {
+  const who = backend === "kernel" ? "the kernel" : `a model of ${profile}`;
+  return {
+    pageSize: `${who}: the size of its pages`,
+    iommus: `${who}: IOMMU_GET_HW_INFO, IOMMU_HWPT_ALLOC and IOMMU_IOAS_IOVA_RANGES; larger pages computed from the registers`,
+    devices: `${who}: VFIO_DEVICE_GET_INFO, IOMMU_GET_HW_INFO, and IOMMU_IOAS_IOVA_RANGES once attached`,
   };
 }
 

@@ -55,9 +55,54 @@ describe("capturing", () => {
   });
 });
 
+describe("where values are from", () => {
+  /** The paths of all values but who captured it, and what is for people. */
+  const paths = (value: unknown, path = ""): string[] =>
+    typeof value === "object" && value !== null
+      ? Object.entries(value).flatMap(([key, each]) => paths(each, path === "" ? key : `${path}.${key}`))
+      : [path];
+
+  it.each(["sapphire-rapids", "vtd-6"])("%s: said of each value", (name) => {
+    const { schema: _, name: __, description: ___, sources, ...machine } = profileJson(name);
+    const known = Object.keys(sources as object);
+    const untold = paths(machine).filter((path) => !known.some((each) => `${path}.`.startsWith(`${each}.`)));
+    expect(untold).toEqual([]);
+  });
+
+  it("vtd-6 has the pair that was seen, sapphire-rapids CAP_REG alone", () => {
+    const rows = readFileSync(new URL("../fixtures/vtd-registers.tsv", import.meta.url), "utf8");
+    const [sapphireRapids, real] = ["sapphire-rapids", "vtd-6"].map((name) => {
+      const hwInfo = loadProfile(name).iommus["dmar0"]?.hwInfo;
+      if (hwInfo?.type !== "intel-vtd") throw new Error("no VT-d");
+      return hwInfo;
+    });
+    expect(rows).toContain(`\t0x${real?.capReg.toString(16)}\t0x${real?.ecapReg.toString(16)}\t`);
+    expect(rows).toContain(`\t0x${sapphireRapids?.capReg.toString(16)}\t-\t`);
+    expect(sapphireRapids?.ecapReg).toBe((real?.ecapReg ?? 0n) | (1n << 40n));
+  });
+
+  it("a capture says what was asked; a path that leads nowhere is refused", () => {
+    using iommufd = Iommufd.open({ profile: "vtd-6" });
+    const captured = captureProfile(iommufd, iommufd.devices(), { name: "x", description: "" });
+    expect(parseProfile(captured).sources).toMatchObject({
+      iommus: expect.stringMatching(/^a model of vtd-6: IOMMU_GET_HW_INFO/),
+    });
+    expect(() => parseProfile(changed("sources", { "iommus.dmar0.capReg": "seen" }))).toThrow(
+      "there is no such value in this profile",
+    );
+  });
+});
+
 describe("shipped profiles", () => {
   it("are there, valid, and called what their file is", () => {
-    expect(shippedProfiles()).toEqual(["none", "qemu-vtd", "sapphire-rapids", "selftest", "vtd-no-erratum"]);
+    expect(shippedProfiles()).toEqual([
+      "none",
+      "qemu-vtd",
+      "sapphire-rapids",
+      "selftest",
+      "vtd-6",
+      "vtd-no-erratum",
+    ]);
     for (const name of shippedProfiles()) expect(loadProfile(name).name).toBe(name);
   });
 
@@ -161,7 +206,7 @@ describe("a profile that does not fit", () => {
 
   it("of an unknown name: the message names those that exist", () => {
     expect(() => Iommufd.open({ profile: "icelake" })).toThrow(
-      'no profile "icelake"; there are none, qemu-vtd, sapphire-rapids, selftest, vtd-no-erratum, or give the path of a JSON file',
+      'no profile "icelake"; there are none, qemu-vtd, sapphire-rapids, selftest, vtd-6, vtd-no-erratum, or give the path of a JSON file',
     );
   });
 

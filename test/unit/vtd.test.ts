@@ -1,5 +1,6 @@
 /** VT-d's registers, decoded; and found in kernel logs. */
 
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Field } from "../../lib/hw-info/register.ts";
@@ -149,5 +150,46 @@ describe("findDmarUnits", () => {
       },
     ]);
     expect(findDmarUnits("")).toEqual([]);
+  });
+});
+
+describe("registers of real machines, from public logs (test/fixtures/vtd-registers.tsv)", () => {
+  const rows = readFileSync(new URL("../fixtures/vtd-registers.tsv", import.meta.url), "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split("\t"));
+
+  /** By CAP_REG and ECAP_REG: scalable mode, nesting, address widths of the second stage, width of PASIDs, bits that are reserved now. */
+  const EXPECTED: Record<string, [boolean, boolean, number[], number, number[]]> = {
+    "0x9ed008c40780466 0x3ee9e86f050df": [true, true, [48], 0, []],
+    // Its ECAP_REG was not told, and nothing follows from CAP_REG alone.
+    "0x19ed008c40780c66 -": [false, false, [48, 57], 0, []],
+    "0x8d2078c106f0466 0xf020df": [false, false, [48], 0, []],
+    "0x1c0000c40660462 0x29a00f0505e": [false, false, [48], 0, []],
+    "0xd2008c40660462 0xf050da": [false, false, [48], 0, []],
+    // Units of before VT-d 3.0 had extended context (24, 27) and a PASID bit (28) that newer specifications took back.
+    "0x1c0000c40660462 0x49e2ff0505e": [false, false, [48], 0, [24, 27]],
+    "0x1c0000c40660462 0x69e2ff0505e": [false, false, [48], 0, [24, 27]],
+    "0x1c0000c40660462 0x7e3ff0501e": [false, false, [48], 0, [24, 27, 28]],
+    "0x1c0000c40660462 0x19e2ff0505e": [false, false, [48], 20, [24, 27]],
+    "0x80d2008c222f06c6 0xf00f1a": [false, false, [39, 48], 0, []],
+  };
+
+  it("all are there", () => {
+    expect(new Set(rows.map(([, cap, ecap]) => `${cap} ${ecap}`))).toEqual(new Set(Object.keys(EXPECTED)));
+  });
+
+  it.each(rows)("version %s, CAP %s, ECAP %s: %s", (_, cap = "", ecap = "") => {
+    const [capReg, ecapReg] = [BigInt(cap), ecap === "-" ? 0n : BigInt(ecap)];
+    const decoded = decodeVtd(capReg, ecapReg);
+    const { scalableMode, nestedTranslation, secondStageAddressWidths, pasidBits, reservedBits } =
+      decoded.derived;
+    expect([scalableMode, nestedTranslation, secondStageAddressWidths, pasidBits, reservedBits.ecap]).toEqual(
+      EXPECTED[`${cap} ${ecap}`],
+    );
+    expect(reservedBits.cap).toEqual([]);
+    const reserved = reservedBits.ecap.reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+    expect(encode(CAP_FIELDS, decoded.cap)).toBe(capReg);
+    expect(encode(ECAP_FIELDS, decoded.ecap) | reserved).toBe(ecapReg);
   });
 });

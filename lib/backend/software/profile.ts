@@ -120,12 +120,18 @@ const profile = z
     }),
     /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes; absent: no limit, as for root. */
     memlock: u64.optional(),
+    /**
+     * Where the values are from: seen on a machine, read in a source, computed, made up. By path, "iommus.dmar0.hwInfo.capReg"; one
+     * of an object is for all in it that has none of its own.
+     */
+    sources: z.record(z.string(), z.string().min(1)).optional(),
     /** The IOMMUs, by name. */
     iommus: z.record(z.string(), iommu),
     /** The devices that vfio-pci has. */
     devices: z.array(device),
   })
-  .superRefine(({ iommus, devices }, context) => {
+  .superRefine((document, context) => {
+    const { iommus, devices, sources = {} } = document;
     const refuse = (path: (string | number)[], message: string) =>
       context.addIssue({ code: "custom", path, message });
     for (const [name, { hwInfo, domains, erratum772415 }] of Object.entries(iommus)) {
@@ -142,6 +148,9 @@ const profile = z
       if (hwInfo.type !== "intel-vtd" && erratum772415 === true)
         refuse(["iommus", name, "erratum772415"], "the erratum is of Intel VT-d");
     }
+    for (const path of Object.keys(sources))
+      if (valueAt(document, path) === undefined)
+        refuse(["sources", path], "there is no such value in this profile");
     const seen = new Set<string>();
     for (const [index, { bdf, iommu: name, outCapabilities }] of devices.entries()) {
       if (
@@ -165,6 +174,19 @@ const profile = z
       seen.add(bdf);
     }
   });
+
+/** What is at a path: "devices.0.bdf". */
+function valueAt(document: object, path: string): unknown {
+  return path
+    .split(".")
+    .reduce<unknown>(
+      (value, key) =>
+        typeof value === "object" && value !== null && Object.hasOwn(value, key)
+          ? (value as Record<string, unknown>)[key]
+          : undefined,
+      document,
+    );
+}
 
 /** What a profile document must be, as a JSON Schema (draft 2020-12): `profiles/profile.schema.json`. */
 export function profileJsonSchema(): object {
