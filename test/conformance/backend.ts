@@ -1,6 +1,6 @@
 /**
  * The backend that the conformance suite runs on: the model of QEMU's VT-d, or, in the kernel lane
- * (IOMMUFD_TEST_BACKEND=kernel), the kernel on the very hardware that the model is of.
+ * (IOMMUFD_TEST_BACKEND=kernel), the kernel, on the very hardware that the model is of or with another of iommus.ts.
  *
  * The kernel is never chosen by itself: on a real host the suite would take the devices of whoever runs it.
  */
@@ -31,5 +31,6 @@ export function laterThan(major: number, minor: number): boolean {
   return ours > major || (ours === major && ourMinor > minor);
 }
 
-export const PAGE = 4096n;
+/** The machine's own page size. */
+export const PAGE = BigInt(machine.backend.pageSize);
 export const U64_MAX = (1n << 64n) - 1n;

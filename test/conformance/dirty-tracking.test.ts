@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Hwpt, Ioas } from "../../lib/index.ts";
 import type { HwptId } from "../../lib/uapi.ts";
 import { backendName, laterThan, PAGE } from "./backend.ts";
+import { lacks } from "./iommus.ts";
 import { APERTURE, type MockMachine, openMockMachine } from "./mock-machine.ts";
 
 let machine: MockMachine;
@@ -22,7 +23,7 @@ function write(bits: bigint): void {
   machine.write(hwpt, APERTURE, bits);
 }
 
-describe.skipIf(!laterThan(6, 12))(`dirty tracking (${backendName})`, () => {
+describe.skipIf(lacks.mocks || !laterThan(6, 12))(`dirty tracking (${backendName})`, () => {
   beforeEach(() => {
     machine = openMockMachine();
     ioas = machine.iommufd.allocIoas();

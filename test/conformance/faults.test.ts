@@ -4,6 +4,7 @@ import { readSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Device, FaultQueue, Hwpt, PageFaultGroup } from "../../lib/index.ts";
 import { backendName, laterThan, PAGE } from "./backend.ts";
+import { lacks } from "./iommus.ts";
 import { APERTURE, type MockMachine, openMockMachine } from "./mock-machine.ts";
 
 const [READ, WRITE, EXECUTE, PRIVILEGED] = [1, 2, 4, 8] as const;
@@ -20,7 +21,7 @@ async function take(count: number): Promise<PageFaultGroup[]> {
   return groups;
 }
 
-describe.skipIf(!laterThan(6, 12))(`a fault queue (${backendName})`, () => {
+describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a fault queue (${backendName})`, () => {
   beforeEach(() => {
     machine = openMockMachine();
     device = machine.openDevice({ pasid: true });

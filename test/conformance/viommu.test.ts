@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Device, Hwpt, Ioas, Vevent, Viommu } from "../../lib/index.ts";
 import type { ObjectId } from "../../lib/uapi.ts";
 import { backendName, laterThan, PAGE } from "./backend.ts";
+import { lacks } from "./iommus.ts";
 import { APERTURE, type MockMachine, nestedSelftest, openMockMachine, words } from "./mock-machine.ts";
 
 const SELFTEST = 0xdeadbeef;
@@ -33,7 +34,7 @@ beforeEach(() => {
 
 afterEach(() => machine.iommufd.close());
 
-describe.skipIf(!laterThan(6, 12))(`a nested page table (${backendName})`, () => {
+describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a nested page table (${backendName})`, () => {
   it("is allocated with the driver's data, attached, and invalidated entry by entry", async () => {
     const nested = await parent.allocNested(device, nestedSelftest(0xabc));
     expect(device.attachSync(nested)).toBe(nested.id);
@@ -76,7 +77,7 @@ describe.skipIf(!laterThan(6, 12))(`a nested page table (${backendName})`, () =>
   });
 });
 
-describe.skipIf(!laterThan(6, 12))(`hardware information (${backendName})`, () => {
+describe.skipIf(lacks.mocks || !laterThan(6, 12))(`hardware information (${backendName})`, () => {
   it("of a mock device is of a type that is not known here", () => {
     expect(device.hwInfo()).toMatchObject({ type: 0xfeedbeef, dataLength: 8, maxPasidLog2: 20 });
     expect(device.hwInfo(0xfeedbeef)).toEqual(device.hwInfo());
@@ -84,7 +85,7 @@ describe.skipIf(!laterThan(6, 12))(`hardware information (${backendName})`, () =
   });
 });
 
-describe.skipIf(!laterThan(6, 12))(`a vIOMMU (${backendName})`, () => {
+describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a vIOMMU (${backendName})`, () => {
   let viommu: Viommu;
 
   beforeEach(() => {
@@ -232,7 +233,7 @@ describe.skipIf(!laterThan(6, 12))(`a vIOMMU (${backendName})`, () => {
   });
 });
 
-describe.skipIf(!laterThan(6, 12))(`a PASID (${backendName})`, () => {
+describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a PASID (${backendName})`, () => {
   it("is attached, replaced and detached, of the device that has it", async () => {
     const one = ioas.allocHwptSync(device, { pasid: true });
     const two = machine.iommufd.allocIoas().allocHwptSync(device, { pasid: true });

@@ -1,13 +1,20 @@
 /** A machine with AMD's IOMMU, which in QEMU cannot nest: IOMMUFD_TEST_MACHINE=amd. */
 
 import { describe, expect, it } from "vitest";
-import { Iommufd } from "../../lib/index.ts";
+import { decodeHwInfo, Iommufd } from "../../lib/index.ts";
+import { FIRST as bdf } from "../conformance/backend.ts";
 import { iommufd } from "../e2e/command.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
 
 describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "amd")("AMD's IOMMU", () => {
-  const [bdf = "none"] = devices();
+  it("tells its extended features", () => {
+    using machine = Iommufd.open({ backend: "kernel" });
+    using device = machine.openDevice(bdf);
+    const info = decodeHwInfo(device.hwInfo());
+    expect(info).toMatchObject({ typeId: 4, type: "amd", amd: { efr: 0x29d3n, efr2: 0n } });
+    expect(info.amd?.derived).toMatchObject({ guestTranslation: true, nestedTranslation: false });
+  });
 
   it("probe says that no nest parent is made", () => {
     const { status, stdout } = iommufd(["probe", bdf, "--json"]);
@@ -37,6 +44,14 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "amd")("AMD's IOMMU", () 
     expect(iommufd(["check", GUEST, "--device", bdf, "--no-nesting"]).status).toBe(0);
   });
 
+  it("capture refuses what the model does not know", () => {
+    const { status, stderr } = iommufd(["capture"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain(
+      `${bdf} is behind an IOMMU of type amd, which the software backend does not model`,
+    );
+  });
+
   it("doctor says it without opening the device", () => {
     const { status, stdout } = iommufd(["doctor"]);
     expect(status).toBe(3);
@@ -46,10 +61,3 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "amd")("AMD's IOMMU", () 
     expect(stdout).not.toMatch(/intel_iommu|VT-d in|scalable mode/);
   });
 });
-
-/** Those that vfio-pci has. */
-function devices(): string[] {
-  if (process.env["IOMMUFD_TEST_MACHINE"] !== "amd") return [];
-  using machine = Iommufd.open({ backend: "kernel" });
-  return machine.devices();
-}

@@ -101,10 +101,11 @@ const MACHINES = {
     kernelCommandLine: "intremap=off",
     tests: ["test/kernel/no-isolation.test.ts"],
   },
-  // An IOMMU that cannot nest.
+  // An IOMMU that cannot nest. It is a PCI device itself, behind those of the other machines.
   amd: {
-    devices: ["amd-iommu", "edu", "edu"],
-    tests: ["test/kernel/amd.test.ts"],
+    devices: ["edu,addr=1", "edu,addr=2", "amd-iommu"],
+    env: { IOMMUFD_TEST_RUNS: "10" },
+    tests: ["--no-isolate", "test/conformance", "test/kernel/amd.test.ts"],
   },
   // The firmware reserves memory for the first edu device, and for a USB controller, for which Linux takes that less seriously.
   "reserved-regions": {
@@ -128,7 +129,8 @@ const MACHINES = {
     processor: "arm64",
     options: ["-M", "iommu=smmuv3", "-global", "arm-smmuv3.stage=nested"],
     devices: ["edu", "edu"],
-    tests: ["--no-isolate", "test/kernel/smmuv3.test.ts"],
+    env: { IOMMUFD_TEST_RUNS: "10" },
+    tests: ["--no-isolate", "test/conformance", "test/kernel/smmuv3.test.ts"],
   },
 };
 
