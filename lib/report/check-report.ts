@@ -25,7 +25,7 @@ const REASONS: Readonly<Record<ObstacleReason, readonly [why: string, help: stri
   ],
   reserved: [
     "part of it is reserved, for interrupts or by firmware",
-    "move it: RAM must not lie there (QEMU keeps 0xfee00000 free by itself; a machine type that does not is the wrong one)",
+    "move it: RAM must not lie there (QEMU keeps 0xfee00000 free by itself, and on Arm 0x8000000; a machine type that does not is the wrong one)",
   ],
   "read-only-on-nest-parent": [
     "this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping",
