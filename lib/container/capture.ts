@@ -61,6 +61,7 @@ const WORDS = knownOptions<CaptureWords>({ name: "other", description: "other" }
  *
  * @param bdfs which devices; PCI addresses
  * @param words what the profile is called, and what it says of itself
+ * @param onFailure told of each device that cannot be captured, which is left out then; default: that is thrown
  * @throws SystemError a device cannot be opened or asked
  * @throws IommufdError ERR_IOMMUFD_INPUT: a device is behind an IOMMU that profiles have no words for
  */
@@ -68,19 +69,27 @@ export function captureProfile(
   iommufd: Iommufd,
   bdfs: readonly string[],
   words: CaptureWords,
+  onFailure?: (bdf: string, error: Error) => void,
 ): CapturedProfile {
   checkOptions(words, WORDS);
   const iommus = new Map<string, { name: string; iommu: object }>();
-  const groups = bdfs.map((bdf) => iommufd.groupOf(bdf));
-  const devices = bdfs.map((bdf, index) => {
-    using device = iommufd.openDevice(bdf);
-    const iommu = captureIommu(iommufd, device);
+  const captured = bdfs.flatMap((bdf) => {
+    try {
+      const group = iommufd.groupOf(bdf);
+      using device = iommufd.openDevice(bdf);
+      return [{ group, iommu: captureIommu(iommufd, device), device: captureDevice(iommufd, device) }];
+    } catch (error) {
+      if (onFailure === undefined || !isRefusal(error)) throw error;
+      onFailure(bdf, error);
+      return [];
+    }
+  });
+  const devices = captured.map(({ group, iommu, device: { bdf, ...rest } }) => {
     const key = JSON.stringify(iommu);
     const { name } = iommus.get(key) ?? { name: `iommu${iommus.size}` };
     iommus.set(key, { name, iommu });
-    const group = groups[index];
-    const shared = group !== undefined && groups.filter((each) => each === group).length > 1;
-    return { ...captureDevice(iommufd, device, name), ...(shared && { group }) };
+    const shared = group !== undefined && captured.filter((each) => each.group === group).length > 1;
+    return { bdf, iommu: name, ...rest, ...(shared && { group }) };
   });
   return {
     schema: "iommufd.profile/1",
@@ -101,6 +110,11 @@ function sourcesOf({ backend, profile }: Iommufd): Record<string, string> {
     iommus: `${who}: IOMMU_GET_HW_INFO, IOMMU_HWPT_ALLOC and IOMMU_IOAS_IOVA_RANGES; larger pages computed from the registers`,
     devices: `${who}: VFIO_DEVICE_GET_INFO, IOMMU_GET_HW_INFO, and IOMMU_IOAS_IOVA_RANGES once attached`,
   };
+}
+
+/** Whether an error says that this device, or the kernel, does not let itself be asked. */
+function isRefusal(error: unknown): error is Error {
+  return isSystemError(error) || error instanceof IommufdError;
 }
 
 function captureIommu(iommufd: Iommufd, device: Device): object {
@@ -150,12 +164,11 @@ function captureDomain(
   };
 }
 
-function captureDevice(iommufd: Iommufd, device: Device, iommu: string): object {
+function captureDevice(iommufd: Iommufd, device: Device) {
   const { flags, numRegions, numIrqs } = device.info();
   const { maxPasidLog2, capabilities } = device.hwInfo();
   return {
     bdf: device.name,
-    iommu,
     outCapabilities: bitNames(capabilities, HW_CAPABILITY_BITS),
     maxPasidLog2,
     reservedRegions: reservedRegions(iommufd, device),

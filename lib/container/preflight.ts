@@ -28,6 +28,8 @@ export interface PreflightOptions extends Pick<ContainerOptions, "nesting" | "by
   onProgress?: ((done: bigint, total: bigint) => void) | undefined;
   /** Stops it; what was done until then is undone. */
   signal?: AbortSignal | undefined;
+  /** Devices that could not even be opened: they are in the way as those are that cannot be attached. */
+  unopened?: readonly DeviceObstacle[] | undefined;
 }
 
 /** Why a mapping was refused, as far as it can be told. */
@@ -55,7 +57,7 @@ export interface Obstacle {
   readonly conflict: IovaRange | null;
 }
 
-/** A device that could not be attached. */
+/** A device that could not be opened or attached. */
 export interface DeviceObstacle {
   readonly device: string;
   /** The ioctl, and what the kernel answered. */
@@ -63,6 +65,8 @@ export interface DeviceObstacle {
   readonly code: string;
   /** Whose IOMMU it is behind, as `decodeHwInfo` names it; null where that is not told. */
   readonly iommu: string | null;
+  /** What else is known of the cause: which process has it open. */
+  readonly message?: string;
 }
 
 /** What came of it. */
@@ -71,7 +75,7 @@ export interface Preflight {
   readonly plan: Plan;
   /** Where mappings may be, with all devices attached. */
   readonly iovaRanges: readonly IovaRange[];
-  /** Devices that could not be attached. Where there are any, nothing was mapped. */
+  /** Devices that could not be opened or attached. Where there are any, nothing was mapped. */
   readonly deviceObstacles: readonly DeviceObstacle[];
   /** Mappings that were refused. */
   readonly obstacles: readonly Obstacle[];
@@ -92,9 +96,9 @@ export async function preflight(
   sections: Iterable<MemorySection>,
   options: PreflightOptions = {},
 ): Promise<Preflight> {
-  const { nesting, bypassRo, pageSize = iommufd.pageSize, onProgress, signal } = options;
+  const { nesting, bypassRo, pageSize = iommufd.pageSize, onProgress, signal, unopened = [] } = options;
   await using container = new Container(iommufd, { nesting, bypassRo, onWarning: () => {} });
-  const deviceObstacles: DeviceObstacle[] = [];
+  const deviceObstacles: DeviceObstacle[] = [...unopened];
   for (const device of devices) {
     try {
       await container.addDevice(device);

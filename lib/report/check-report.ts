@@ -51,7 +51,8 @@ const CANNOT_NEST: Readonly<Record<string, string>> = {
 };
 
 /** What a device is refused for. */
-function helpForDevice({ code, iommu }: DeviceObstacle): string {
+function helpForDevice({ code, iommu, message }: DeviceObstacle): string {
+  if (message !== undefined) return printable(message);
   if (code === "EOPNOTSUPP") {
     const why = CANNOT_NEST[iommu ?? ""] ?? "its driver in this kernel makes no nest parent";
     return `its IOMMU cannot nest here: ${why}; without nesting: --no-nesting`;
@@ -93,7 +94,10 @@ export function checkDocument(report: CheckReport): object {
     bypassRo: plan.bypassRo,
     mappings: plan.map.length,
     iovaRanges: iovaRanges.map(range),
-    deviceObstacles: deviceObstacles.map((obstacle) => ({ ...obstacle, help: helpForDevice(obstacle) })),
+    deviceObstacles: deviceObstacles.map(({ message, ...obstacle }) => ({
+      ...obstacle,
+      help: helpForDevice({ ...obstacle, ...(message !== undefined && { message }) }),
+    })),
     obstacles: obstacles.map(({ mapping, code, reason, conflict }) => ({
       region: mapping.section.region,
       iova: hex(mapping.iova),
@@ -120,7 +124,7 @@ export function checkFacts(report: CheckReport): Fact[] {
   const verdict = isAccepted(report)
     ? `accepted: ${plan.map.length} mappings on ${devices.join(", ")}, all undone again`
     : deviceObstacles.length > 0
-      ? `refused: ${refused} of ${devices.length} devices cannot be attached, nothing was mapped`
+      ? `refused: ${refused} of ${devices.length} devices cannot be opened or attached, nothing was mapped`
       : obstacles.length > 0
         ? `refused: ${refused} of ${plan.map.length} mappings; the others were made, and undone again`
         : "refused: the limit on locked memory is too low";

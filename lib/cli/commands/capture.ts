@@ -2,9 +2,11 @@
 
 import { release, type as system } from "node:os";
 import { Command, Option } from "commander";
+import { normalizeBdf } from "../../bdf.ts";
 import { captureProfile } from "../../container/capture.ts";
 import { IommufdError } from "../../errors.ts";
 import { addExamples } from "../examples.ts";
+import { EXIT } from "../exit.ts";
 import {
   addBackendOptions,
   addCommonOptions,
@@ -12,13 +14,14 @@ import {
   DEVICES_ARGUMENT,
   withIommufd,
 } from "../options.ts";
-import { jsonText, printJson } from "../output.ts";
+import { jsonText, printError, printJson } from "../output.ts";
 import { writeOutput } from "../output-file.ts";
 
 interface CaptureFlags extends BackendFlags {
   name: string;
   description?: string;
   output?: string;
+  debug?: boolean;
 }
 
 /** The command. */
@@ -28,7 +31,7 @@ export function captureCommand(): Command {
     .description(
       "Writes the devices that vfio-pci has, and the IOMMUs that they are behind, as a profile: a JSON document that " +
         "the software backend replays anywhere (--profile FILE). Each device is bound and closed again, which resets it " +
-        "where it can be reset; nothing is mapped.",
+        "where it can be reset; nothing is mapped. A device that cannot be captured is named and left out, and the exit code is 1.",
     )
     .argument(...DEVICES_ARGUMENT)
     .addOption(new Option("--name <name>", "what the profile is called").default("captured"))
@@ -43,7 +46,7 @@ export function captureCommand(): Command {
 
 async function capture(bdfs: string[], { name, description, output, ...flags }: CaptureFlags): Promise<void> {
   const profile = await withIommufd({ ...flags, json: true }, (iommufd) => {
-    const which = bdfs.length > 0 ? bdfs : iommufd.devices();
+    const which = bdfs.length > 0 ? bdfs.map(normalizeBdf) : iommufd.devices();
     if (which.length === 0) {
       throw new IommufdError(
         "ERR_IOMMUFD_NO_DEVICE",
@@ -51,7 +54,17 @@ async function capture(bdfs: string[], { name, description, output, ...flags }: 
       );
     }
     const source = iommufd.backend === "kernel" ? `${system()} ${release()}` : "a model";
-    return captureProfile(iommufd, which, { name, description: description ?? `Captured from ${source}.` });
+    const words = { name, description: description ?? `Captured from ${source}.` };
+    const captured = captureProfile(iommufd, which, words, (bdf, error) => {
+      const { message } = error;
+      printError(
+        new Error(message.startsWith(bdf) ? message : `${bdf}: ${message}`, { cause: error }),
+        flags.debug ?? false,
+      );
+      process.exitCode = EXIT.failed;
+    });
+    if (captured.devices.length > 0) return captured;
+    throw new IommufdError("ERR_IOMMUFD_NO_DEVICE", "no device could be captured; nothing was written");
   });
   if (output === undefined) printJson(profile);
   else await writeOutput(output, jsonText(profile));

@@ -1,8 +1,11 @@
 /** `iommufd check`: whether a plan would be accepted, tried for real without a VM. */
 
 import { Command } from "commander";
-import { preflight } from "../../container/preflight.ts";
+import { normalizeBdf } from "../../bdf.ts";
+import { type DeviceObstacle, preflight } from "../../container/preflight.ts";
+import { IommufdError, isSystemError } from "../../errors.ts";
 import { memlockLimit } from "../../host/memlock.ts";
+import type { Device } from "../../iommufd/device.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
 import { originOf } from "../../origin.ts";
 import { type CheckReport, checkDocument, formatCheck, isAccepted } from "../../report/check-report.ts";
@@ -45,7 +48,8 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
   using interruption = new Interruption();
   try {
     const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
-      const devices = (flags.device ?? [onlyDevice(iommufd)]).map((bdf) => iommufd.openDevice(bdf));
+      const names = (flags.device ?? [onlyDevice(iommufd)]).map(normalizeBdf);
+      const { devices, unopened } = openAll(iommufd, names);
       const { bypassRo, pageSize } = flags;
       using progress = new Progress("checking", flags);
       const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
@@ -56,8 +60,8 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
         pageSize,
         onProgress,
         signal,
+        unopened,
       });
-      const names = devices.map(({ name }) => name);
       return { origin: originOf(iommufd), devices: names, nesting, ...found, memlock: limitOf(iommufd) };
     });
     await writeReport(flags, {
@@ -71,6 +75,31 @@ async function check(file: string | undefined, flags: CheckFlags): Promise<void>
     printError(new Error("interrupted; everything was undone"), false);
     process.exitCode = interruption.exitCode;
   }
+}
+
+/**
+ * Opens devices. Those that cannot be opened are told with the rest of what is refused.
+ *
+ * @throws SystemError, IommufdError: the only one cannot be opened
+ */
+function openAll(
+  iommufd: Iommufd,
+  names: readonly string[],
+): { devices: Device[]; unopened: DeviceObstacle[] } {
+  const devices: Device[] = [];
+  const unopened: DeviceObstacle[] = [];
+  for (const device of names) {
+    try {
+      devices.push(iommufd.openDevice(device));
+    } catch (error) {
+      const isRefusal = isSystemError(error) || error instanceof IommufdError;
+      if (!isRefusal || names.length === 1) throw error;
+      const { code, message } = error;
+      const syscall = isSystemError(error) ? error.syscall : "open";
+      unopened.push({ device, syscall, code, iommu: null, message });
+    }
+  }
+  return { devices, unopened };
 }
 
 /** A modelled machine has its own limit, which is answered with ENOMEM. */
