@@ -30,12 +30,16 @@ function note(who, how, depth, iops) {
 }
 
 async function ours(completions, count) {
-  await using controller = await openController(BDF, { completions, queues: 1, depth: 128 });
-  const namespace = await controller.namespace(1);
-  for (const depth of DEPTHS) {
-    const { iops } = await randomReads(controller, namespace, { depth, seconds: SECONDS });
-    // In the first run JavaScript is still being compiled.
-    if (count > 0) note("ours", completions, depth, iops);
+  const controller = await openController(BDF, { completions, queues: 1, depth: 128 });
+  try {
+    const namespace = await controller.namespace(1);
+    for (const depth of DEPTHS) {
+      const { iops } = await randomReads(controller, namespace, { depth, seconds: SECONDS });
+      // In the first run JavaScript is still being compiled.
+      if (count > 0) note("ours", completions, depth, iops);
+    }
+  } finally {
+    await controller.close();
   }
 }
 
