@@ -61,7 +61,7 @@ export default {
     never(
       "one-place-chooses-a-backend",
       "The rest of lib/backend itself is the interface, and knows neither.",
-      { path: "^lib/backend/[^/]+\\.ts$", pathNot: "^lib/backend/select\\.ts$" },
+      { path: "^lib/backend/[^/]+\\.ts$", pathNot: "^lib/backend/(select|software-machine)\\.ts$" },
       { path: "^lib/backend/(kernel|software)/" },
     ),
     never(

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, writeFileSync } from "node:fs";
 import { KernelBackend } from "../dist/backend/kernel/kernel-backend.js";
+import { wrap } from "../dist/backend/wrapper.js";
 import { Iommufd, softwareMachine } from "../dist/index.js";
 import { cLoop, cLoopOn, compare, time, timeWarm } from "./compare.js";
 
@@ -87,7 +88,7 @@ await compare(
   const HUGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
   const [PASSES, START] = [20, 0n];
   writeFileSync(HUGE_PAGES, "512");
-  const backend = new KernelBackend();
+  const backend = wrap(new KernelBackend());
   const file = backend.openIommufd();
   const ioasId = file.ioasAlloc();
   /** @type {import("node:child_process").StdioOptions} */
@@ -143,8 +144,8 @@ async function sequence(backend) {
 
 await compare(
   "the model: map 10,000, unmap at random",
-  () => sequence(softwareMachine("qemu-vtd").machine),
-  () => sequence(new KernelBackend()),
+  () => sequence(softwareMachine("qemu-vtd").backend),
+  () => sequence(wrap(new KernelBackend())),
   "kernel",
 );
 

@@ -21,12 +21,12 @@ function shuffled(count) {
 /** One run: microseconds of each operation, and bytes a mapping. */
 async function run(count, order) {
   const host = softwareMachine("qemu-vtd");
-  const file = host.machine.openIommufd();
-  const device = host.machine.openVfioDevice(host.machine.findVfioDevice("0000:00:01.0").cdev);
+  const file = host.backend.openIommufd();
+  const device = host.backend.openVfioDevice(host.backend.findVfioDevice("0000:00:01.0").cdev);
   device.bindIommufd(file);
   const ioasId = file.ioasAlloc();
   device.attachIommufdPtSync(ioasId);
-  const memory = host.machine.allocMemory({ length: PAGE, pageSize: PAGE, anonymous: false });
+  const memory = host.backend.allocMemory({ length: PAGE, pageSize: PAGE, anonymous: false });
   const map = (index) => {
     // Beyond the interrupt range.
     const iova = (1n << 32n) + BigInt(index) * 2n * PAGE;
@@ -47,7 +47,7 @@ async function run(count, order) {
   const lookups = Math.min(count, 10_000);
   const started = process.hrtime.bigint();
   for (let i = 0; i < lookups; i++)
-    await host.machine.dmaRead("0000:00:01.0", (1n << 32n) + BigInt(order[i]) * 2n * PAGE, 8);
+    await host.dmaRead("0000:00:01.0", (1n << 32n) + BigInt(order[i]) * 2n * PAGE, 8);
   results["look up, by DMA"] = Number(process.hrtime.bigint() - started) / 1000 / lookups;
   time("unmap in order", unmap);
   time("map at random", (i) => map(order[i]));

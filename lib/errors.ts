@@ -47,6 +47,16 @@ const LINUX_ERRORS = {
 /** The name of a Linux error that the model of the kernel can answer with. */
 export type LinuxErrorCode = keyof typeof LINUX_ERRORS;
 
+/**
+ * Linux's number of an error, negative as everywhere in Node.js.
+ *
+ * @throws RangeError ERR_OUT_OF_RANGE: there is none of that name
+ */
+export function errnoOf(code: LinuxErrorCode): number {
+  if (!Object.hasOwn(LINUX_ERRORS, code)) throw outOfRange("code", 'a Linux error such as "ENOMEM"', code);
+  return -LINUX_ERRORS[code][0];
+}
+
 const CODE_BY_ERRNO = new Map<number, string>([
   ...Object.entries(constants.errno).map(([code, errno]) => [errno, code] as const),
   // Last, so that of two names for one number ours wins: EOPNOTSUPP, not ENOTSUP; EAGAIN, not EWOULDBLOCK.
@@ -79,7 +89,7 @@ export function systemError(
   syscall: string,
   request: Readonly<Record<string, unknown>> = {},
 ): SystemError {
-  const errno = typeof error === "number" ? -Math.abs(error) : -LINUX_ERRORS[error][0];
+  const errno = typeof error === "number" ? -Math.abs(error) : errnoOf(error);
   const code = CODE_BY_ERRNO.get(-errno) ?? `E${-errno}`;
   const meaning = (LINUX_ERRORS as Record<string, readonly [number, string]>)[code]?.[1] ?? "unknown error";
   const asked = Object.entries(request)

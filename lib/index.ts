@@ -4,21 +4,22 @@
  * @packageDocumentation
  */
 
-export type { Backend, BackendName, IommufdIoctl } from "./backend/backend.ts";
+export type { Backend, BackendName } from "./backend/backend.ts";
+export type { Ioctl, IommufdIoctl, Syscall } from "./backend/ioctl.ts";
 export { type ReceivedMessage, UnixServer, UnixSocket } from "./backend/kernel/unix-socket.ts";
 export {
   type BackendChoice,
   type BackendOptions,
   DEFAULT_PROFILE,
   type SelectedBackend,
-  type SoftwareMachine,
   selectBackend,
   softwareMachine,
 } from "./backend/select.ts";
 export { DmaFault, type DmaFaultReason } from "./backend/software/dma.ts";
 export { type Profile, parseProfile, shippedProfiles } from "./backend/software/profile.ts";
-export type { DmaOptions, SoftwareBackend } from "./backend/software/software-backend.ts";
-export type { IoctlTrace } from "./backend/traced.ts";
+export type { DmaOptions } from "./backend/software/software-backend.ts";
+export { SoftwareMachine } from "./backend/software-machine.ts";
+export type { IoctlTrace } from "./backend/wrapper.ts";
 export { ApplyError } from "./container/apply-error.ts";
 export { type CapturedProfile, type CaptureWords, captureProfile } from "./container/capture.ts";
 export { Container, type ContainerOptions, type RegionMemory } from "./container/container.ts";

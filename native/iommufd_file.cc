@@ -29,12 +29,12 @@ Napi::Value Destroy(IommufdFile& file, const Napi::CallbackInfo& info) {
 
 const IommufdFile::Method<Destroy> destroy("destroy");
 
-// knows(number: number): boolean, or -errno. Whether the kernel knows the ioctl of that number (0x80 to
+// supports(number: number): boolean, or -errno. Whether the kernel knows the ioctl of that number (0x80 to
 // 0x9f).
 //
 // It is issued with a size that is too small for every structure: a kernel that knows it says EINVAL before
 // it looks at anything else, one that does not says ENOTTY.
-Napi::Value Knows(IommufdFile& file, const Napi::CallbackInfo& info) {
+Napi::Value Supports(IommufdFile& file, const Napi::CallbackInfo& info) {
   const uint32_t number = arguments::Uint32(info[0], "number");
   if (number < 0x80 || number > 0x9f) arguments::ThrowOutOfRange(info[0], "number", "from 0x80 to 0x9f");
   uint32_t size = sizeof(size);
@@ -44,7 +44,7 @@ Napi::Value Knows(IommufdFile& file, const Napi::CallbackInfo& info) {
   return Status(info.Env(), status);
 }
 
-const IommufdFile::Method<Knows> knows("knows");
+const IommufdFile::Method<Supports> supports("supports");
 
 // option(optionId, op, objectId, value): the value, or -errno.
 Napi::Value Option(IommufdFile& file, const Napi::CallbackInfo& info) {

@@ -30,6 +30,7 @@ import type {
   FaultQueueFile,
   VeventQueueFile,
 } from "./handles.ts";
+import type { IommufdIoctl } from "./ioctl.ts";
 import type {
   BatchOutcome,
   DirtyBitmapRequest,
@@ -116,17 +117,11 @@ export interface DeviceUse {
     | undefined;
 }
 
-/** The ioctls of an iommufd that a kernel may not know yet. */
-export type IommufdIoctl = Exclude<
-  keyof IommufdFile,
-  "close" | "fd" | "supports" | "mapRegion" | `${string}Sync` | `${string}Many`
->;
-
 /** An open iommufd. */
 export interface IommufdFile {
   /** The descriptor; it stays this file's to close. */
   fd(): number;
-  /** Whether the kernel knows an ioctl. One that it does not know answers ENOTTY. */
+  /** Whether the kernel supports an ioctl. One that it does not know answers ENOTTY. */
   supports(ioctl: IommufdIoctl): boolean;
   /** IOMMU_DESTROY */
   destroy(id: ObjectId): void;

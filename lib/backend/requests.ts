@@ -118,13 +118,11 @@ export interface InvalidateRequest {
   entries: Uint8Array;
 }
 
-/** struct iommu_viommu_alloc. */
-export interface ViommuAllocRequest {
+/** struct iommu_viommu_alloc, of type IOMMU_VIOMMU_TYPE_*; with bytes where that driver has something to tell or to ask. */
+export interface ViommuAllocRequest extends DriverData {
   deviceId: DeviceId;
   /** A nest parent. */
   hwptId: HwptId;
-  /** Of type IOMMU_VIOMMU_TYPE_*; with bytes where that driver has something to tell or to ask. */
-  data: DriverData;
 }
 
 /** struct iommu_hw_queue_alloc. */

@@ -8,7 +8,8 @@ import type { Backend } from "./backend.ts";
 import { KernelBackend } from "./kernel/kernel-backend.ts";
 import { loadProfile, type Profile } from "./software/profile.ts";
 import { SoftwareBackend } from "./software/software-backend.ts";
-import { traced } from "./traced.ts";
+import { SoftwareMachine } from "./software-machine.ts";
+import { wrap } from "./wrapper.ts";
 
 /** `auto` takes the kernel if it is there, else the model; `kernel` never falls back; `software` never touches the machine. */
 export type BackendChoice = "auto" | "kernel" | "software";
@@ -61,7 +62,7 @@ export function selectBackend(options: BackendOptions = {}): SelectedBackend {
 
   const kernel = openKernel();
   if (kernel instanceof KernelBackend) {
-    return { backend: traced(kernel), reason: choice === "kernel" ? asker : OPENS };
+    return { backend: wrap(kernel), reason: choice === "kernel" ? asker : OPENS };
   }
   if (choice === "auto") return software(profile, kernel.missing);
   const hint =
@@ -132,19 +133,13 @@ const OPEN_HINTS: Readonly<Record<string, string>> = {
   ENODEV: "/dev/iommu has no driver: its module is not loaded (modprobe iommufd)",
 };
 
-/** A modelled machine, and what a test can do to it. */
-export interface SoftwareMachine extends SelectedBackend {
-  /** Lets its devices do DMA, and its calls fail. */
-  readonly machine: SoftwareBackend;
-}
-
 /**
  * A modelled machine for tests: open iommufds on it with {@link Iommufd.open}, let its devices do DMA, make calls fail.
  *
  * ```ts
  * const host = softwareMachine("sapphire-rapids");
  * using iommufd = Iommufd.open(host);
- * host.machine.failNext("IOMMU_IOAS_MAP", "ENOMEM");
+ * host.failNext("IOMMU_IOAS_MAP", "ENOMEM");
  * ```
  *
  * @param profile the name of a shipped profile, the path of one, or a profile
@@ -156,6 +151,5 @@ export function softwareMachine(profile: string | Profile = DEFAULT_PROFILE): So
 
 function software(profile: string | Profile = DEFAULT_PROFILE, why: string): SoftwareMachine {
   const machine = typeof profile === "string" ? loadProfile(profile) : profile;
-  const backend = new SoftwareBackend(machine);
-  return { backend: traced(backend), reason: `${why}; model of ${machine.name}`, machine: backend };
+  return new SoftwareMachine(new SoftwareBackend(machine), `${why}; model of ${machine.name}`);
 }

@@ -1,7 +1,7 @@
 /** `--trace`: every ioctl on standard error, one a line, as strace would print it. */
 
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { IoctlTrace } from "../backend/traced.ts";
+import type { IoctlTrace } from "../backend/wrapper.ts";
 import { isSystemError } from "../errors.ts";
 import { formatAddress } from "../report/text.ts";
 

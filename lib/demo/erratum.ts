@@ -109,7 +109,7 @@ async function tryOn(host: string, profile: Profile, bypassRo: boolean): Promise
 
   let stopped: DmaFaultReason | null = null;
   try {
-    await selected.machine.dmaWrite(bdf, IOVA, MESSAGE);
+    await selected.dmaWrite(bdf, IOVA, MESSAGE);
   } catch (error) {
     if (!(error instanceof DmaFault)) throw error;
     stopped = error.reason;

@@ -148,7 +148,7 @@ export class Hwpt extends PageTable<Device> {
   allocViommu(device: Device, type: ViommuType): Viommu {
     this.assertOpen();
     const { id: deviceId } = this.checkPeer(device, Device, "device");
-    return new Viommu(this.#file, this, { deviceId, hwptId: this.id, data: encodeViommu(type) });
+    return new Viommu(this.#file, this, { deviceId, hwptId: this.id, ...encodeViommu(type) });
   }
 
   /**

@@ -3,7 +3,8 @@
  */
 
 import { checkOptions, checkU32, checkU64 } from "../arguments.ts";
-import type { Backend, BackendName, IommufdFile, IommufdIoctl } from "../backend/backend.ts";
+import type { Backend, BackendName, IommufdFile } from "../backend/backend.ts";
+import type { IommufdIoctl } from "../backend/ioctl.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
 import { normalizeBdf } from "../bdf.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
@@ -87,7 +88,11 @@ export class Iommufd extends Resource {
     return this.#file.fd();
   }
 
-  /** Whether the kernel knows an ioctl: `supports("ioasMapFile")`. What it does not know answers ENOTTY. */
+  /**
+   * Whether the kernel supports an ioctl: `supports("IOMMU_IOAS_MAP_FILE")`. One that it does not know answers ENOTTY.
+   *
+   * @throws RangeError ERR_OUT_OF_RANGE: iommufd has no ioctl of that name
+   */
   supports(ioctl: IommufdIoctl): boolean {
     this.assertOpen();
     return this.#file.supports(ioctl);

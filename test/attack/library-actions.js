@@ -2,6 +2,7 @@
 
 import { KernelBackend } from "../../dist/backend/kernel/kernel-backend.js";
 import { UnixServer, UnixSocket } from "../../dist/backend/kernel/unix-socket.js";
+import { wrap } from "../../dist/backend/wrapper.js";
 import { Iommufd, softwareMachine } from "../../dist/index.js";
 import { anyValue } from "./values.js";
 
@@ -24,7 +25,7 @@ function open(attacker) {
   const { random } = attacker;
   switch (random.below(4)) {
     case 0:
-      return Iommufd.open({ backend: new KernelBackend({ iommuPath: "/dev/null" }), reason: "attack" });
+      return Iommufd.open({ backend: wrap(new KernelBackend({ iommuPath: "/dev/null" })), reason: "attack" });
     case 1:
     case 2:
       return Iommufd.open(softwareMachine(random.percent(50) ? "selftest" : "sapphire-rapids"));

@@ -178,8 +178,8 @@ describe.skipIf(!laterThan(6, 12))(`a vIOMMU (${backendName})`, () => {
     const parent = ioas.allocHwptSync(device, { nestParent: true });
     for (const type of ["arm-smmuv3", "tegra241-cmdqv", { type: 0, bytes: new Uint8Array(0) }] as const)
       expect(() => parent.allocViommu(device, type)).toThrow(refusal("EOPNOTSUPP", "IOMMU_VIOMMU_ALLOC"));
-    const data = { type: 1, bytes: new Uint8Array(0) };
-    expect(() => file.viommuAlloc({ deviceId: 99 as DeviceId, hwptId: parent.id, data })).toThrow(
+    const arm = { type: 1, bytes: new Uint8Array(0) };
+    expect(() => file.viommuAlloc({ deviceId: 99 as DeviceId, hwptId: parent.id, ...arm })).toThrow(
       refusal("ENOENT", "IOMMU_VIOMMU_ALLOC"),
     );
   });

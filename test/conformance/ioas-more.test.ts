@@ -1,7 +1,7 @@
 /** Address spaces, the rest: files, copies, allowed ranges, options (drivers/iommu/iommufd/ioas.c). */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { DmaMemory, Ioas, Iommufd } from "../../lib/index.ts";
+import type { DmaMemory, Ioas, Iommufd, IommufdIoctl } from "../../lib/index.ts";
 import { backendName, FIRST, open, PAGE, U64_MAX } from "./backend.ts";
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
@@ -21,21 +21,35 @@ afterEach(() => iommufd.close());
 describe(`what the kernel knows (${backendName})`, () => {
   it("is told beforehand", () => {
     for (const ioctl of [
-      "destroy",
-      "ioasAlloc",
-      "ioasMap",
-      "ioasCopy",
-      "option",
-      "hwptAlloc",
-      "getHwInfo",
+      "IOMMU_DESTROY",
+      "IOMMU_IOAS_ALLOC",
+      "IOMMU_IOAS_MAP",
+      "IOMMU_IOAS_COPY",
+      "IOMMU_OPTION",
+      "IOMMU_HWPT_ALLOC",
+      "IOMMU_GET_HW_INFO",
     ] as const) {
       expect(iommufd.supports(ioctl), ioctl).toBe(true);
     }
   });
+
+  it.each(["ioasMap", "IOMMU_IOAS_MAPP", "VFIO_DEVICE_RESET", "mmap", "toString", undefined])(
+    "has no ioctl of iommufd of the name %s",
+    (name) => {
+      expect(() => iommufd.supports(name as IommufdIoctl)).toThrow(
+        expect.objectContaining({
+          code: "ERR_OUT_OF_RANGE",
+          message: expect.stringMatching(
+            /^ioctl must be an ioctl of an iommufd such as "IOMMU_IOAS_MAP", received /,
+          ),
+        }),
+      );
+    },
+  );
 });
 
 describe(`mapping a file (${backendName})`, () => {
-  it.skipIf(!supports("ioasMapFile"))("is like mapping memory, and holds it as well", async () => {
+  it.skipIf(!supports("IOMMU_IOAS_MAP_FILE"))("is like mapping memory, and holds it as well", async () => {
     expect(ioas.mapFileSync(memory, { iova: PAGE, start: PAGE, length: 2n * PAGE })).toBe(PAGE);
     expect(memory.mappings).toBe(1);
     await expect(ioas.mapFile(memory, { iova: PAGE })).rejects.toMatchObject({
@@ -47,7 +61,7 @@ describe(`mapping a file (${backendName})`, () => {
     expect(memory.mappings).toBe(0);
   });
 
-  it.skipIf(!supports("ioasMapFile"))("checks its arguments in the kernel's order", () => {
+  it.skipIf(!supports("IOMMU_IOAS_MAP_FILE"))("checks its arguments in the kernel's order", () => {
     expect(() => ioas.mapFileSync(memory, { length: 0n })).toThrow(code("EINVAL"));
     expect(() => ioas.mapFileSync(memory, { readable: false, writable: false })).toThrow(code("EINVAL"));
     expect(() => ioas.mapFileSync(9999, { length: PAGE })).toThrow(code("EBADF"));
@@ -56,7 +70,7 @@ describe(`mapping a file (${backendName})`, () => {
     expect(() => ioas.mapFileSync(9999)).toThrow("length must be given for a descriptor");
   });
 
-  it.skipIf(!supports("ioasMapFile"))("may be of a page table too", () => {
+  it.skipIf(!supports("IOMMU_IOAS_MAP_FILE"))("may be of a page table too", () => {
     iommufd.openDevice(FIRST).attachSync(ioas);
     expect(ioas.mapFileSync(memory, { iova: 0n })).toBe(0n);
     expect(() => ioas.mapFileSync(memory, { iova: 1n << 20n, start: 8n, length: PAGE })).toThrow(
@@ -244,7 +258,7 @@ describe(`the VFIO compatibility interface (${backendName})`, () => {
 });
 
 describe(`another process (${backendName})`, () => {
-  it.skipIf(!supports("ioasChangeProcess"))(
+  it.skipIf(!supports("IOMMU_IOAS_CHANGE_PROCESS"))(
     "can be charged for files, but not for memory by address: EINVAL",
     () => {
       ioas.mapFileSync(memory, { iova: 0n });

@@ -9,13 +9,14 @@ import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
 import { BoundDevice, NO_PASID } from "../../lib/backend/software/bound-device.ts";
 import { FaultQueueObject } from "../../lib/backend/software/fault-queue.ts";
 import { NestedHwptObject, PagingHwptObject } from "../../lib/backend/software/page-tables.ts";
-import { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
+import type { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
 import { selftestEvent, selftestQueue } from "../../lib/backend/software/vevent-queue.ts";
 import { isSystemError, systemError } from "../../lib/errors.ts";
-import { type Hwpt, type Ioas, Iommufd, selectBackend, softwareMachine } from "../../lib/index.ts";
+import { type Hwpt, type Ioas, Iommufd, selectBackend } from "../../lib/index.ts";
 import { Device } from "../../lib/iommufd/device.ts";
 import type { DeviceId, DriverData, HwptId, ObjectId, PageTableId } from "../../lib/uapi.ts";
 import { PROJECT } from "../e2e/command.ts";
+import { openModel } from "../model.ts";
 import { backendName } from "./backend.ts";
 
 /** Where a mock device can translate (MOCK_APERTURE_START). */
@@ -160,16 +161,16 @@ class KernelMocks implements MockMachine {
 }
 
 class ModelMocks implements MockMachine {
-  readonly file: SoftwareIommufdFile;
+  readonly file: IommufdFile;
   readonly iommufd: Iommufd;
+  readonly #raw: SoftwareIommufdFile;
   readonly #unopened = { pasid: ["0000:00:01.0", "0000:00:02.0"], plain: ["0000:00:03.0", "0000:00:04.0"] };
 
   constructor() {
-    const selected = softwareMachine("selftest");
-    const file = selected.machine.openIommufd();
-    if (!(file instanceof SoftwareIommufdFile)) throw new Error("no iommufd of the model");
-    this.file = file;
-    this.iommufd = new Iommufd({ ...selected, backend: selected.machine }, file);
+    const { machine, files } = openModel("selftest");
+    this.file = machine.backend.openIommufd();
+    this.iommufd = new Iommufd(machine, this.file);
+    this.#raw = files[0] as SoftwareIommufdFile;
   }
 
   openDevice({ pasid = false } = {}): Device {
@@ -211,7 +212,7 @@ class ModelMocks implements MockMachine {
   }
 
   #object<Kind>(id: number, kind: abstract new (...values: never[]) => Kind): Kind {
-    const object = this.file.objects.find(id);
+    const object = this.#raw.objects.find(id);
     if (!(object instanceof kind)) throw new Error(`no object ${id} of that kind`);
     return object;
   }

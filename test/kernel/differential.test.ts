@@ -13,6 +13,7 @@ import type { Backend, IommufdFile, VfioDeviceFile } from "../../lib/backend/bac
 import type { BackendMemory } from "../../lib/backend/handles.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
 import { SoftwareMemory } from "../../lib/backend/software/software-memory.ts";
+import { wrap } from "../../lib/backend/wrapper.ts";
 import { isSystemError } from "../../lib/errors.ts";
 import { softwareMachine } from "../../lib/index.ts";
 import type { DeviceId, HwptId, IoasId, ObjectId, ViommuId } from "../../lib/uapi.ts";
@@ -24,8 +25,8 @@ const LENGTH = 40;
 const FIXED_SEED = 772415;
 const MEMORY_LENGTH = 64n * 4096n;
 
-const kernel = new KernelBackend();
-const model = softwareMachine("qemu-vtd").machine;
+const kernel = wrap(new KernelBackend());
+const model = softwareMachine("qemu-vtd").backend;
 
 const kernelMemory = kernel.allocMemory({ length: MEMORY_LENGTH, pageSize: 4096n, anonymous: false });
 /** The same memory in the model: where it is decides where mappings are placed. */
@@ -327,7 +328,8 @@ const all: { weight: number; arbitrary: fc.Arbitrary<Step> }[] = [
       file.viommuAlloc({
         deviceId: device as DeviceId,
         hwptId: hwpt as HwptId,
-        data: { type, bytes: new Uint8Array(0) },
+        type,
+        bytes: new Uint8Array(0),
       }),
     ),
   },

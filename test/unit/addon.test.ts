@@ -14,6 +14,7 @@ import {
   type NativeVfioDeviceFile,
 } from "../../lib/backend/kernel/addon.ts";
 import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
+import { wrap } from "../../lib/backend/wrapper.ts";
 
 const ENOENT = -2;
 const EBADF = -9;
@@ -81,7 +82,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
       device.feature(1 << 18, new Uint8Array(4)),
     ];
     expect(answers).toEqual(answers.map(() => ENOTTY));
-    expect(iommufd.knows(0x85)).toBe(false);
+    expect(iommufd.supports(0x85)).toBe(false);
     expect(iommufd.hwptInvalidate(1, 0, 24, 1, data)).toEqual({ done: 0, status: ENOTTY });
     expect(iommufd.mapRegion(0n, 4096n)).toBe(ENODEV);
     const two = new BigUint64Array(2);
@@ -124,7 +125,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
   });
 
   it("becomes system errors in the kernel backend", async () => {
-    const backend = new KernelBackend({ iommuPath: "/dev/null" });
+    const backend = wrap(new KernelBackend({ iommuPath: "/dev/null" }));
     const file = backend.openIommufd();
     expect(() => file.ioasAlloc()).toThrow(
       expect.objectContaining({
@@ -185,7 +186,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     ],
     ["ioasMapFile", [1, 7, 2 ** 31, 0n, 0n, 0n], RangeError, "fd must be a file descriptor"],
     ["option", [1, 65536, 0, 0n], RangeError, "op must be an integer from 0 to 65535, received 65536"],
-    ["knows", [0x7f], RangeError, "number must be from 0x80 to 0x9f, received 127"],
+    ["supports", [0x7f], RangeError, "number must be from 0x80 to 0x9f, received 127"],
     ["ioasMapMany", [1, 7, memory, [0n]], TypeError, "iovas must be a BigUint64Array, received an object"],
     [
       "ioasMapMany",

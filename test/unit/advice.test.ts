@@ -80,7 +80,7 @@ describe("where no nest parent is made", () => {
     using iommufd = Iommufd.open(host);
     using device = iommufd.openDevice("6a:01.0");
     expect(askNestParent(iommufd, device)).toBe(true);
-    host.machine.failNext("IOMMU_HWPT_ALLOC", "ENOMEM");
+    host.failNext("IOMMU_HWPT_ALLOC", "ENOMEM");
     expect(askNestParent(iommufd, device)).toBeUndefined();
     expect(iommufd.allocIoas().id).toBe(2);
     using other = Iommufd.open({ profile: "none" });

@@ -9,7 +9,9 @@ import {
   type Hwpt,
   type Ioas,
   Iommufd,
+  type LinuxErrorCode,
   type SoftwareMachine,
+  type Syscall,
   softwareMachine,
 } from "../../lib/index.ts";
 
@@ -36,8 +38,8 @@ function open(machine: Profile): void {
   ioas = iommufd.allocIoas();
 }
 
-const read = (iova: bigint, length: number) => host.machine.dmaRead(BDF, iova, length);
-const write = (iova: bigint, bytes = hello) => host.machine.dmaWrite(BDF, iova, bytes);
+const read = (iova: bigint, length: number) => host.dmaRead(BDF, iova, length);
+const write = (iova: bigint, bytes = hello) => host.dmaWrite(BDF, iova, bytes);
 const stopped = (reason: string, iova?: bigint) =>
   expect.objectContaining({
     code: "ERR_IOMMUFD_DMA_FAULT",
@@ -79,7 +81,7 @@ describe("DMA", () => {
     await expect(read(0x3000n, 1)).rejects.toEqual(stopped("not-attached"));
     device.close();
     await expect(read(0x3000n, 1)).rejects.toMatchObject({ code: "ERR_IOMMUFD_NO_DEVICE" });
-    await expect(host.machine.dmaRead("0000:00:1f.0", 0n, 1)).rejects.toMatchObject({
+    await expect(host.dmaRead("0000:00:1f.0", 0n, 1)).rejects.toMatchObject({
       code: "ERR_IOMMUFD_NO_DEVICE",
     });
   });
@@ -102,9 +104,9 @@ describe("DMA", () => {
     device.attachSync(other.allocHwptSync(device, { pasid: true }), { pasid: 5 });
     ioas.mapSync(one, { iova: 0n });
     other.mapSync(two, { iova: 0n });
-    await host.machine.dmaWrite(BDF, 0n, hello, { pasid: 5 });
+    await host.dmaWrite(BDF, 0n, hello, { pasid: 5 });
     expect([one, two].map(({ buffer }) => new Uint8Array(buffer)[0])).toEqual([0, hello[0]]);
-    await expect(host.machine.dmaRead(BDF, 0n, 1, { pasid: 6 })).rejects.toEqual(stopped("not-attached"));
+    await expect(host.dmaRead(BDF, 0n, 1, { pasid: 6 })).rejects.toEqual(stopped("not-attached"));
   });
 });
 
@@ -288,14 +290,14 @@ describe("what a test can do to a machine", () => {
   it("makes the next call fail, or each n-th, and nothing of it happen", async () => {
     open(profile("sapphire-rapids"));
     const memory = iommufd.allocMemory(PAGE);
-    host.machine.failNext("IOMMU_IOAS_MAP", "ENOMEM");
+    host.failNext("IOMMU_IOAS_MAP", "ENOMEM");
     await expect(ioas.map(memory, { iova: 0n })).rejects.toMatchObject({
       code: "ENOMEM",
       syscall: "IOMMU_IOAS_MAP",
     });
     expect(memory.mappings).toBe(0);
     ioas.mapSync(memory, { iova: 0n });
-    host.machine.failEvery("IOMMU_IOAS_UNMAP", 3, "EINVAL");
+    host.failEvery("IOMMU_IOAS_UNMAP", 3, "EINVAL");
     const outcomes = Array.from({ length: 7 }, () => {
       try {
         ioas.unmapSync(0n, PAGE);
@@ -306,19 +308,32 @@ describe("what a test can do to a machine", () => {
       }
     });
     expect(outcomes).toEqual(["done", "done", "EINVAL", "done", "done", "EINVAL", "done"]);
-    host.machine.clearFailures();
+    host.clearFailures();
     for (const syscall of [
       "IOMMU_DESTROY",
       "IOMMU_IOAS_ALLOC",
       "IOMMU_FAULT_QUEUE_ALLOC",
       "VFIO_DEVICE_BIND_IOMMUFD",
-    ])
-      host.machine.failNext(syscall, "EFAULT");
+    ] as const)
+      host.failNext(syscall, "EFAULT");
     expect(() => iommufd.allocIoas()).toThrow(expect.objectContaining({ code: "EFAULT" }));
     expect(() => iommufd.allocFaultQueue()).toThrow(expect.objectContaining({ code: "EFAULT" }));
     expect(() => ioas.close()).toThrow(expect.objectContaining({ code: "EFAULT", syscall: "IOMMU_DESTROY" }));
     ioas.close();
-    expect(() => host.machine.failEvery("IOMMU_IOAS_MAP", 0, "ENOMEM")).toThrow(RangeError);
+    expect(() => host.failEvery("IOMMU_IOAS_MAP", 0, "ENOMEM")).toThrow(RangeError);
+  });
+
+  it("fails calls by the kernel's names alone, with Linux's errors", () => {
+    open(profile("sapphire-rapids"));
+    for (const call of ["ioasMap", "IOMMU_IOAS_MAPP", "toString", undefined])
+      expect(() => host.failNext(call as Syscall, "ENOMEM")).toThrow(/^syscall must be a call such as/);
+    for (const code of ["ENOMEMORY", "toString", undefined])
+      expect(() => host.failEvery("IOMMU_IOAS_MAP", 1, code as LinuxErrorCode)).toThrow(
+        /^code must be a Linux error/,
+      );
+    // @ts-expect-error a name that there is not
+    expect(() => host.failNext("IOMMU_IOAS_MAPP", "ENOMEM")).toThrow(RangeError);
+    ioas.mapSync(iommufd.allocMemory(PAGE), { iova: 0n });
   });
 
   it("has a limit on locked memory: ENOMEM past it, and all given back", () => {
@@ -329,7 +344,7 @@ describe("what a test can do to a machine", () => {
     );
     const memory = iommufd.allocMemory(8n * PAGE);
     ioas.mapSync(memory, { iova: 0n, length: 5n * PAGE });
-    expect(host.machine.pinned).toBe(0n);
+    expect(host.pinned).toBe(0n);
     expect(() => device.attachSync(ioas), "what no page table maps is not pinned").toThrow(
       expect.objectContaining({ code: "ENOMEM" }),
     );
@@ -339,11 +354,11 @@ describe("what a test can do to a machine", () => {
     expect(() => ioas.mapSync(memory, { iova: 1n << 20n, length: 2n * PAGE })).toThrow(
       expect.objectContaining({ code: "ENOMEM", syscall: "IOMMU_IOAS_MAP" }),
     );
-    expect(host.machine.pinned).toBe(3n * PAGE);
+    expect(host.pinned).toBe(3n * PAGE);
     device.detach();
-    expect(host.machine.pinned).toBe(0n);
+    expect(host.pinned).toBe(0n);
     device.attachSync(ioas);
     iommufd.close();
-    expect(host.machine.pinned).toBe(0n);
+    expect(host.pinned).toBe(0n);
   });
 });

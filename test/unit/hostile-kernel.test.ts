@@ -61,7 +61,7 @@ const SCRIPT = `
     for (const answer of [
       iommufd.destroy(1), iommufd.ioasAlloc(), iommufd.ioasChangeProcess(), iommufd.ioasUnmapSync(1, 0n, 1n),
       iommufd.ioasCopySync(1, 2, 7, 1n, 0n, 0n), iommufd.option(0, 1, 0, 0n), iommufd.vfioIoas(0, 0),
-      iommufd.vdeviceAlloc(1, 2, 3n), iommufd.hwQueueAlloc(1, 1, 0, 0n, 1n), iommufd.knows(0x85),
+      iommufd.vdeviceAlloc(1, 2, 3n), iommufd.hwQueueAlloc(1, 1, 0, 0n, 1n), iommufd.supports(0x85),
       iommufd.hwptSetDirtyTracking(1, true), device.bindIommufd(iommufd), device.attachIommufdPtSync(1, 7),
       device.detachIommufdPt(7), device.getInfo(), device.reset(), device.setIrqs(0, 32, 0, 1, [addon.createEventFd()]),
     ]) made++;

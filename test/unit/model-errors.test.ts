@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SELFTEST } from "../../lib/backend/software/selftest.ts";
-import { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
+import type { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
 import { isSystemError, systemError } from "../../lib/errors.ts";
 import {
   Device,
@@ -19,6 +19,7 @@ import {
   Viommu,
 } from "../../lib/index.ts";
 import type { Resource } from "../../lib/iommufd/resource.ts";
+import { openModel } from "../model.ts";
 
 const PAGE = 4096n;
 /** Where mock devices, and others, can translate. */
@@ -43,11 +44,10 @@ class Program {
   readonly pending: Promise<unknown>[] = [];
 
   constructor(profile: string) {
-    this.machine = softwareMachine(profile);
-    const file = this.machine.machine.openIommufd();
-    if (!(file instanceof SoftwareIommufdFile)) throw new Error("no iommufd of the model");
-    this.file = file;
-    this.iommufd = new Iommufd({ ...this.machine, backend: this.machine.machine }, file);
+    const { machine, files } = openModel(profile);
+    this.machine = machine;
+    this.iommufd = Iommufd.open(machine);
+    this.file = files[0] as SoftwareIommufdFile;
   }
 
   /** One of the objects of a kind that were made; throws what a call without one would not be made for. */
@@ -89,7 +89,7 @@ const FAILING = [
   "VFIO_DEVICE_BIND_IOMMUFD",
   "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
   "VFIO_DEVICE_DETACH_IOMMUFD_PT",
-];
+] as const;
 
 const CALLS = {
   allocIoas: (p: Program) => p.keep(p.iommufd.allocIoas()),
@@ -127,7 +127,7 @@ const CALLS = {
   allocNested: (p: Program, a: number, b: number, c: number) => {
     const viommu = c % 2 ? p.pick(Viommu, c) : undefined;
     const data =
-      p.machine.machine.vfioDevices().length > 2
+      p.machine.backend.vfioDevices().length > 2
         ? words(SELFTEST.hwptDataType, 1, 0)
         : words(1, 0, 0, 0, 0, 48, 0);
     return p.keep(p.pick(Hwpt, a).allocNestedSync(p.pick(Device, b), data, { viommu }));
@@ -160,15 +160,12 @@ const CALLS = {
   dma: (p: Program, a: number, b: number, c: number) => {
     const bdfs = p.iommufd.devices();
     const pasid = c % 3 ? undefined : 1;
-    return p.machine.machine.dmaWrite(
-      bdfs[a % bdfs.length] ?? "",
-      BASE + BigInt(b % 5) * PAGE,
-      new Uint8Array(64),
-      { pasid },
-    );
+    return p.machine.dmaWrite(bdfs[a % bdfs.length] ?? "", BASE + BigInt(b % 5) * PAGE, new Uint8Array(64), {
+      pasid,
+    });
   },
   failNext: (p: Program, a: number) =>
-    p.machine.machine.failNext(FAILING[a % FAILING.length] ?? "", a % 2 ? "EBUSY" : "ENOMEM"),
+    p.machine.failNext(FAILING[a % FAILING.length] ?? "IOMMU_DESTROY", a % 2 ? "EBUSY" : "ENOMEM"),
   closeOne: (p: Program, a: number) => p.resources[a % p.resources.length]?.close(),
   closeQueue: (p: Program, a: number) => (a % 2 ? p.pick(FaultQueue, a) : p.pick(VeventQueue, a)).close(),
   closeMemory: (p: Program, a: number) => p.memories[a % p.memories.length]?.close(),
@@ -208,12 +205,12 @@ const START: Step[] = [
 async function closesAtOnce(profile: string, calls: readonly Step[]): Promise<void> {
   const program = new Program(profile);
   for (const call of calls) program.do(call);
-  program.machine.machine.clearFailures();
+  program.machine.clearFailures();
   program.iommufd.close();
   await Promise.all(program.pending);
   expect(program.resources.filter((resource) => !resource.closed && !(resource instanceof Hwpt))).toEqual([]);
   expect([...program.file.objects]).toEqual([]);
-  expect(program.machine.machine.pinned).toBe(0n);
+  expect(program.machine.pinned).toBe(0n);
   for (const memory of program.memories) memory.close();
   // Its devices are there for the next.
   using next = Iommufd.open(program.machine);
@@ -244,7 +241,7 @@ describe("an iommufd of the model", () => {
     const ioas = iommufd.allocIoas();
     const memory = iommufd.allocMemory(4n * PAGE);
     ioas.mapSync(memory, { iova: 2n * PAGE, length: PAGE });
-    machine.machine.failNext("IOMMU_IOAS_UNMAP", "EBUSY");
+    machine.failNext("IOMMU_IOAS_UNMAP", "EBUSY");
     const ranges = {
       iovas: BigUint64Array.of(0n, PAGE, 2n * PAGE),
       offsets: BigUint64Array.of(0n, PAGE, 0n),

@@ -109,7 +109,7 @@ it("an error that is explained is the same but for its words", () => {
 it("every way to a device explains it", () => {
   const host = softwareMachine("sapphire-rapids");
   using iommufd = Iommufd.open(host);
-  host.machine.failNext("VFIO_DEVICE_BIND_IOMMUFD", "EPERM");
+  host.failNext("VFIO_DEVICE_BIND_IOMMUFD", "EPERM");
   expect(() => iommufd.openDevice(BDF)).toThrow(/^EPERM: .*interrupts are not isolated/);
   using _first = iommufd.openDevice(BDF);
   expect(() => iommufd.openDevice(BDF)).toThrow(/^EINVAL: .*another program has it/);

@@ -70,9 +70,8 @@ const CALLS: Record<string, (options: never, objects: Objects) => unknown> = {
   "Device.detach": (options, { device }) => device.detach(options),
   "Viommu.allocVeventQueue": (options, { viommu }) => viommu.allocVeventQueue(options),
   "Viommu.allocHwQueue": (options, { viommu }) => viommu.allocHwQueue(options),
-  "SoftwareBackend.dmaRead": (options, { host }) => host.machine.dmaRead(FIRST, 0n, 1, options),
-  "SoftwareBackend.dmaWrite": (options, { host }) =>
-    host.machine.dmaWrite(FIRST, 0n, new Uint8Array(1), options),
+  "SoftwareMachine.dmaRead": (options, { host }) => host.dmaRead(FIRST, 0n, 1, options),
+  "SoftwareMachine.dmaWrite": (options, { host }) => host.dmaWrite(FIRST, 0n, new Uint8Array(1), options),
   "Container.constructor": (options, { iommufd }) => new Container(iommufd, options),
   captureProfile: (options, { iommufd }) => captureProfile(iommufd, [], options),
   decideBypassRo: (options) => decideBypassRo(options),

@@ -9,21 +9,14 @@ import type {
   FaultQueueId,
   HwptId,
   HwQueueId,
-  IoasId,
-  IovaRanges,
   PageFaultRecord,
-  VdeviceId,
   VeventQueueId,
   VeventRecord,
-  VfioDeviceInfo,
-  VfioIrqInfo,
-  VfioRegionInfo,
   ViommuId,
 } from "../../uapi.ts";
+import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
+import type { Answer, BatchStatus, Errno } from "../raw.ts";
 import { loadPrebuilt } from "./prebuilt.ts";
-
-/** A refused call yields a negative Linux error number in place of its result. */
-export type Errno = number;
 
 /** native/pages.h */
 export interface NativeMemory {
@@ -61,62 +54,68 @@ export interface NativeQueue<Id> {
   file: NativeEventFile;
 }
 
+/** Ids are numbers to the addon. */
+type Plain<Values extends unknown[]> = {
+  [Index in keyof Values]: Values[Index] extends number | undefined
+    ? number | Extract<Values[Index], undefined>
+    : Values[Index];
+};
+
+/** What the addon takes and answers as lib/backend/backend.ts says; `Own` is what differs. */
+type Native<File, Own> = Own & {
+  [Name in Exclude<keyof File, keyof Own>]: File[Name] extends (...values: infer Values) => infer Result
+    ? (...values: Plain<Values>) => Answer<Result>
+    : never;
+};
+
 /** native/iommufd_file.h */
-export interface NativeIommufdFile {
-  close(): void;
-  fd(): number;
-  knows(number: number): boolean | Errno;
-  destroy(id: number): undefined | Errno;
-  option(optionId: number, op: number, objectId: number, value: bigint): bigint | Errno;
-  vfioIoas(op: number, ioasId: number): IoasId | Errno;
-  ioasAlloc(): IoasId | Errno;
-  ioasAllowIovas(ioasId: number, ranges: BigUint64Array): undefined | Errno;
-  ioasChangeProcess(): undefined | Errno;
-  ioasCopy(...request: NativeCopyArguments): Promise<bigint | Errno>;
-  ioasCopySync(...request: NativeCopyArguments): bigint | Errno;
-  ioasIovaRanges(ioasId: number): IovaRanges | Errno;
-  ioasMap(...request: NativeMapArguments): Promise<bigint | Errno>;
-  ioasMapSync(...request: NativeMapArguments): bigint | Errno;
-  ioasMapMany(...request: NativeMapManyArguments): Promise<NativeOutcome>;
-  ioasMapManySync(...request: NativeMapManyArguments): NativeOutcome;
-  ioasUnmapMany(ioasId: number, iovas: BigUint64Array, lengths: BigUint64Array): Promise<NativeOutcome>;
-  ioasUnmapManySync(ioasId: number, iovas: BigUint64Array, lengths: BigUint64Array): NativeOutcome;
-  ioasMapFile(...request: NativeMapFileArguments): Promise<bigint | Errno>;
-  ioasMapFileSync(...request: NativeMapFileArguments): bigint | Errno;
-  ioasUnmap(ioasId: number, iova: bigint, length: bigint): Promise<bigint | Errno>;
-  ioasUnmapSync(ioasId: number, iova: bigint, length: bigint): bigint | Errno;
-  /** `out` gets the type, the length of the data, the width of PASIDs and the capabilities. */
-  getHwInfo(deviceId: number, target: Uint8Array, out: BigUint64Array, type?: number): 0 | Errno;
-  hwptAlloc(...request: NativeHwptArguments): Promise<HwptId | Errno>;
-  hwptAllocSync(...request: NativeHwptArguments): HwptId | Errno;
-  hwptSetDirtyTracking(hwptId: number, enabled: boolean): undefined | Errno;
-  hwptGetDirtyBitmap(...request: NativeBitmapArguments): Promise<Uint8Array | Errno>;
-  hwptGetDirtyBitmapSync(...request: NativeBitmapArguments): Uint8Array | Errno;
-  hwptInvalidate(
-    id: number,
-    dataType: number,
-    entryLength: number,
-    count: number,
-    entries: Uint8Array,
-  ): NativeOutcome;
-  faultQueueAlloc(): NativeQueue<FaultQueueId> | Errno;
-  viommuAlloc(
-    deviceId: number,
-    hwptId: number,
-    type: number,
-    data: Uint8Array,
-  ): { id: ViommuId; data: Uint8Array } | Errno;
-  vdeviceAlloc(viommuId: number, deviceId: number, virtId: bigint): VdeviceId | Errno;
-  veventqAlloc(viommuId: number, type: number, depth: number): NativeQueue<VeventQueueId> | Errno;
-  hwQueueAlloc(
-    viommuId: number,
-    type: number,
-    index: number,
-    iova: bigint,
-    length: bigint,
-  ): HwQueueId | Errno;
-  mapRegion(position: bigint, length: bigint): NativeRegion | Errno;
-}
+export type NativeIommufdFile = Native<
+  IommufdFile,
+  {
+    close(): void;
+    fd(): number;
+    supports(number: number): boolean | Errno;
+    ioasAllowIovas(ioasId: number, ranges: BigUint64Array): undefined | Errno;
+    ioasCopy(...request: NativeCopyArguments): Promise<bigint | Errno>;
+    ioasCopySync(...request: NativeCopyArguments): bigint | Errno;
+    ioasMap(...request: NativeMapArguments): Promise<bigint | Errno>;
+    ioasMapSync(...request: NativeMapArguments): bigint | Errno;
+    ioasMapMany(...request: NativeMapManyArguments): Promise<BatchStatus>;
+    ioasMapManySync(...request: NativeMapManyArguments): BatchStatus;
+    ioasMapFile(...request: NativeMapFileArguments): Promise<bigint | Errno>;
+    ioasMapFileSync(...request: NativeMapFileArguments): bigint | Errno;
+    option(optionId: number, op: number, objectId: number, value: bigint): bigint | Errno;
+    /** `out` gets the type, the length of the data, the width of PASIDs and the capabilities. */
+    getHwInfo(deviceId: number, target: Uint8Array, out: BigUint64Array, type?: number): 0 | Errno;
+    hwptAlloc(...request: NativeHwptArguments): Promise<HwptId | Errno>;
+    hwptAllocSync(...request: NativeHwptArguments): HwptId | Errno;
+    hwptGetDirtyBitmap(...request: NativeBitmapArguments): Promise<Uint8Array | Errno>;
+    hwptGetDirtyBitmapSync(...request: NativeBitmapArguments): Uint8Array | Errno;
+    hwptInvalidate(
+      id: number,
+      dataType: number,
+      entryLength: number,
+      count: number,
+      entries: Uint8Array,
+    ): BatchStatus;
+    faultQueueAlloc(): NativeQueue<FaultQueueId> | Errno;
+    viommuAlloc(
+      deviceId: number,
+      hwptId: number,
+      type: number,
+      data: Uint8Array,
+    ): { id: ViommuId; data: Uint8Array } | Errno;
+    veventqAlloc(viommuId: number, type: number, depth: number): NativeQueue<VeventQueueId> | Errno;
+    hwQueueAlloc(
+      viommuId: number,
+      type: number,
+      index: number,
+      iova: bigint,
+      length: bigint,
+    ): HwQueueId | Errno;
+    mapRegion(position: bigint, length: bigint): NativeRegion | Errno;
+  }
+>;
 
 type NativeMapArguments = [
   ioasId: number,
@@ -136,12 +135,6 @@ type NativeMapManyArguments = [
   lengths: BigUint64Array,
   rollBack: boolean,
 ];
-
-/** How many were handled, and 0 or the -errno of the one that was refused. */
-export interface NativeOutcome {
-  done: number;
-  status: number;
-}
 
 type NativeMapFileArguments = [
   ioasId: number,
@@ -173,38 +166,22 @@ type NativeHwptArguments = [
 ];
 
 /** native/vfio_device_file.h */
-export interface NativeVfioDeviceFile {
-  fd(): number;
-  close(): void;
-  bindIommufd(iommufd: NativeIommufdFile): DeviceId | Errno;
-  attachIommufdPt(ptId: number, pasid?: number): Promise<HwptId | Errno>;
-  attachIommufdPtSync(ptId: number, pasid?: number): HwptId | Errno;
-  detachIommufdPt(pasid?: number): undefined | Errno;
-  getInfo(): VfioDeviceInfo | Errno;
-  getRegionInfo(index: number): VfioRegionInfo | Errno;
-  getIrqInfo(index: number): VfioIrqInfo | Errno;
-  setIrqs(
-    index: number,
-    action: number,
-    start: number,
-    count: number,
-    eventfds: readonly NativeEventFile[],
-  ): undefined | Errno;
-  reset(): undefined | Errno;
-  feature(flags: number, data: Uint8Array): Uint8Array | Errno;
-  exportDmaBuf(regionIndex: number, ranges: BigUint64Array): NativeDmaBuf | Errno;
-  startDmaLogging(pageSize: bigint, ranges: BigUint64Array): bigint | Errno;
-  reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array | Errno;
-  read(position: bigint, target: Uint8Array): number | Errno;
-  write(position: bigint, source: Uint8Array): number | Errno;
-  mapRegion(position: bigint, length: bigint, writable: boolean): NativeRegion | Errno;
-}
-
-/** native/dma_buf.h */
-interface NativeDmaBuf {
-  close(): void;
-  fd(): number;
-}
+export type NativeVfioDeviceFile = Native<
+  VfioDeviceFile,
+  {
+    close(): void;
+    fd(): number;
+    bindIommufd(iommufd: NativeIommufdFile): DeviceId | Errno;
+    setIrqs(
+      index: number,
+      action: number,
+      start: number,
+      count: number,
+      eventfds: readonly NativeEventFile[],
+    ): undefined | Errno;
+    mapRegion(position: bigint, length: bigint, writable: boolean): NativeRegion | Errno;
+  }
+>;
 
 /** native/descriptor_list.h */
 export interface NativeDescriptorList {

@@ -1,7 +1,7 @@
 /** What the addon answers, turned into what a backend answers. */
 
 import { systemError } from "../../errors.ts";
-import type { Errno } from "./addon.ts";
+import type { Errno } from "../raw.ts";
 
 /** The result of a call, or its errno as a thrown system error. */
 export function check<Result>(

@@ -2,16 +2,17 @@
  * The real thing: /dev/iommu and /dev/vfio/devices/*, through the addon.
  */
 
-import type { Backend, DeviceUse, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import type { DeviceUse, VfioDeviceEntry } from "../backend.ts";
 import type { BackendMemory, EventFd } from "../handles.ts";
+import type { RawBackend, RawIommufdFile, RawVfioDeviceFile } from "../raw.ts";
 import type { MemoryRequest } from "../requests.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { check } from "./check.ts";
 import { deviceUse } from "./device-use.ts";
 import { KernelEventFd } from "./kernel-event-file.ts";
-import { KernelIommufdFile } from "./kernel-iommufd.ts";
+import { kernelIommufd } from "./kernel-iommufd.ts";
 import { KernelMemory } from "./kernel-memory.ts";
-import { KernelVfioDeviceFile } from "./kernel-vfio-device.ts";
+import { kernelVfioDevice } from "./kernel-vfio-device.ts";
 import { findVfioDevice, listVfioDevices } from "./vfio-sysfs.ts";
 
 /** Where the kernel backend finds the machine; only tests have a reason to point it elsewhere. */
@@ -23,7 +24,7 @@ export interface KernelBackendOptions {
 }
 
 /** A backend that issues the real ioctls. */
-export class KernelBackend implements Backend {
+export class KernelBackend implements RawBackend {
   readonly name = "kernel";
   readonly profile = undefined;
   readonly pageSize: number;
@@ -39,14 +40,13 @@ export class KernelBackend implements Backend {
     this.pageSize = this.#addon.pageSize;
   }
 
-  openIommufd(): IommufdFile {
-    return new KernelIommufdFile(
-      check(this.#addon.openIommufd(this.#iommuPath), "open", { path: this.#iommuPath }),
-    );
+  openIommufd(): RawIommufdFile {
+    const path = this.#iommuPath;
+    return kernelIommufd(check(this.#addon.openIommufd(path), "open", { path }));
   }
 
-  openIommufdFd(fd: number): IommufdFile {
-    return new KernelIommufdFile(check(this.#addon.openIommufdFd(fd), "fcntl", { fd }));
+  openIommufdFd(fd: number): RawIommufdFile {
+    return kernelIommufd(check(this.#addon.openIommufdFd(fd), "fcntl", { fd }));
   }
 
   vfioDevices(): string[] {
@@ -61,12 +61,12 @@ export class KernelBackend implements Backend {
     return deviceUse(this.#root, bdf);
   }
 
-  openVfioDevice(cdev: string): VfioDeviceFile {
-    return new KernelVfioDeviceFile(check(this.#addon.openVfioDevice(cdev), "open", { path: cdev }));
+  openVfioDevice(cdev: string): RawVfioDeviceFile {
+    return kernelVfioDevice(check(this.#addon.openVfioDevice(cdev), "open", { path: cdev }));
   }
 
-  openVfioDeviceFd(fd: number): VfioDeviceFile {
-    return new KernelVfioDeviceFile(check(this.#addon.openVfioDeviceFd(fd), "fcntl", { fd }));
+  openVfioDeviceFd(fd: number): RawVfioDeviceFile {
+    return kernelVfioDevice(check(this.#addon.openVfioDeviceFd(fd), "fcntl", { fd }));
   }
 
   createEventFd(): EventFd {

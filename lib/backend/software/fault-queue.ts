@@ -1,5 +1,6 @@
 /** Fault queues of the model (drivers/iommu/iommufd/eventq.c). */
 
+import { systemError } from "../../errors.ts";
 import {
   type FaultQueueId,
   IOMMU_PGFAULT_FLAGS_LAST_PAGE,
@@ -10,7 +11,6 @@ import {
 import type { FaultQueueFile } from "../handles.ts";
 import { type EventQueueObject, SoftwareQueueFile } from "./event-file.ts";
 import { KernelObject } from "./object-table.ts";
-import { answer, Refusal } from "./refusal.ts";
 
 /** A fault as a device reports it: the cookie is the queue's to give. */
 export type Fault = Omit<PageFaultRecord, "cookie">;
@@ -80,33 +80,28 @@ export class SoftwareFaultQueueFile
   /** iommufd_fault_fops_read(): whole groups, the first of which has to fit. */
   read(count: number): PageFaultRecord[] {
     this.assertOpen();
-    return answer("read", { count }, () => {
-      const records: PageFaultRecord[] = [];
-      for (let group = this.queue.waiting[0]; group !== undefined; group = this.queue.waiting[0]) {
-        if (records.length + group.faults.length > count) {
-          if (records.length === 0) throw new Refusal("EINVAL");
-          break;
-        }
-        this.queue.waiting.shift();
-        const cookie = this.#cookie();
-        this.queue.unanswered.set(cookie, group);
-        records.push(...group.faults.map((fault) => ({ ...fault, cookie })));
+    const records: PageFaultRecord[] = [];
+    for (let group = this.queue.waiting[0]; group !== undefined; group = this.queue.waiting[0]) {
+      if (records.length + group.faults.length > count) {
+        if (records.length === 0) throw systemError("EINVAL", "read", { count });
+        break;
       }
-      return records;
-    });
+      this.queue.waiting.shift();
+      const cookie = this.#cookie();
+      this.queue.unanswered.set(cookie, group);
+      records.push(...group.faults.map((fault) => ({ ...fault, cookie })));
+    }
+    return records;
   }
 
   /** iommufd_fault_fops_write() */
   respond(cookie: number, code: number): void {
     this.assertOpen();
-    answer("write", { cookie, code }, () => {
-      if (code !== IOMMUFD_PAGE_RESP_SUCCESS && code !== IOMMUFD_PAGE_RESP_INVALID)
-        throw new Refusal("EINVAL");
-      const group = this.queue.unanswered.get(cookie);
-      if (group === undefined) throw new Refusal("EINVAL");
-      this.queue.unanswered.delete(cookie);
-      group.answer(code);
-    });
+    const group = this.queue.unanswered.get(cookie);
+    if (group === undefined || (code !== IOMMUFD_PAGE_RESP_SUCCESS && code !== IOMMUFD_PAGE_RESP_INVALID))
+      throw systemError("EINVAL", "write", { cookie, code });
+    this.queue.unanswered.delete(cookie);
+    group.answer(code);
   }
 
   /** XA_FLAGS_ALLOC1: the lowest free one, from 1. */

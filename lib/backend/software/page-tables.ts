@@ -12,14 +12,14 @@ import {
   IOMMU_VTD_INV_FLAGS_LEAF,
   type IovaRange,
 } from "../../uapi.ts";
-import type { BatchOutcome, DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
-import { batchRefusal } from "./batch.ts";
+import type { BatchStatus } from "../raw.ts";
+import type { DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
 import { DirtyPages } from "./dirty-pages.ts";
 import { type Domain, IoPagetable } from "./io-pagetable.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import { KernelObject } from "./object-table.ts";
 import type { DomainProfile, IommuProfile } from "./profile.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, stoppedAt } from "./refusal.ts";
 import { IOTLB_ENTRIES, SELFTEST } from "./selftest.ts";
 
 /** ERRATA_772415_SPR17 as the kernel reports it of this IOMMU. */
@@ -208,29 +208,29 @@ export class NestedHwptObject extends AnyHwptObject {
   }
 
   /** The driver's cache_invalidate_user(); what was handled stays handled. */
-  invalidate(request: InvalidateRequest): BatchOutcome {
+  invalidate(request: InvalidateRequest): BatchStatus {
     return this.#data instanceof Uint32Array
       ? this.#invalidateSelftest(this.#data, request)
       : this.#invalidateVtd(request);
   }
 
   /** mock_domain_cache_invalidate_user(): entries of u32 flags, u32 iotlb_id. */
-  #invalidateSelftest(iotlb: Uint32Array, request: InvalidateRequest): BatchOutcome {
+  #invalidateSelftest(iotlb: Uint32Array, request: InvalidateRequest): BatchStatus {
     const { dataType, entryLength, count, entries } = request;
     if (dataType !== SELFTEST.invalidateType || (count > 0 && entryLength !== 8)) throw new Refusal("EINVAL");
     const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
     for (let done = 0; done < count; done++) {
       const [flags, index] = [view.getUint32(done * 8, true), view.getUint32(done * 8 + 4, true)];
-      if (flags & ~1) return batchRefusal(done, "EOPNOTSUPP");
-      if (index >= IOTLB_ENTRIES) return batchRefusal(done, "EINVAL");
+      if (flags & ~1) return stoppedAt(done, "EOPNOTSUPP");
+      if (index >= IOTLB_ENTRIES) return stoppedAt(done, "EINVAL");
       if (flags & 1) iotlb.fill(0);
       else iotlb[index] = 0;
     }
-    return { done: count };
+    return { done: count, status: 0 };
   }
 
   /** intel_nested_cache_invalidate_user() */
-  #invalidateVtd({ dataType, entryLength, count, entries }: InvalidateRequest): BatchOutcome {
+  #invalidateVtd({ dataType, entryLength, count, entries }: InvalidateRequest): BatchStatus {
     const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
     if (dataType !== IOMMU_HWPT_INVALIDATE_DATA_VTD_S1) throw new Refusal("EINVAL");
     // struct iommu_hwpt_vtd_s1_invalidate: u64 addr, u64 npages, u32 flags, u32 reserved
@@ -241,11 +241,11 @@ export class NestedHwptObject extends AnyHwptObject {
       const pages = view.getBigUint64(at + 8, true);
       const flags = view.getUint32(at + 16, true);
       const reserved = view.getUint32(at + 20, true);
-      if (flags & ~IOMMU_VTD_INV_FLAGS_LEAF || reserved !== 0) return batchRefusal(done, "EOPNOTSUPP");
+      if (flags & ~IOMMU_VTD_INV_FLAGS_LEAF || reserved !== 0) return stoppedAt(done, "EOPNOTSUPP");
       const everything = pages === (1n << 64n) - 1n;
-      if (address & 4095n || (everything && address !== 0n)) return batchRefusal(done, "EINVAL");
+      if (address & 4095n || (everything && address !== 0n)) return stoppedAt(done, "EINVAL");
     }
-    return { done: count };
+    return { done: count, status: 0 };
   }
 
   /** The domain that has the mappings: the parent's. */

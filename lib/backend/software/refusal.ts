@@ -1,6 +1,7 @@
 /** How the model refuses: an error number on its way to becoming the answer of an ioctl. */
 
-import { IommufdError, type LinuxErrorCode, systemError } from "../../errors.ts";
+import { errnoOf, IommufdError, type LinuxErrorCode } from "../../errors.ts";
+import type { BatchStatus, Errno } from "../raw.ts";
 
 /** Thrown where the kernel would return -errno. */
 export class Refusal extends Error {
@@ -20,16 +21,17 @@ export function noDescriptors(): IommufdError {
   );
 }
 
-/** Runs the body of an ioctl; a refusal becomes the system error that a caller sees. */
-export function answer<Result>(
-  syscall: string,
-  request: Readonly<Record<string, unknown>>,
-  body: () => Result,
-): Result {
+/** That a call for many things stopped at one of them. */
+export function stoppedAt(done: number, code: LinuxErrorCode): BatchStatus {
+  return { done, status: errnoOf(code) };
+}
+
+/** What a call answers: its result, or -errno where the body refuses. */
+export function answer<Result>(body: () => Result): Result | Errno {
   try {
     return body();
   } catch (error) {
-    if (error instanceof Refusal) throw systemError(error.code, syscall, request);
+    if (error instanceof Refusal) return errnoOf(error.code);
     throw error;
   }
 }

@@ -6,15 +6,15 @@
  */
 
 import { checkOptions, checkU32, checkU64, knownOptions } from "../../arguments.ts";
-import { IommufdError, invalidType, type LinuxErrorCode, systemError } from "../../errors.ts";
-import type { Backend, IommufdFile, VfioDeviceEntry, VfioDeviceFile } from "../backend.ts";
+import { IommufdError, invalidType, systemError } from "../../errors.ts";
+import type { VfioDeviceEntry } from "../backend.ts";
 import type { BackendMemory, EventFd } from "../handles.ts";
+import type { RawBackend, RawIommufdFile, RawVfioDeviceFile } from "../raw.ts";
 import type { MemoryRequest } from "../requests.ts";
 import type { BoundDevice } from "./bound-device.ts";
 import { DeviceGroup } from "./device-group.ts";
 import { transfer } from "./dma.ts";
 import { SoftwareEventFd } from "./event-file.ts";
-import { Failures } from "./failures.ts";
 import { LockedMemory } from "./locked-memory.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
 import { noDescriptors } from "./refusal.ts";
@@ -34,14 +34,13 @@ export interface DmaOptions {
 const DMA_OPTIONS = knownOptions<DmaOptions>({ pasid: "other" });
 
 /** A backend that answers as the kernel would on the machine of a profile. */
-export class SoftwareBackend implements Backend {
+export class SoftwareBackend implements RawBackend {
   readonly name = "software";
   readonly profile: string;
   readonly pageSize: number;
   readonly #profile: Profile;
   readonly #devices: ReadonlyMap<string, SoftwareDevice>;
   readonly #limit: LockedMemory;
-  readonly #failures = new Failures();
   /** The IOMMU groups that the profile names. */
   readonly #groups = new Map<number, DeviceGroup<BoundDevice>>();
   #nextAddress = 0x7f00_0000_0000n;
@@ -56,11 +55,11 @@ export class SoftwareBackend implements Backend {
     );
   }
 
-  openIommufd(): IommufdFile {
-    return new SoftwareIommufdFile(this.pageSize, this.#limit, this.#failures);
+  openIommufd(): RawIommufdFile {
+    return new SoftwareIommufdFile(this.pageSize, this.#limit);
   }
 
-  openIommufdFd(): IommufdFile {
+  openIommufdFd(): RawIommufdFile {
     throw noDescriptors();
   }
 
@@ -84,13 +83,13 @@ export class SoftwareBackend implements Backend {
     );
   }
 
-  openVfioDevice(cdev: string): VfioDeviceFile {
+  openVfioDevice(cdev: string): RawVfioDeviceFile {
     const device = this.#devices.get(cdev);
     if (device === undefined) throw systemError("ENOENT", "open", { path: cdev });
-    return new SoftwareVfioDeviceFile(device, this.#failures);
+    return new SoftwareVfioDeviceFile(device);
   }
 
-  openVfioDeviceFd(): VfioDeviceFile {
+  openVfioDeviceFd(): RawVfioDeviceFile {
     throw noDescriptors();
   }
 
@@ -106,12 +105,7 @@ export class SoftwareBackend implements Backend {
     return new SoftwareMemory(address, length, anonymous);
   }
 
-  /**
-   * Lets a device read from memory.
-   *
-   * @param bdf its PCI address in full
-   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has read until then is lost
-   */
+  /** {@link SoftwareMachine.dmaRead} */
   async dmaRead(bdf: string, iova: bigint, length: number, options: DmaOptions = {}): Promise<Uint8Array> {
     const { pasid } = checkOptions(options, DMA_OPTIONS);
     const bytes = new Uint8Array(checkU32(length, "length"));
@@ -119,34 +113,11 @@ export class SoftwareBackend implements Backend {
     return bytes;
   }
 
-  /**
-   * Lets a device write to memory.
-   *
-   * @param bdf its PCI address in full
-   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has written until then stays
-   */
+  /** {@link SoftwareMachine.dmaWrite} */
   async dmaWrite(bdf: string, iova: bigint, bytes: Uint8Array, options: DmaOptions = {}): Promise<void> {
     const { pasid } = checkOptions(options, DMA_OPTIONS);
     if (!(bytes instanceof Uint8Array)) throw invalidType("bytes", "a Uint8Array", bytes);
     await transfer(this.#boundDevice(bdf), "write", checkU64(iova, "iova"), bytes, pasid);
-  }
-
-  /**
-   * Makes the next call of an ioctl fail, to see what a program makes of it: `failNext("IOMMU_IOAS_MAP", "ENOMEM")`. It
-   * does nothing else.
-   */
-  failNext(syscall: string, code: LinuxErrorCode): void {
-    this.#failures.failNext(syscall, code);
-  }
-
-  /** Makes each n-th call of an ioctl fail, from now on. */
-  failEvery(syscall: string, every: number, code: LinuxErrorCode): void {
-    this.#failures.failEvery(syscall, every, code);
-  }
-
-  /** Takes back what was to fail. */
-  clearFailures(): void {
-    this.#failures.clear();
   }
 
   /** How much memory is pinned, in bytes. */

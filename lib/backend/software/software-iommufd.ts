@@ -5,7 +5,6 @@
 import { IommufdError, invalidType } from "../../errors.ts";
 import {
   type DeviceId,
-  type HwInfo,
   type HwptId,
   type HwQueueId,
   IOMMU_HW_INFO_TYPE_NONE,
@@ -14,29 +13,23 @@ import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   type IoasId,
   type IovaRange,
-  type IovaRanges,
   type ObjectId,
   type VdeviceId,
   type ViommuId,
 } from "../../uapi.ts";
-import type { IommufdFile } from "../backend.ts";
-import type { BackendRegion, FaultQueueFile, VeventQueueFile } from "../handles.ts";
+import type { Errno, RawIommufdFile } from "../raw.ts";
 import type {
-  BatchOutcome,
   DirtyBitmapRequest,
   HwptAllocRequest,
   HwQueueAllocRequest,
   InvalidateRequest,
   IoasCopyRequest,
   IoasMapFileRequest,
-  IoasMapManyRequest,
   IoasMapRequest,
   OptionRequest,
   ViommuAllocRequest,
 } from "../requests.ts";
-import { mapMany, outcomeOf, unmapMany } from "./batch.ts";
 import { BoundDevice } from "./bound-device.ts";
-import type { Failures } from "./failures.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
 import { IommufdOptions } from "./iommufd-options.ts";
@@ -45,7 +38,7 @@ import { driverData, makeHwpt } from "./make-hwpt.ts";
 import { checkMapFlags, checkUnmapRange } from "./map-arguments.ts";
 import { ObjectTable } from "./object-table.ts";
 import { IoasObject, NestedHwptObject, PagingHwptObject } from "./page-tables.ts";
-import { noDescriptors, Refusal } from "./refusal.ts";
+import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareMemory } from "./software-memory.ts";
 import { SoftwareRegion } from "./software-region.ts";
 import { checkVeventq, SoftwareVeventQueueFile, VeventqObject } from "./vevent-queue.ts";
@@ -61,66 +54,60 @@ function regionOffset(id: number): bigint {
 }
 
 /** An open iommufd of the model. */
-export class SoftwareIommufdFile implements IommufdFile {
+export class SoftwareIommufdFile implements RawIommufdFile {
   readonly #pageSize: number;
   readonly #limit: LockedMemory;
-  readonly #failures: Failures;
   readonly objects = new ObjectTable();
   readonly #options = new IommufdOptions(this.objects);
   #closed = false;
   /** Who keeps the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
   #holders = 1;
 
-  constructor(pageSize: number, limit: LockedMemory, failures: Failures) {
+  constructor(pageSize: number, limit: LockedMemory) {
     this.#pageSize = pageSize;
     this.#limit = limit;
-    this.#failures = failures;
   }
 
   fd(): number {
     throw noDescriptors();
   }
 
-  /** The model knows all ioctls that this library issues. */
+  /** All ioctls that this library issues. */
   supports(): boolean {
     this.assertOpen();
     return true;
   }
 
-  destroy(id: ObjectId): void {
-    this.#answer("IOMMU_DESTROY", { id }, () => this.objects.destroy(id));
+  destroy(id: ObjectId) {
+    return this.#answer(() => this.objects.destroy(id));
   }
 
-  ioasAlloc(): IoasId {
-    return this.#answer("IOMMU_IOAS_ALLOC", {}, () => {
+  ioasAlloc() {
+    return this.#answer(() => {
       return this.objects.add(new IoasObject(this.#pageSize, this.#limit)).id as IoasId;
     });
   }
 
-  ioasIovaRanges(ioasId: IoasId): IovaRanges {
-    return this.#answer("IOMMU_IOAS_IOVA_RANGES", { ioasId }, () => this.#ioas(ioasId).iopt.iovaRanges());
+  ioasIovaRanges(ioasId: IoasId) {
+    return this.#answer(() => this.#ioas(ioasId).iopt.iovaRanges());
   }
 
-  ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]): void {
-    this.#answer("IOMMU_IOAS_ALLOW_IOVAS", { ioasId }, () => this.#ioas(ioasId).iopt.allow(ranges));
+  ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]) {
+    return this.#answer(() => this.#ioas(ioasId).iopt.allow(ranges));
   }
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
-  ioasChangeProcess(): void {
-    this.#answer("IOMMU_IOAS_CHANGE_PROCESS", {}, () => {
+  ioasChangeProcess() {
+    return this.#answer(() => {
       for (const object of this.objects) {
         if (object instanceof IoasObject && !object.iopt.filesOnly) throw new Refusal("EINVAL");
       }
     });
   }
 
-  async ioasCopy(request: IoasCopyRequest): Promise<bigint> {
-    return this.ioasCopySync(request);
-  }
-
-  ioasCopySync(request: IoasCopyRequest): bigint {
+  ioasCopySync(request: IoasCopyRequest) {
     const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
-    return this.#answer("IOMMU_IOAS_COPY", { ...request }, () => {
+    return this.#answer(() => {
       const permission = checkMapFlags(flags, length, destinationIova, sourceIova);
       const pieces = this.#ioas(sourceId).iopt.pieces(sourceIova, length);
       const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
@@ -128,15 +115,10 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  async ioasMap(request: IoasMapRequest): Promise<bigint> {
-    return this.ioasMapSync(request);
-  }
-
-  ioasMapSync({ ioasId, flags, memory, offset, length, iova }: IoasMapRequest): bigint {
-    this.assertOpen();
-    if (!(memory instanceof SoftwareMemory))
-      throw invalidType("memory", "memory of the software backend", memory);
-    return this.#failures.answer("IOMMU_IOAS_MAP", { ioasId, flags, iova, length, offset }, () => {
+  ioasMapSync({ ioasId, flags, memory, offset, length, iova }: IoasMapRequest) {
+    return this.#answer(() => {
+      if (!(memory instanceof SoftwareMemory))
+        throw invalidType("memory", "memory of the software backend", memory);
       const permission = checkMapFlags(flags, length, iova);
       const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
       const address = memory.address + offset;
@@ -144,29 +126,9 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  async ioasMapMany(request: IoasMapManyRequest): Promise<BatchOutcome> {
-    return this.ioasMapManySync(request);
-  }
-
-  ioasMapManySync(request: IoasMapManyRequest): BatchOutcome {
-    return mapMany(this, request);
-  }
-
-  async ioasUnmapMany(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): Promise<BatchOutcome> {
-    return this.ioasUnmapManySync(ioasId, iovas, lengths);
-  }
-
-  ioasUnmapManySync(ioasId: IoasId, iovas: BigUint64Array, lengths: BigUint64Array): BatchOutcome {
-    return unmapMany(this, ioasId, iovas, lengths);
-  }
-
-  async ioasMapFile(request: IoasMapFileRequest): Promise<bigint> {
-    return this.ioasMapFileSync(request);
-  }
-
-  ioasMapFileSync(request: IoasMapFileRequest): bigint {
+  ioasMapFileSync(request: IoasMapFileRequest) {
     const { ioasId, flags, file, start, length, iova } = request;
-    return this.#answer("IOMMU_IOAS_MAP_FILE", { ioasId, flags, start, length, iova }, () => {
+    return this.#answer(() => {
       const permission = checkMapFlags(flags, length, iova);
       const { iopt } = this.#ioas(ioasId);
       // iopt_map_file_pages(), before it looks at the file
@@ -178,20 +140,16 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  option(request: OptionRequest): bigint {
-    return this.#answer("IOMMU_OPTION", { ...request }, () => this.#options.option(request));
+  option(request: OptionRequest) {
+    return this.#answer(() => this.#options.option(request));
   }
 
-  vfioIoas(op: number, ioasId: IoasId | 0): IoasId {
-    return this.#answer("IOMMU_VFIO_IOAS", { op, ioasId }, () => this.#options.vfioIoas(op, ioasId));
+  vfioIoas(op: number, ioasId: IoasId | 0) {
+    return this.#answer(() => this.#options.vfioIoas(op, ioasId));
   }
 
-  async ioasUnmap(ioasId: IoasId, iova: bigint, length: bigint): Promise<bigint> {
-    return this.ioasUnmapSync(ioasId, iova, length);
-  }
-
-  ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint): bigint {
-    return this.#answer("IOMMU_IOAS_UNMAP", { ioasId, iova, length }, () => {
+  ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint) {
+    return this.#answer(() => {
       const { iopt } = this.#ioas(ioasId);
       // The one request that may find nothing: everything.
       if (iova === 0n && length === U64_MAX) return iopt.unmap(0n, U64_MAX);
@@ -202,12 +160,8 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  async hwptAlloc(request: HwptAllocRequest): Promise<HwptId> {
-    return this.hwptAllocSync(request);
-  }
-
-  hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest): HwptId {
-    return this.#answer("IOMMU_HWPT_ALLOC", { deviceId, ptId, flags }, () => {
+  hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest) {
+    return this.#answer(() => {
       const data = driverData(given);
       const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data);
       this.objects.add(hwpt);
@@ -224,55 +178,49 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  hwptInvalidate(request: InvalidateRequest): BatchOutcome {
-    const { id, dataType, entryLength, count } = request;
-    return outcomeOf(() =>
-      this.#answer("IOMMU_HWPT_INVALIDATE", { id, dataType, index: 0 }, () => {
-        if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
-          throw new Refusal("EINVAL");
-        const object = this.objects.find(id);
-        if (object === undefined) throw new Refusal("ENOENT");
-        if (object instanceof NestedHwptObject || object instanceof ViommuObject)
-          return object.invalidate(request);
+  hwptInvalidate(request: InvalidateRequest) {
+    const { id, entryLength, count } = request;
+    return this.#answer(() => {
+      if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
         throw new Refusal("EINVAL");
-      }),
-    );
+      const object = this.objects.find(id);
+      if (object === undefined) throw new Refusal("ENOENT");
+      if (object instanceof NestedHwptObject || object instanceof ViommuObject)
+        return object.invalidate(request);
+      throw new Refusal("EINVAL");
+    });
   }
 
-  hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean): void {
-    this.#answer("IOMMU_HWPT_SET_DIRTY_TRACKING", { hwptId, enabled }, () => {
+  hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean) {
+    return this.#answer(() => {
       this.#pagingHwpt(hwptId).setDirtyTracking(enabled);
     });
   }
 
-  async hwptGetDirtyBitmap(request: DirtyBitmapRequest): Promise<Uint8Array> {
-    return this.hwptGetDirtyBitmapSync(request);
-  }
-
-  hwptGetDirtyBitmapSync(request: DirtyBitmapRequest): Uint8Array {
-    return this.#answer("IOMMU_HWPT_GET_DIRTY_BITMAP", { ...request }, () => {
+  hwptGetDirtyBitmapSync(request: DirtyBitmapRequest) {
+    return this.#answer(() => {
       if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
       return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
     });
   }
 
-  getHwInfo(deviceId: DeviceId, capacity: number, type = IOMMU_HW_INFO_TYPE_NONE): HwInfo {
-    return this.#answer("IOMMU_GET_HW_INFO", { deviceId, type }, () => {
+  getHwInfo(deviceId: DeviceId, capacity: number, type: number = IOMMU_HW_INFO_TYPE_NONE) {
+    return this.#answer(() => {
       const { iommu, profile } = this.#device(deviceId);
       return hwInfo(iommu, profile, capacity, type);
     });
   }
 
-  faultQueueAlloc(): FaultQueueFile {
-    return this.#answer("IOMMU_FAULT_QUEUE_ALLOC", {}, () => {
+  faultQueueAlloc() {
+    return this.#answer(() => {
       return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()), this.hold());
     });
   }
 
-  viommuAlloc({ deviceId, hwptId, data }: ViommuAllocRequest): { id: ViommuId; data: Uint8Array } {
-    return this.#answer("IOMMU_VIOMMU_ALLOC", { deviceId, hwptId, type: data.type }, () => {
-      if (data.type === 0) throw new Refusal("EOPNOTSUPP");
-      const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), data);
+  viommuAlloc({ deviceId, hwptId, type, bytes }: ViommuAllocRequest) {
+    return this.#answer(() => {
+      if (type === 0) throw new Refusal("EOPNOTSUPP");
+      const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), { type, bytes });
       this.objects.add(viommu);
       try {
         viommu.answer(regionOffset(viommu.id));
@@ -284,24 +232,24 @@ export class SoftwareIommufdFile implements IommufdFile {
     });
   }
 
-  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint): VdeviceId {
-    return this.#answer("IOMMU_VDEVICE_ALLOC", { viommuId, deviceId, virtId }, () => {
+  vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint) {
+    return this.#answer(() => {
       const viommu = this.#viommu(viommuId);
       return this.objects.add(new VdeviceObject(viommu, this.#device(deviceId), virtId)).id as VdeviceId;
     });
   }
 
-  veventqAlloc(viommuId: ViommuId, type: number, depth: number): VeventQueueFile {
-    return this.#answer("IOMMU_VEVENTQ_ALLOC", { viommuId, type, depth }, () => {
+  veventqAlloc(viommuId: ViommuId, type: number, depth: number) {
+    return this.#answer(() => {
       checkVeventq(type, depth);
       const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
       return new SoftwareVeventQueueFile(queue, this.hold());
     });
   }
 
-  hwQueueAlloc(request: HwQueueAllocRequest): HwQueueId {
+  hwQueueAlloc(request: HwQueueAllocRequest) {
     const { viommuId, type, iova, length } = request;
-    return this.#answer("IOMMU_HW_QUEUE_ALLOC", { ...request }, () => {
+    return this.#answer(() => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
@@ -310,8 +258,8 @@ export class SoftwareIommufdFile implements IommufdFile {
   }
 
   /** Only vIOMMUs have something to map. */
-  mapRegion(position: bigint, length: bigint): BackendRegion {
-    return this.#answer("mmap", { position, length }, () => {
+  mapRegion(position: bigint, length: bigint) {
+    return this.#answer(() => {
       const viommu = [...this.objects].find(
         (object) => object instanceof ViommuObject && regionOffset(object.id) === position,
       ) as ViommuObject | undefined;
@@ -337,10 +285,10 @@ export class SoftwareIommufdFile implements IommufdFile {
     if (--this.#holders === 0) this.objects.destroyAll();
   }
 
-  /** Runs the body of a call, unless the iommufd is closed or the call is to fail. */
-  #answer<Result>(syscall: string, request: Readonly<Record<string, unknown>>, body: () => Result): Result {
+  /** What a call answers that the body makes, while the iommufd is open. */
+  #answer<Result>(body: () => Result): Result | Errno {
     this.assertOpen();
-    return this.#failures.answer(syscall, request, body);
+    return answer(body);
   }
 
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */

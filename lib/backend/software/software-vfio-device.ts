@@ -2,7 +2,7 @@
  * A VFIO device of the model, one method per ioctl (drivers/vfio/device_cdev.c, drivers/vfio/vfio_main.c).
  */
 
-import { IommufdError, invalidType } from "../../errors.ts";
+import { IommufdError, invalidType, type LinuxErrorCode } from "../../errors.ts";
 import {
   type DeviceId,
   type HwptId,
@@ -16,18 +16,12 @@ import {
   VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
-  type VfioDeviceInfo,
-  type VfioIrqInfo,
-  type VfioRegionInfo,
 } from "../../uapi.ts";
-import type { IommufdFile, VfioDeviceFile } from "../backend.ts";
-import type { BackendRegion, DescriptorFile } from "../handles.ts";
-import type { SetIrqsRequest } from "../requests.ts";
+import type { Errno, RawIommufdFile, RawVfioDeviceFile } from "../raw.ts";
 import { BoundDevice, NO_PASID } from "./bound-device.ts";
 import type { DeviceGroup } from "./device-group.ts";
-import type { Failures } from "./failures.ts";
 import type { DeviceProfile, IommuProfile } from "./profile.ts";
-import { noDescriptors, Refusal } from "./refusal.ts";
+import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 
 /** Where vfio-pci puts region N in a device's file: at N << 40 (include/linux/vfio_pci_core.h). */
@@ -44,17 +38,15 @@ export interface SoftwareDevice {
 }
 
 /** An open VFIO device of the model. */
-export class SoftwareVfioDeviceFile implements VfioDeviceFile {
+export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
   readonly #device: SoftwareDevice;
-  readonly #failures: Failures;
   #iommufd: SoftwareIommufdFile | undefined;
   #bound: BoundDevice | undefined;
   #letGo = () => {};
   #closed = false;
 
-  constructor(device: SoftwareDevice, failures: Failures) {
+  constructor(device: SoftwareDevice) {
     this.#device = device;
-    this.#failures = failures;
   }
 
   /** The device as its iommufd has it; undefined where it is not bound. */
@@ -66,13 +58,13 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     throw noDescriptors();
   }
 
-  bindIommufd(iommufd: IommufdFile): DeviceId {
+  bindIommufd(iommufd: RawIommufdFile) {
     this.#assertOpen();
     if (!(iommufd instanceof SoftwareIommufdFile)) {
       throw invalidType("iommufd", "an iommufd of the software backend", iommufd);
     }
     iommufd.assertOpen();
-    return this.#failures.answer("VFIO_DEVICE_BIND_IOMMUFD", {}, () => {
+    return answer(() => {
       // vfio_df_ioctl_bind_iommufd(), vfio_df_open(): bound once per file, open once per device.
       if (this.#bound !== undefined || this.#device.boundTo !== undefined) throw new Refusal("EINVAL");
       this.#device.group.claim(iommufd);
@@ -84,26 +76,17 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     });
   }
 
-  async attachIommufdPt(ptId: PageTableId, pasid?: number): Promise<HwptId> {
-    return this.attachIommufdPtSync(ptId, pasid);
+  attachIommufdPtSync(ptId: PageTableId, pasid = NO_PASID) {
+    return this.#answer((bound) => bound.attach(ptId, pasid).id as HwptId);
   }
 
-  attachIommufdPtSync(ptId: PageTableId, pasid = NO_PASID): HwptId {
-    return this.#failures.answer(
-      "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
-      { ptId, pasid: pasid === NO_PASID ? undefined : pasid },
-      () => this.#use().attach(ptId, pasid).id as HwptId,
-    );
-  }
-
-  detachIommufdPt(pasid = NO_PASID): void {
-    this.#failures.answer("VFIO_DEVICE_DETACH_IOMMUFD_PT", {}, () => this.#use().detach(pasid));
+  detachIommufdPt(pasid = NO_PASID) {
+    return this.#answer((bound) => bound.detach(pasid));
   }
 
   /** vfio_pci_ioctl_get_irq_info(); modelled devices have no interrupts: of each kind there are none. */
-  getIrqInfo(index: number): VfioIrqInfo {
-    return this.#failures.answer("VFIO_DEVICE_GET_IRQ_INFO", { index }, () => {
-      this.#use();
+  getIrqInfo(index: number) {
+    return this.#answer(() => {
       if (index === VFIO_PCI_ERR_IRQ_INDEX || index > VFIO_PCI_REQ_IRQ_INDEX) throw new Refusal("EINVAL");
       const rest =
         index === VFIO_PCI_INTX_IRQ_INDEX
@@ -114,73 +97,57 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
   }
 
   /** vfio_set_irqs_validate_and_prepare() */
-  setIrqs({ index, action, start, count }: SetIrqsRequest): void {
-    this.#failures.answer("VFIO_DEVICE_SET_IRQS", { index, action, start, count }, () => {
-      this.#use();
-      throw new Refusal("EINVAL");
-    });
+  setIrqs() {
+    return this.#refuse("EINVAL");
   }
 
-  getInfo(): VfioDeviceInfo {
-    return this.#failures.answer("VFIO_DEVICE_GET_INFO", {}, () => {
-      const { reset, numRegions, numIrqs } = this.#use().profile;
+  getInfo() {
+    return this.#answer(({ profile: { reset, numRegions, numIrqs } }) => {
       return { flags: VFIO_DEVICE_FLAGS_PCI | (reset ? VFIO_DEVICE_FLAGS_RESET : 0), numRegions, numIrqs };
     });
   }
 
   /** Modelled devices have no regions: each is there, and empty. */
-  getRegionInfo(index: number): VfioRegionInfo {
-    return this.#failures.answer("VFIO_DEVICE_GET_REGION_INFO", { index }, () => {
-      if (index >= this.#use().profile.numRegions) throw new Refusal("EINVAL");
+  getRegionInfo(index: number) {
+    return this.#answer(({ profile }) => {
+      if (index >= profile.numRegions) throw new Refusal("EINVAL");
       return { flags: 0, size: 0n, offset: BigInt(index) << VFIO_PCI_OFFSET_SHIFT };
     });
   }
 
-  reset(): void {
-    this.#failures.answer("VFIO_DEVICE_RESET", {}, () => {
-      if (!this.#use().profile.reset) throw new Refusal("EINVAL");
+  reset() {
+    return this.#answer(({ profile }) => {
+      if (!profile.reset) throw new Refusal("EINVAL");
     });
-  }
-
-  feature(flags: number): Uint8Array {
-    return this.#refuseFeature({ flags });
   }
 
   /** Modelled devices have no regions that could be exported, and log nothing. */
-  exportDmaBuf(regionIndex: number): DescriptorFile {
-    return this.#refuseFeature({ feature: "DMA_BUF", regionIndex });
+  feature() {
+    return this.#refuse("ENOTTY");
   }
 
-  startDmaLogging(pageSize: bigint): bigint {
-    return this.#refuseFeature({ feature: "DMA_LOGGING_START", pageSize });
+  exportDmaBuf() {
+    return this.#refuse("ENOTTY");
   }
 
-  reportDmaLogging(iova: bigint, length: bigint, pageSize: bigint): Uint8Array {
-    return this.#refuseFeature({ feature: "DMA_LOGGING_REPORT", iova, length, pageSize });
+  startDmaLogging() {
+    return this.#refuse("ENOTTY");
   }
 
-  #refuseFeature(request: Readonly<Record<string, unknown>>): never {
-    return this.#failures.answer("VFIO_DEVICE_FEATURE", request, () => {
-      this.#use();
-      throw new Refusal("ENOTTY");
-    });
+  reportDmaLogging() {
+    return this.#refuse("ENOTTY");
   }
 
-  read(position: bigint, target: Uint8Array): number {
-    return this.#failures.answer("pread", { position, length: target.length }, () => this.#refuseAccess());
+  read() {
+    return this.#refuse("EINVAL");
   }
 
-  write(position: bigint, source: Uint8Array): number {
-    return this.#failures.answer("pwrite", { position, length: source.length }, () => this.#refuseAccess());
+  write() {
+    return this.#refuse("EINVAL");
   }
 
-  mapRegion(position: bigint, length: bigint): BackendRegion {
-    return this.#failures.answer("mmap", { position, length }, () => this.#refuseAccess());
-  }
-
-  #refuseAccess(): never {
-    this.#use();
-    throw new Refusal("EINVAL");
+  mapRegion() {
+    return this.#refuse("EINVAL");
   }
 
   close(): void {
@@ -193,11 +160,19 @@ export class SoftwareVfioDeviceFile implements VfioDeviceFile {
     this.#letGo();
   }
 
-  /** Every call but bind needs a bound device. */
-  #use(): BoundDevice {
+  /** What a call answers; every one but bind needs a bound device. */
+  #answer<Result>(body: (bound: BoundDevice) => Result): Result | Errno {
     this.#assertOpen();
-    if (this.#bound === undefined) throw new Refusal("EINVAL");
-    return this.#bound;
+    return answer(() => {
+      if (this.#bound === undefined) throw new Refusal("EINVAL");
+      return body(this.#bound);
+    });
+  }
+
+  #refuse(code: LinuxErrorCode): Errno {
+    return this.#answer(() => {
+      throw new Refusal(code);
+    });
   }
 
   #assertOpen(): void {

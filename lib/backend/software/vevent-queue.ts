@@ -1,10 +1,11 @@
 /** Event queues of modelled vIOMMUs (drivers/iommu/iommufd/eventq.c). */
 
+import { systemError } from "../../errors.ts";
 import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../../uapi.ts";
 import type { VeventQueueFile } from "../handles.ts";
 import { type EventQueueObject, SoftwareQueueFile } from "./event-file.ts";
 import { KernelObject } from "./object-table.ts";
-import { answer, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { SELFTEST } from "./selftest.ts";
 
 /** VEVENTQ_MAX_DEPTH */
@@ -84,10 +85,8 @@ export class SoftwareVeventQueueFile
   /** iommufd_veventq_fops_read() */
   read(dataLength: number, count: number): VeventRecord[] {
     this.assertOpen();
-    return answer("read", { dataLength, count }, () => {
-      if (this.queue.waiting.some(({ flags, data }) => flags === 0 && data.length > dataLength))
-        throw new Refusal("EINVAL");
-      return this.queue.waiting.splice(0, count);
-    });
+    if (this.queue.waiting.some(({ flags, data }) => flags === 0 && data.length > dataLength))
+      throw systemError("EINVAL", "read", { dataLength, count });
+    return this.queue.waiting.splice(0, count);
   }
 }

@@ -4,12 +4,12 @@
  */
 
 import type { DriverData } from "../../uapi.ts";
-import type { BatchOutcome, HwQueueAllocRequest, InvalidateRequest } from "../requests.ts";
-import { batchRefusal } from "./batch.ts";
+import type { BatchStatus } from "../raw.ts";
+import type { HwQueueAllocRequest, InvalidateRequest } from "../requests.ts";
 import { KernelObject } from "./object-table.ts";
 import { PagingHwptObject } from "./page-tables.ts";
 import type { IommuProfile } from "./profile.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, stoppedAt } from "./refusal.ts";
 import { CACHE_ENTRIES, SELFTEST } from "./selftest.ts";
 import type { EventfulViommu, VeventqObject } from "./vevent-queue.ts";
 
@@ -62,7 +62,7 @@ export class ViommuObject extends KernelObject implements EventfulViommu {
   }
 
   /** mock_viommu_cache_invalidate(): entries of u32 flags, u32 vdev_id, u32 cache_id. */
-  invalidate({ dataType, entryLength, count, entries }: InvalidateRequest): BatchOutcome {
+  invalidate({ dataType, entryLength, count, entries }: InvalidateRequest): BatchStatus {
     if (dataType !== SELFTEST.invalidateType || (count > 0 && entryLength !== 12))
       throw new Refusal("EINVAL");
     const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
@@ -72,13 +72,13 @@ export class ViommuObject extends KernelObject implements EventfulViommu {
         number,
         number,
       ];
-      if (flags & ~1) return batchRefusal(done, "EOPNOTSUPP");
+      if (flags & ~1) return stoppedAt(done, "EOPNOTSUPP");
       const device = this.vdevices.get(BigInt(virtId))?.device;
-      if (cache >= CACHE_ENTRIES || device === undefined) return batchRefusal(done, "EINVAL");
+      if (cache >= CACHE_ENTRIES || device === undefined) return stoppedAt(done, "EINVAL");
       if (flags & 1) device.cache.fill(0);
       else device.cache[cache] = 0;
     }
-    return { done: count };
+    return { done: count, status: 0 };
   }
 
   override destroy(): void {

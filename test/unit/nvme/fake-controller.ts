@@ -5,7 +5,7 @@
 
 import type { Registers } from "../../../examples/nvme/registers.ts";
 import type { Transport } from "../../../examples/nvme/transport.ts";
-import { type Device, Iommufd, softwareMachine } from "../../../lib/index.ts";
+import { type Device, Iommufd, type SoftwareMachine, softwareMachine } from "../../../lib/index.ts";
 import { Vector } from "./vector.ts";
 
 const BDF = "0000:00:01.0";
@@ -84,7 +84,7 @@ export class FakeController implements Registers {
   sleepless = false;
 
   readonly #options: Required<FakeOptions>;
-  readonly #machine: ReturnType<typeof softwareMachine>["machine"];
+  readonly #machine: SoftwareMachine;
   readonly #device: Device;
   readonly #vectors: Vector[] = [];
   readonly #values = new Map<bigint, bigint>();
@@ -100,9 +100,8 @@ export class FakeController implements Registers {
       ...{ disks: { 1: disk }, entries: 64, stride: 0, transferExponent: 5, queues: 2, interrupts: 3 },
       ...options,
     };
-    const selected = softwareMachine("qemu-vtd");
-    this.#machine = selected.machine;
-    this.iommufd = Iommufd.open(selected);
+    this.#machine = softwareMachine("qemu-vtd");
+    this.iommufd = Iommufd.open(this.#machine);
     this.#device = this.iommufd.openDevice(BDF);
   }
 

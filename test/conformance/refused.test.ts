@@ -1,0 +1,394 @@
+/**
+ * Each call, refused: the whole error is the same on both backends. What it is stands here as a literal, which the model has to
+ * give in `npm test`, and the kernel in its lane.
+ */
+
+import { constants } from "node:os";
+import { describe, expect, it } from "vitest";
+import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
+import type { BackendMemory, EventFd } from "../../lib/backend/handles.ts";
+import type { Syscall } from "../../lib/backend/ioctl.ts";
+import { KernelBackend } from "../../lib/backend/kernel/kernel-backend.ts";
+import { wrap } from "../../lib/backend/wrapper.ts";
+import { softwareMachine } from "../../lib/index.ts";
+import { encodeNestedHwpt } from "../../lib/iommufd/driver-data.ts";
+import type { IoasId } from "../../lib/uapi.ts";
+import { backendName, FIRST, laterThan, machine, PAGE } from "./backend.ts";
+
+const { backend } = machine;
+
+/** Ids of objects that are not there. */
+const [A, B] = [98, 99] as const;
+const LENGTHS = BigUint64Array.of(PAGE, PAGE, PAGE);
+const MAP = { flags: 7, offset: 0n, length: PAGE, iova: 0n };
+const COPY = { flags: 7, length: PAGE, destinationIova: 0n, sourceIova: PAGE };
+const FILE = { flags: 7, start: 0n, length: PAGE, iova: PAGE };
+const BITMAP = { flags: 0, iova: 0n, length: PAGE, pageSize: PAGE };
+
+/** What calls are made on. */
+interface World {
+  readonly file: IommufdFile;
+  readonly memory: BackendMemory;
+  readonly ioasId: IoasId;
+  readonly eventFd: EventFd;
+  /** A device that is open, and bound to nothing. */
+  readonly device: VfioDeviceFile;
+}
+
+/** A call that is refused: by the name of its method, whose twin `…Sync` is called likewise. */
+type Case = readonly [
+  method: string,
+  values: (world: World) => unknown[],
+  /** The message of its error, which has the code and the ioctl, too. */
+  message: string,
+  request: Readonly<Record<string, number | bigint | boolean | string>>,
+  also?: {
+    /** How many things were handled before, of a call that handles many. Otherwise it throws. */
+    done?: number;
+    /** That the kernel is later than Linux 6.12. */
+    later?: true;
+  },
+];
+
+const ON_IOMMUFD: readonly Case[] = [
+  ["destroy", () => [A], "ENOENT: no such object, IOMMU_DESTROY id=98", { id: A }],
+  [
+    "ioasAllowIovas",
+    () => [A, [{ start: 0n, last: PAGE - 1n }]],
+    "ENOENT: no such object, IOMMU_IOAS_ALLOW_IOVAS ioasId=98",
+    { ioasId: A },
+  ],
+  [
+    "ioasChangeProcess",
+    ({ file, ioasId, memory }) => {
+      file.ioasMapSync({ ...MAP, ioasId, memory });
+      return [];
+    },
+    "EINVAL: invalid argument, IOMMU_IOAS_CHANGE_PROCESS",
+    {},
+    { later: true },
+  ],
+  [
+    "ioasCopy",
+    () => [{ destinationId: A, sourceId: B, ...COPY }],
+    "ENOENT: no such object, IOMMU_IOAS_COPY destinationId=98 sourceId=99 flags=7 length=0x1000 destinationIova=0x0 sourceIova=0x1000",
+    { destinationId: A, sourceId: B, ...COPY },
+  ],
+  ["ioasIovaRanges", () => [A], "ENOENT: no such object, IOMMU_IOAS_IOVA_RANGES ioasId=98", { ioasId: A }],
+  [
+    "ioasMap",
+    ({ memory }) => [{ ...MAP, ioasId: A, memory, offset: PAGE }],
+    "ENOENT: no such object, IOMMU_IOAS_MAP ioasId=98 flags=7 iova=0x0 length=0x1000 offset=0x1000",
+    { ...MAP, ioasId: A, offset: PAGE },
+  ],
+  [
+    "ioasMapMany",
+    ({ ioasId, memory }) => [
+      {
+        ...{ ioasId, flags: 7, memory, rollBack: true, lengths: LENGTHS },
+        ...{ iovas: BigUint64Array.of(0n, PAGE, PAGE), offsets: BigUint64Array.of(0n, PAGE, 2n * PAGE) },
+      },
+    ],
+    "EEXIST: already exists, IOMMU_IOAS_MAP index=2 ioasId=1 flags=7 iova=0x1000 length=0x1000 offset=0x2000",
+    { index: 2, ioasId: 1, flags: 7, iova: PAGE, length: PAGE, offset: 2n * PAGE },
+    { done: 2 },
+  ],
+  [
+    "ioasMapFile",
+    ({ memory }) => [{ ...FILE, ioasId: A, file: memory }],
+    "ENOENT: no such object, IOMMU_IOAS_MAP_FILE ioasId=98 flags=7 start=0x0 length=0x1000 iova=0x1000",
+    { ...FILE, ioasId: A },
+    { later: true },
+  ],
+  [
+    "ioasMapFile",
+    ({ ioasId }) => [{ ...FILE, ioasId, file: 9999 }],
+    "EBADF: bad file descriptor, IOMMU_IOAS_MAP_FILE ioasId=1 flags=7 file=9999 start=0x0 length=0x1000 iova=0x1000",
+    { ...FILE, ioasId: 1, file: 9999 },
+    { later: true },
+  ],
+  [
+    "ioasUnmap",
+    () => [A, PAGE, PAGE],
+    "ENOENT: no such object, IOMMU_IOAS_UNMAP ioasId=98 iova=0x1000 length=0x1000",
+    { ioasId: A, iova: PAGE, length: PAGE },
+  ],
+  [
+    "ioasUnmapMany",
+    ({ file, ioasId, memory }) => {
+      file.ioasMapSync({ ...MAP, ioasId, memory });
+      return [ioasId, BigUint64Array.of(0n, PAGE, 2n * PAGE), LENGTHS];
+    },
+    "ENOENT: no such object, IOMMU_IOAS_UNMAP index=1 ioasId=1 iova=0x1000 length=0x1000",
+    { index: 1, ioasId: 1, iova: PAGE, length: PAGE },
+    { done: 1 },
+  ],
+  [
+    "option",
+    () => [{ optionId: 7, op: 1, objectId: 0, value: 0n }],
+    "EOPNOTSUPP: not supported, IOMMU_OPTION optionId=7 op=1 objectId=0 value=0x0",
+    { optionId: 7, op: 1, objectId: 0, value: 0n },
+  ],
+  ["vfioIoas", () => [0, 0], "ENODEV: no such device, IOMMU_VFIO_IOAS op=0 ioasId=0", { op: 0, ioasId: 0 }],
+  [
+    "hwptAlloc",
+    () => [{ deviceId: A, ptId: B, flags: 1 }],
+    "ENOENT: no such object, IOMMU_HWPT_ALLOC deviceId=98 ptId=99 flags=1",
+    { deviceId: A, ptId: B, flags: 1 },
+  ],
+  [
+    "hwptSetDirtyTracking",
+    () => [A, true],
+    "ENOENT: no such object, IOMMU_HWPT_SET_DIRTY_TRACKING hwptId=98 enabled=true",
+    { hwptId: A, enabled: true },
+  ],
+  [
+    "hwptGetDirtyBitmap",
+    () => [{ ...BITMAP, hwptId: A }],
+    "ENOENT: no such object, IOMMU_HWPT_GET_DIRTY_BITMAP hwptId=98 flags=0 iova=0x0 length=0x1000 pageSize=0x1000",
+    { ...BITMAP, hwptId: A },
+  ],
+  [
+    "hwptInvalidate",
+    () => [{ id: A, dataType: 0, entryLength: 24, count: 2, entries: new Uint8Array(48) }],
+    "ENOENT: no such object, IOMMU_HWPT_INVALIDATE index=0 id=98 dataType=0",
+    { index: 0, id: A, dataType: 0 },
+    { done: 0 },
+  ],
+  [
+    "hwptInvalidate",
+    ({ file, ioasId, device }) => {
+      const deviceId = device.bindIommufd(file);
+      const ptId = file.hwptAllocSync({ deviceId, ptId: ioasId, flags: 1 });
+      const data = encodeNestedHwpt({ type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 48 });
+      const id = file.hwptAllocSync({ deviceId, ptId, flags: 0, data });
+      // The flags of the second entry are none that there are.
+      const entries = new Uint8Array(48).fill(0xff, 24 + 16, 24 + 20);
+      return [{ id, dataType: 0, entryLength: 24, count: 2, entries }];
+    },
+    "EOPNOTSUPP: not supported, IOMMU_HWPT_INVALIDATE index=1 id=4 dataType=0",
+    { index: 1, id: 4, dataType: 0 },
+    { done: 1 },
+  ],
+  [
+    "getHwInfo",
+    () => [A, 64],
+    "ENOENT: no such object, IOMMU_GET_HW_INFO deviceId=98 capacity=64",
+    { deviceId: A, capacity: 64 },
+  ],
+  [
+    "getHwInfo",
+    ({ file, device }) => [device.bindIommufd(file), 64, 2],
+    "EOPNOTSUPP: not supported, IOMMU_GET_HW_INFO deviceId=2 capacity=64 type=2",
+    { deviceId: 2, capacity: 64, type: 2 },
+  ],
+  [
+    "viommuAlloc",
+    () => [{ deviceId: A, hwptId: B, type: 1, bytes: new Uint8Array(0) }],
+    "ENOENT: no such object, IOMMU_VIOMMU_ALLOC deviceId=98 hwptId=99 type=1",
+    { deviceId: A, hwptId: B, type: 1 },
+    { later: true },
+  ],
+  [
+    "vdeviceAlloc",
+    () => [A, B, 7n],
+    "ENOENT: no such object, IOMMU_VDEVICE_ALLOC viommuId=98 deviceId=99 virtId=0x7",
+    { viommuId: A, deviceId: B, virtId: 7n },
+    { later: true },
+  ],
+  [
+    "veventqAlloc",
+    () => [A, 1, 8],
+    "ENOENT: no such object, IOMMU_VEVENTQ_ALLOC viommuId=98 type=1 depth=8",
+    { viommuId: A, type: 1, depth: 8 },
+    { later: true },
+  ],
+  [
+    "hwQueueAlloc",
+    () => [{ viommuId: A, type: 1, index: 3, iova: PAGE, length: PAGE }],
+    "ENOENT: no such object, IOMMU_HW_QUEUE_ALLOC viommuId=98 type=1 index=3 iova=0x1000 length=0x1000",
+    { viommuId: A, type: 1, index: 3, iova: PAGE, length: PAGE },
+    { later: true },
+  ],
+  [
+    "mapRegion",
+    () => [0n, PAGE],
+    "ENXIO: no such device or address, mmap position=0x0 length=0x1000",
+    { position: 0n, length: PAGE },
+    { later: true },
+  ],
+];
+
+/** A device that is bound to nothing refuses everything. */
+const ON_DEVICE: readonly Case[] = [
+  [
+    "bindIommufd",
+    ({ file, device }) => {
+      device.bindIommufd(file);
+      return [file];
+    },
+    "EINVAL: invalid argument, VFIO_DEVICE_BIND_IOMMUFD",
+    {},
+  ],
+  [
+    "attachIommufdPt",
+    () => [A],
+    "EINVAL: invalid argument, VFIO_DEVICE_ATTACH_IOMMUFD_PT ptId=98",
+    { ptId: A },
+  ],
+  [
+    "attachIommufdPt",
+    () => [A, 7],
+    "EINVAL: invalid argument, VFIO_DEVICE_ATTACH_IOMMUFD_PT ptId=98 pasid=7",
+    { ptId: A, pasid: 7 },
+  ],
+  ["detachIommufdPt", () => [], "EINVAL: invalid argument, VFIO_DEVICE_DETACH_IOMMUFD_PT", {}],
+  [
+    "detachIommufdPt",
+    () => [7],
+    "EINVAL: invalid argument, VFIO_DEVICE_DETACH_IOMMUFD_PT pasid=7",
+    { pasid: 7 },
+  ],
+  ["getInfo", () => [], "EINVAL: invalid argument, VFIO_DEVICE_GET_INFO", {}],
+  ["getRegionInfo", () => [3], "EINVAL: invalid argument, VFIO_DEVICE_GET_REGION_INFO index=3", { index: 3 }],
+  ["getIrqInfo", () => [3], "EINVAL: invalid argument, VFIO_DEVICE_GET_IRQ_INFO index=3", { index: 3 }],
+  [
+    "setIrqs",
+    ({ eventFd }) => [{ index: 1, action: 32, start: 2, count: 1, eventFds: [eventFd] }],
+    "EINVAL: invalid argument, VFIO_DEVICE_SET_IRQS index=1 action=32 start=2 count=1",
+    { index: 1, action: 32, start: 2, count: 1 },
+  ],
+  ["reset", () => [], "EINVAL: invalid argument, VFIO_DEVICE_RESET", {}],
+  [
+    "feature",
+    () => [0x2_0003, new Uint8Array(8)],
+    "EINVAL: invalid argument, VFIO_DEVICE_FEATURE flags=131075",
+    { flags: 0x2_0003 },
+  ],
+  [
+    "exportDmaBuf",
+    () => [2, BigUint64Array.of(0n, PAGE)],
+    "EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_BUF regionIndex=2",
+    { feature: "DMA_BUF", regionIndex: 2 },
+  ],
+  [
+    "startDmaLogging",
+    () => [PAGE, BigUint64Array.of(0n, PAGE)],
+    "EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_LOGGING_START pageSize=0x1000",
+    { feature: "DMA_LOGGING_START", pageSize: PAGE },
+  ],
+  [
+    "reportDmaLogging",
+    () => [0n, PAGE, PAGE],
+    "EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_LOGGING_REPORT iova=0x0 length=0x1000 pageSize=0x1000",
+    { feature: "DMA_LOGGING_REPORT", iova: 0n, length: PAGE, pageSize: PAGE },
+  ],
+  [
+    "read",
+    () => [PAGE, new Uint8Array(8)],
+    "EINVAL: invalid argument, pread position=0x1000 length=8",
+    { position: PAGE, length: 8 },
+  ],
+  [
+    "write",
+    () => [0n, new Uint8Array(4)],
+    "EINVAL: invalid argument, pwrite position=0x0 length=4",
+    { position: 0n, length: 4 },
+  ],
+  [
+    "mapRegion",
+    () => [0n, PAGE, true],
+    "EINVAL: invalid argument, mmap position=0x0 length=0x1000",
+    { position: 0n, length: PAGE },
+  ],
+];
+
+/** What nothing that is asked can make fail, but a kernel that does not know it. */
+const UNKNOWN = { ioasAlloc: "IOMMU_IOAS_ALLOC", faultQueueAlloc: "IOMMU_FAULT_QUEUE_ALLOC" } as const;
+
+/** An iommufd that does not know an ioctl; as one of the kernel, /dev/null. */
+function openWithout(syscall: Syscall): IommufdFile {
+  if (backendName === "kernel") return wrap(new KernelBackend({ iommuPath: "/dev/null" })).openIommufd();
+  const host = softwareMachine("qemu-vtd");
+  host.failNext(syscall, "ENOTTY");
+  return host.backend.openIommufd();
+}
+
+function openWorld(): World {
+  const file = backend.openIommufd();
+  return {
+    file,
+    memory: backend.allocMemory({ length: 4n * PAGE, pageSize: PAGE, anonymous: false }),
+    ioasId: file.ioasAlloc(),
+    eventFd: backend.createEventFd(),
+    device: backend.openVfioDevice(backend.findVfioDevice(FIRST).cdev),
+  };
+}
+
+function closeWorld({ device, file, eventFd, memory }: World): void {
+  for (const each of [device, file, eventFd, memory]) each.close();
+}
+
+/** All that there is to an error. */
+function wholeError(error: unknown): object {
+  expect(error).toBeInstanceOf(Error);
+  return { ...(error as Error), message: (error as Error).message };
+}
+
+function expected(message: string, request: Case[3]): object {
+  const [, code = "", syscall] = /^(\w+): .*?, (\w+)/.exec(message) ?? [];
+  const errno = -constants.errno[code as keyof typeof constants.errno];
+  return { code, errno, syscall, request, message };
+}
+
+/** What a call of a method comes to: how many were handled, and the error. */
+async function outcome(method: () => unknown): Promise<{ done?: number; error: object }> {
+  const { done, error } = await (async () => method())().then(
+    (value) => value as { done: number; error: unknown },
+    (reason) => ({ done: undefined, error: reason as unknown }),
+  );
+  return { ...(done !== undefined && { done }), error: wholeError(error) };
+}
+
+describe.each([
+  ["an iommufd", "file", ON_IOMMUFD],
+  ["a device", "device", ON_DEVICE],
+] as const)(`what %s refuses (${backendName})`, (_, kind, cases) => {
+  for (const [name, values, message, request, { done, later } = {}] of cases) {
+    it.skipIf(later && !laterThan(6, 12))(`${name}: ${message}`, async () => {
+      for (const method of [name, `${name}Sync`]) {
+        const world = openWorld();
+        try {
+          const file = world[kind] as unknown as Record<string, (...values: unknown[]) => unknown>;
+          if (!(method in file)) continue;
+          const given = values(world);
+          expect(await outcome(() => file[method]?.(...given)), method).toStrictEqual({
+            ...(done !== undefined && { done }),
+            error: expected(message, request),
+          });
+        } finally {
+          closeWorld(world);
+        }
+      }
+    });
+  }
+
+  it("is tried of everything that it has", () => {
+    const world = openWorld();
+    const methods = Object.keys(world[kind]);
+    closeWorld(world);
+    const tried = new Set<string>([...cases.map(([method]) => method), ...Object.keys(UNKNOWN)]);
+    expect(methods.length).toBeGreaterThan(tried.size);
+    const missing = methods.filter((method) => !tried.has(method.replace(/Sync$/, "")));
+    expect(missing.sort()).toEqual(kind === "file" ? ["close", "fd", "supports"] : ["close", "fd"]);
+  });
+});
+
+for (const [method, syscall] of Object.entries(UNKNOWN) as [keyof typeof UNKNOWN, Syscall][]) {
+  it(`${method} of a kernel that does not know it (${backendName})`, async () => {
+    const file = openWithout(syscall);
+    const message = `ENOTTY: the kernel does not know this ioctl, ${syscall}`;
+    expect(await outcome(() => file[method]())).toStrictEqual({ error: expected(message, {}) });
+    file.close();
+  });
+}
