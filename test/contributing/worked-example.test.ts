@@ -69,7 +69,7 @@ describe("adding an ioctl as CONTRIBUTING.md tells", () => {
       [
         "vitest",
         "run",
-        "test/unit/addon.test.ts",
+        "test/unit/addon-arguments.test.ts",
         "test/unit/coverage.test.ts",
         "test/unit/uapi.test.ts",
         "test/conformance",
