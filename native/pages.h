@@ -41,8 +41,8 @@ class Pages {
                  std::shared_ptr<Pages>* out);
 
   Pages(std::shared_ptr<const Descriptor> file, std::shared_ptr<const AddressRange> range,
-        bool writeable = true)
-      : file_(std::move(file)), range_(std::move(range)), writeable_(writeable) {}
+        bool writable = true)
+      : file_(std::move(file)), range_(std::move(range)), writable_(writable) {}
   ~Pages();
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
@@ -51,7 +51,7 @@ class Pages {
   int fd() const { return file_ ? file_->fd() : -1; }
   void* address() const { return range_->address(); }
   size_t length() const { return range_->length(); }
-  bool writeable() const { return writeable_; }
+  bool writable() const { return writable_; }
   const std::shared_ptr<const AddressRange>& range() const { return range_; }
 
   // Leaves what is behind the addresses there for as long as the process, but not the descriptor.
@@ -63,7 +63,7 @@ class Pages {
  private:
   const std::shared_ptr<const Descriptor> file_;
   const std::shared_ptr<const AddressRange> range_;
-  const bool writeable_;
+  const bool writable_;
   std::atomic<bool> left_ = false;
 };
 

@@ -64,7 +64,7 @@ Width Read(const Pages& pages, Napi::Value offset) {
 template <typename Width>
 int Write(const Pages& pages, Napi::Value offset, Width value) {
   volatile Width* const target = Register<Width>(pages, offset);
-  if (!pages.writeable()) return -EACCES;
+  if (!pages.writable()) return -EACCES;
   BarrierBeforeWrite();
   *target = value;
   return 0;

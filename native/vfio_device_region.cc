@@ -128,10 +128,10 @@ Napi::Value Write(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
 
 const VfioDeviceFile::Method<Write> write("write");
 
-// mapRegion(position: bigint, length: bigint, writeable: boolean): MappedRegion, or -errno.
+// mapRegion(position: bigint, length: bigint, writable: boolean): MappedRegion, or -errno.
 Napi::Value MapRegion(VfioDeviceFile& file, const Napi::CallbackInfo& info) {
-  const bool writeable = arguments::Boolean(info[2], "writeable");
-  return MapRegionOf(file.Use(), info, PROT_READ | (writeable ? PROT_WRITE : 0));
+  const bool writable = arguments::Boolean(info[2], "writable");
+  return MapRegionOf(file.Use(), info, PROT_READ | (writable ? PROT_WRITE : 0));
 }
 
 const VfioDeviceFile::Method<MapRegion> map_region("mapRegion");

@@ -2,8 +2,8 @@
  * Files that the command writes (`--output`, `--html`), all of them here.
  *
  * Whoever else may write to the directory must not be able to turn this program against a file elsewhere, so names are never
- * followed: a file is made anew under a random name, exclusively, and renamed. The libraries for whole files do not fit:
- * write-file-atomic 8 and atomically 2 open a name that can be known beforehand, follow links there and at the target, and
+ * followed: a file is made anew under a random name, exclusively, and renamed. The libraries for whole files do not fit.
+ * write-file-atomic 7 and atomically 2 follow a link at the target, open the unfinished file without O_EXCL and O_NOFOLLOW, and
  * set mode and owner by name.
  */
 

@@ -8,6 +8,7 @@
 
 import { isSystemError } from "../errors.ts";
 import { decodeHwInfo } from "../hw-info/hw-info.ts";
+import { reportsErratum772415 } from "../hw-info/vtd.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
@@ -122,6 +123,7 @@ export async function preflight(
   using memory = iommufd.allocMemory(size);
   using source = iommufd.allocIoas();
   await source.map(memory, { iova: 0n });
+  const takesNoReadOnly = nesting === true && devices.some(reportsErratum);
   const obstacles: Obstacle[] = [];
   const mapped: PlannedMapping[] = [];
   let done = 0n;
@@ -130,7 +132,7 @@ export async function preflight(
       const onPiece = (offset: bigint) => onProgress?.(done + offset, total);
       const code = await refusalOf(mapping, container.ioas, source, size, onPiece, signal);
       if (code === undefined) mapped.push(mapping);
-      else obstacles.push(explain(mapping, code, ranges, mapped));
+      else obstacles.push(explain(mapping, code, takesNoReadOnly, ranges, mapped));
       done += mapping.length;
       onProgress?.(done, total);
     }
@@ -139,6 +141,10 @@ export async function preflight(
     await container.close();
   }
   return { ...found, obstacles };
+}
+
+function reportsErratum(device: Device): boolean {
+  return reportsErratum772415(device.hwInfo()) === true;
 }
 
 function iommuOf(device: Device): string | null {
@@ -188,6 +194,7 @@ async function unmapAll(ioas: Ioas, { iova, length }: PlannedMapping): Promise<v
 function explain(
   mapping: PlannedMapping,
   code: string,
+  takesNoReadOnly: boolean,
   ranges: readonly IovaRange[],
   mapped: readonly PlannedMapping[],
 ): Obstacle {
@@ -207,6 +214,6 @@ function explain(
     const other = mapped.find((each) => each.iova <= last && each.iova + each.length > iova);
     return obstacle("overlap", other ? { start: other.iova, last: other.iova + other.length - 1n } : null);
   }
-  if (code === "EINVAL" && readonly) return obstacle("read-only-on-nest-parent");
+  if (code === "EINVAL" && readonly && takesNoReadOnly) return obstacle("read-only-on-nest-parent");
   return obstacle(code === "ENOMEM" ? "memory" : "other");
 }
