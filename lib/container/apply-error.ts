@@ -1,5 +1,3 @@
-/** Why a plan could not be applied. */
-
 import { IommufdError } from "../errors.ts";
 import { describeSection } from "../section.ts";
 import type { PlannedMapping } from "./plan.ts";

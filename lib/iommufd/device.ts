@@ -1,7 +1,3 @@
-/**
- * Devices.
- */
-
 import { checkOptions, checkU32, knownOptions } from "../arguments.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
 import type { EventFd } from "../backend/handles.ts";

@@ -1,5 +1,3 @@
-/** What can be asked about dirty pages. */
-
 import { checkU64 } from "../arguments.ts";
 import { outOfRange } from "../errors.ts";
 

@@ -1,7 +1,3 @@
-/**
- * Memory for DMA.
- */
-
 import { knownOptions } from "../arguments.ts";
 import type { BackendMemory } from "../backend/handles.ts";
 import { IommufdError } from "../errors.ts";

@@ -1,7 +1,3 @@
-/**
- * Events that come over a descriptor.
- */
-
 import type { EventFile } from "../backend/handles.ts";
 import { Resource } from "./resource.ts";
 

@@ -1,7 +1,3 @@
-/**
- * Hardware page tables.
- */
-
 import { checkOptions, knownOptions } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { DirtyBitmapRequest, HwptAllocRequest } from "../backend/requests.ts";

@@ -1,7 +1,3 @@
-/**
- * Interrupts of a device.
- */
-
 import { checkU32 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { EventFd } from "../backend/handles.ts";

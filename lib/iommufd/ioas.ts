@@ -1,7 +1,3 @@
-/**
- * I/O address spaces.
- */
-
 import { checkInstance, checkOptions, checkU32, checkU64 } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type {

@@ -1,7 +1,3 @@
-/**
- * Which memory an address space refers to.
- */
-
 import type { DmaMemory } from "./dma-memory.ts";
 import type { Access, MappingCalls, Unsure } from "./mapping-calls.ts";
 

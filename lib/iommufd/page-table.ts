@@ -1,7 +1,3 @@
-/**
- * What a device can be attached to.
- */
-
 import type { PageTableId } from "../uapi.ts";
 import { Resource } from "./resource.ts";
 

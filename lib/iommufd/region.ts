@@ -1,7 +1,3 @@
-/**
- * Regions of a device: its registers and memory.
- */
-
 import { checkU32, checkU64 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { BackendRegion } from "../backend/handles.ts";

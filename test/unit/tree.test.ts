@@ -36,15 +36,18 @@ describe("the tree", () => {
     expect(long).toEqual([]);
   });
 
-  it.each(folders)("$path: its sources say at their head what they are for", ({ path, files }) => {
-    const silent = files
-      .filter((name) => /\.(ts|js|cc|h|sh|mjs)$/.test(name))
-      .filter((name) => {
-        const text = readFileSync(join(PROJECT, path, name), "utf8").replace(/^#!.*\n/, "");
-        return !/^(\/\*|\/\/|#)/.test(text);
-      });
-    expect(silent).toEqual([]);
-  });
+  it.each(folders)(
+    "$path: its sources say what they are for, at their head or of what they export",
+    ({ path, files }) => {
+      const silent = files
+        .filter((name) => /\.(ts|js|cc|h|sh|mjs)$/.test(name))
+        .filter((name) => {
+          const text = readFileSync(join(PROJECT, path, name), "utf8").replace(/^#!.*\n/, "");
+          return !/^(\/\*|\/\/|#)/.test(text) && !/^\/\*\*[\s\S]*?\*\/\nexport /m.test(text);
+        });
+      expect(silent).toEqual([]);
+    },
+  );
 });
 
 /** The files of the library in which there is something. */

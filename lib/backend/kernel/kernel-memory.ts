@@ -1,5 +1,3 @@
-/** Memory of the addon's own. */
-
 import { invalidType } from "../../errors.ts";
 import type { BackendMemory } from "../handles.ts";
 import type { NativeMemory } from "./addon.ts";

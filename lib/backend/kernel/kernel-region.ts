@@ -1,5 +1,3 @@
-/** A mapped region. */
-
 import type { BackendRegion } from "../handles.ts";
 import type { NativeRegion } from "./addon.ts";
 import { check } from "./check.ts";

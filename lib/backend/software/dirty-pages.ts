@@ -1,5 +1,3 @@
-/** Which pages DMA has written to. */
-
 import type { IovaRange } from "../../uapi.ts";
 
 /** How much a bit stands for: the smallest page that every IOMMU maps. */

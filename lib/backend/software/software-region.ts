@@ -1,5 +1,3 @@
-/** A mapped region of the model. */
-
 import type { BackendRegion } from "../handles.ts";
 
 /** Memory that stands for registers. */
