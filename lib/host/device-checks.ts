@@ -6,7 +6,7 @@ import { fail, type HostCheck, type Need, pass, unknown, warn, wordsOf } from ".
 import { kernelWithAll } from "./kernel-checks.ts";
 import type { Machine, PciBridge, PciDevice, PciFunction } from "./machine.ts";
 import { checkReservedRegions } from "./reserved-regions.ts";
-import { turnOn } from "./turn-on.ts";
+import { type Remedy, turnOn } from "./turn-on.ts";
 
 /** No device to look at. */
 export function noDevices(): HostCheck {
@@ -66,7 +66,7 @@ function checkMissingCdev(machine: Machine, device: PciDevice): HostCheck {
   if (machine.kernelConfig?.has("CONFIG_VFIO_DEVICE_CDEV") === false)
     return fail(bdf, found, "use a kernel with CONFIG_VFIO_DEVICE_CDEV", kernelWithAll(machine));
   if (group === undefined) {
-    const { fix, needs } = turnOn(machine);
+    const { fix, needs } = remedyForNoGroup(machine);
     return fail(bdf, `${found}, for no IOMMU translates for it`, fix, ...needs);
   }
   if (machine.kernelConfig === undefined) {
@@ -111,13 +111,17 @@ function othersOf({ mates }: PciDevice): PciFunction[] {
   return mates.filter((mate) => !mate.bridge || isHeld(mate));
 }
 
+/** Either no IOMMU is in use, or none of those that are is above the device. */
+function remedyForNoGroup(machine: Machine): Remedy {
+  if (machine.iommus.length === 0) return turnOn(machine);
+  return { fix: "use another slot: this one is behind no IOMMU", needs: [] };
+}
+
 function checkGroup(machine: Machine, device: PciDevice): HostCheck {
   const { bdf, group } = device;
   if (group === undefined) {
-    const found = "is in no IOMMU group: no IOMMU translates for it";
-    if (machine.iommus.length > 0) return fail(bdf, found, "use another slot: this one is behind no IOMMU");
-    const { needs } = turnOn(machine);
-    return fail(bdf, found, "turn the IOMMU on", ...needs);
+    const { fix, needs } = remedyForNoGroup(machine);
+    return fail(bdf, "is in no IOMMU group: no IOMMU translates for it", fix, ...needs);
   }
   const others = othersOf(device);
   if (others.length === 0) return pass(bdf, `alone in IOMMU group ${group}`);

@@ -207,9 +207,15 @@ describe("a device", () => {
     expect(tree.check(BDF)[0]).toMatchObject({ fix: "use a kernel with CONFIG_VFIO_DEVICE_CDEV" });
   });
 
-  it("that no IOMMU translates for", () => {
+  it("that no IOMMU translates for, though there is one: another slot, and not that it be turned on", () => {
     tree.remove(`sys/bus/pci/devices/${BDF}/iommu_group`);
-    expect(tree.check(BDF)).toMatchObject([{ status: "pass" }, { status: "fail" }]);
+    const fix = "use another slot: this one is behind no IOMMU";
+    expect(tree.check(BDF)).toMatchObject([{ status: "pass" }, { status: "fail", fix }]);
+    tree.remove(`sys/bus/pci/devices/${BDF}/vfio-dev`);
+    expect(tree.check(BDF)).toMatchObject([
+      { status: "fail", fix },
+      { status: "fail", fix },
+    ]);
   });
 
   it("that shares its group: with a bridge, with one free, with one in use", () => {
