@@ -19,7 +19,7 @@ describe("the package", () => {
       /^(package\.json|binding\.gyp|LICENSE|(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|scripts\/install\.js)$/,
       /^dist\/(iommufd\.1|[a-z0-9/-]+\.(js|d\.ts|js\.map))$/,
       /^native\/(uapi\/)?(\w+\.(cc|h)|README\.md)$/,
-      /^(assets\/(page\.(css|js)|README\.md)|profiles\/([a-z.-]+\.json|README\.md))$/,
+      /^(assets\/(page\.(css|js)|README\.md)|profiles\/([a-z0-9.-]+\.json|README\.md))$/,
       /^(docs\/[\w-]+\.md|examples\/((fleet|nvme)\/)?[\w.-]+\.(js|ts|mtree|md|yaml|yml|service|socket|timer))$/,
     ];
     expect(paths.filter((path) => !isMeant.some((pattern) => pattern.test(path)))).toEqual([]);
