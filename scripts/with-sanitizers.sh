@@ -20,7 +20,8 @@ mkdir -p "$copy"
   cp -r dist "$copy/dist" # for programs that import the package, and tests that start another process
   flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g'
   cd "$copy"
-  CXXFLAGS=$flags LDFLAGS=$flags node_modules/.bin/node-gyp --loglevel=error configure build >/dev/null
+  # By npx, which hands on what npm is configured with: where Node.js' headers are.
+  CXXFLAGS=$flags LDFLAGS=$flags npx --no-install node-gyp --loglevel=error configure build >/dev/null
 ) 9>"$copy.lock"
 
 [ -z "${node:-}" ] || PATH=$(dirname "$node"):$PATH

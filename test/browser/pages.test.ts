@@ -168,7 +168,8 @@ describe("the page of a plan", () => {
 
 it("the page of a check shows what was refused, why, and what helps", async () => {
   const { page, wrong } = await open(write("check", GUEST, "--bypass-ro", "off"));
-  expect(await page.locator("dd").first().textContent()).toContain("refused: 3 of 5 mappings");
+  const verdict = page.locator('dt:text-is("Plan") + dd');
+  expect(await verdict.textContent()).toContain("refused: 3 of 5 mappings");
   expect(await page.locator("svg.map rect.refused").count()).toBe(3);
   expect(await page.locator("tr.refused td:last-child").first().textContent()).toBe(
     "EINVAL: this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping; " +

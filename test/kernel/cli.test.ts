@@ -77,14 +77,14 @@ describe("iommufd check", () => {
     ["SIGTERM", 143],
   ] as const)("undoes everything when it gets %s: exit %i", async (signal, exitCode) => {
     const path = sections("/run/tmp/huge.json", ["0x100000000", "0x7fffffffff"]);
-    const child = spawn(process.execPath, [MAIN, "check", path, "--device", FIRST], {
+    const child = spawn(process.execPath, [MAIN, "check", path, "--device", FIRST, "--json"], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     let stderr = "";
     child.stderr.on("data", (chunk) => {
       stderr += chunk;
     });
-    // It says which backend it is on, and begins.
+    // With --json it says which backend it is on, and begins.
     while (!stderr.includes("kernel backend")) await new Promise((resolve) => setTimeout(resolve, 20));
     await new Promise((resolve) => setTimeout(resolve, 2000));
     child.kill(signal);
