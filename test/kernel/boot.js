@@ -18,6 +18,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -113,11 +114,14 @@ function build() {
     execFileSync(program, args, { cwd: project, stdio: ["ignore", "ignore", "inherit"] });
   if (wanted.processor !== "x64") run("scripts/build-addon.sh", [wanted.processor, dirname(wanted.build)]);
   mkdirSync(join(project, wanted.build, "test"), { recursive: true });
-  for (const helper of [
-    ["-o", `${wanted.build}/test/mock-device`, "test/kernel/mock-device.cc"],
-    ["-shared", "-fPIC", "-o", `${wanted.build}/test/backtrace.so`, "test/kernel/backtrace.cc"],
-  ])
-    run(wanted.compiler, ["-std=c++17", "-Wall", "-Wextra", ...helper]);
+  for (const [output, source, ...options] of [
+    [`${wanted.build}/test/mock-device`, "test/kernel/mock-device.cc"],
+    [`${wanted.build}/test/backtrace.so`, "test/kernel/backtrace.cc", "-shared", "-fPIC"],
+  ]) {
+    // Another machine may be running the one that is there.
+    if (isNewer(output, source)) continue;
+    run(wanted.compiler, ["-std=c++17", "-Wall", "-Wextra", ...options, "-o", output, source]);
+  }
 }
 
 function commandLineOfKernel() {
@@ -133,6 +137,12 @@ function commandLineOfKernel() {
   mkdirSync(join(root, project), { recursive: true });
   copyFileSync(join(project, "test/kernel/init.sh"), join(root, "init.sh"));
   return [...words, `IOMMUFD_BUILD=${wanted.build}`, "init=/init.sh"].join(" ");
+}
+
+/** Whether a file of the project is there, and newer than another. */
+function isNewer(/** @type {string} */ file, /** @type {string} */ than) {
+  const [one, other] = [file, than].map((path) => statSync(join(project, path), { throwIfNoEntry: false }));
+  return one !== undefined && other !== undefined && one.mtimeMs > other.mtimeMs;
 }
 
 /** @returns {never} */
