@@ -14,6 +14,7 @@ import { softwareMachine } from "../../lib/index.ts";
 import { encodeNestedHwpt } from "../../lib/iommufd/driver-data.ts";
 import type { IoasId } from "../../lib/uapi.ts";
 import { backendName, FIRST, machine, PAGE } from "./backend.ts";
+import { lacks } from "./iommus.ts";
 
 const { backend } = machine;
 
@@ -23,6 +24,8 @@ const LENGTHS = BigUint64Array.of(PAGE, PAGE, PAGE);
 const MAP = { flags: 7, offset: 0n, length: PAGE, iova: 0n };
 const COPY = { flags: 7, length: PAGE, destinationIova: 0n, sourceIova: PAGE };
 const FILE = { flags: 7, start: 0n, length: PAGE, iova: PAGE };
+/** Of a nested page table, which not every machine's IOMMU has. */
+const PARTLY_INVALIDATED = "EOPNOTSUPP: not supported, IOMMU_HWPT_INVALIDATE index=1 id=4 dataType=0";
 const BITMAP = { flags: 0, iova: 0n, length: PAGE, pageSize: PAGE };
 
 /** What calls are made on. */
@@ -159,7 +162,7 @@ const ON_IOMMUFD: readonly Case[] = [
       const entries = new Uint8Array(48).fill(0xff, 24 + 16, 24 + 20);
       return [{ id, dataType: 0, entryLength: 24, count: 2, entries }];
     },
-    "EOPNOTSUPP: not supported, IOMMU_HWPT_INVALIDATE index=1 id=4 dataType=0",
+    PARTLY_INVALIDATED,
     { index: 1, id: 4, dataType: 0 },
     1,
   ],
@@ -355,7 +358,8 @@ describe.each([
   ["a device", "device", ON_DEVICE],
 ] as const)(`what %s refuses (${backendName})`, (_, kind, cases) => {
   for (const [name, values, message, request, done] of cases) {
-    it.skipIf(!isKnown(message))(`${name}: ${message}`, async () => {
+    const lacking = message === PARTLY_INVALIDATED && lacks.vtdNesting !== undefined;
+    it.skipIf(lacking || !isKnown(message))(`${name}: ${message}`, async () => {
       for (const method of [name, `${name}Sync`]) {
         const world = openWorld();
         try {
