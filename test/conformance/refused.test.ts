@@ -174,9 +174,9 @@ const ON_IOMMUFD: readonly Case[] = [
   ],
   [
     "getHwInfo",
-    ({ file, device }) => [device.bindIommufd(file), 64, 2],
-    "EOPNOTSUPP: not supported, IOMMU_GET_HW_INFO deviceId=2 capacity=64 type=2",
-    { deviceId: 2, capacity: 64, type: 2 },
+    ({ file, device }) => [device.bindIommufd(file), 64, 99],
+    "EOPNOTSUPP: not supported, IOMMU_GET_HW_INFO deviceId=2 capacity=64 type=99",
+    { deviceId: 2, capacity: 64, type: 99 },
   ],
   [
     "viommuAlloc",
