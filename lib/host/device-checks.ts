@@ -1,6 +1,6 @@
 /** Whether the devices that a VM is to get can be given to it. */
 
-import { bindCommand } from "../backend/kernel/vfio-sysfs.ts";
+import { bindCommand, leavesDmaAlone } from "../backend/kernel/vfio-sysfs.ts";
 import { BDF_PATTERN } from "../bdf.ts";
 import { fail, type HostCheck, type Need, pass, unknown, warn, wordsOf } from "./check.ts";
 import { kernelWithAll } from "./kernel-checks.ts";
@@ -95,15 +95,9 @@ function bind({ bdf, driver }: PciFunction): Need[] {
   return BDF_PATTERN.test(bdf) ? [{ kind: "bind", bdf, driver }] : [];
 }
 
-/**
- * Drivers that leave the DMA of a device to others: VFIO's, which all have it in their names, and these (driver_managed_dma, read
- * in all of drivers/ of Linux 7.2). Others claim it for the kernel (drivers/pci/pci-driver.c, pci_dma_configure()).
- */
-const LEAVES_DMA_ALONE = /vfio|^pci-stub$|^pcieport$/;
-
 /** Whether the kernel itself owns the DMA of a device, and with it that of the group (EPERM). */
 function isHeld({ driver, cdev }: PciFunction): boolean {
-  return driver !== undefined && cdev === undefined && !LEAVES_DMA_ALONE.test(driver);
+  return driver !== undefined && cdev === undefined && !leavesDmaAlone(driver);
 }
 
 /** The others of the group that matter: a bridge that nobody holds is none. */

@@ -37,6 +37,11 @@ describe("binding a device", () => {
     expect(message("EPERM")).toContain("0000:6a:01.1 (qemu-system-x86 (process 812)); or");
   });
 
+  it("EPERM: a VFIO driver of a vendor's own is nobody who has it, with or without a character device", () => {
+    tree.device(MATE, { driver: "mlx5_vfio_pci", group: 7 });
+    expect(message("EPERM")).not.toContain("mlx5_vfio_pci");
+  });
+
   it("EINVAL: which process has it", () => {
     tree.process(811, "bash", "/dev/null");
     tree.process(812, "qemu-system-x86", "/dev/null", "/dev/vfio/devices/vfio0", "/dev/vfio/devices/vfio0");

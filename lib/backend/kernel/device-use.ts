@@ -4,7 +4,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readFileWhole } from "../../files.ts";
 import type { DeviceUse, DeviceUser } from "../backend.ts";
-import { cdevName, driverOf, groupOf } from "./vfio-sysfs.ts";
+import { cdevName, driverOf, groupOf, leavesDmaAlone } from "./vfio-sysfs.ts";
 
 /** Looks as far as this process may: /proc/PID/fd of others is for root. Nothing that is missing is an error. */
 export function deviceUse(root: string, bdf: string): DeviceUse {
@@ -22,11 +22,11 @@ export function deviceUse(root: string, bdf: string): DeviceUse {
   };
 }
 
-/** The driver that has a device for the kernel itself; those of VFIO, of ports and pci-stub leave its DMA alone (driver_managed_dma). */
+/** The driver that has a device for the kernel itself. */
 function ownerOf(root: string, bdf: string): string | undefined {
   const driver = driverOf(root, bdf);
-  const leaves = driver === "vfio-pci" || driver === "pcieport" || driver === "pci-stub";
-  return leaves || cdevName(root, bdf) !== undefined ? undefined : driver;
+  const leaves = driver === undefined || leavesDmaAlone(driver) || cdevName(root, bdf) !== undefined;
+  return leaves ? undefined : driver;
 }
 
 function cdevOf(root: string, bdf: string): string | undefined {

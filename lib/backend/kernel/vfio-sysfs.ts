@@ -76,3 +76,11 @@ function absent<Result>(read: () => Result): Result | undefined {
     throw error;
   }
 }
+
+/**
+ * Whether a driver leaves the DMA of a device to others: VFIO's, which all have it in their names, and these (driver_managed_dma,
+ * read in all of drivers/ of Linux 7.2). Others claim it for the kernel (drivers/pci/pci-driver.c, pci_dma_configure()).
+ */
+export function leavesDmaAlone(driver: string): boolean {
+  return /vfio|^pci-stub$|^pcieport$/.test(driver);
+}
