@@ -1,25 +1,16 @@
 // `npm run bench -- nvme`, in the test machine: random reads of 4 KiB by examples/nvme, and by the kernel's own driver through
 // io_uring (fio, of Debian), on the same controller in turn.
 import { execFileSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
 import process from "node:process";
-import { setTimeout } from "node:timers/promises";
 import { randomReads } from "../dist/examples/nvme/load.js";
 import { openController } from "../dist/examples/nvme/pci.js";
+import { BDF, bindKernelDriver, bindVfioDriver } from "../test/kernel/nvme-binding.js";
 import { median } from "./compare.js";
 
-const BDF = "0000:00:03.0";
 const DEPTHS = [1, 8, 64];
 const RUNS = Number(process.env.RUNS ?? 3);
 /** How long one measurement takes. */
 const SECONDS = Number(process.env.SECONDS ?? 2);
-
-/** Gives the controller to another driver. */
-function rebind(from, to) {
-  writeFileSync(`/sys/bus/pci/drivers/${from}/unbind`, BDF);
-  writeFileSync(`/sys/bus/pci/devices/${BDF}/driver_override`, to);
-  writeFileSync("/sys/bus/pci/drivers_probe", BDF);
-}
 
 const results = new Map();
 function note(who, how, depth, iops) {
@@ -43,10 +34,10 @@ async function ours(completions, count) {
   }
 }
 
-function kernel(completions, count) {
+function kernel(device, completions, count) {
   for (const depth of DEPTHS) {
     const output = execFileSync("fio", [
-      ...["--name=reads", "--filename=/dev/nvme0n1", "--readonly", "--rw=randread", "--bs=4k", "--direct=1"],
+      ...["--name=reads", `--filename=${device}`, "--readonly", "--rw=randread", "--bs=4k", "--direct=1"],
       ...["--ioengine=io_uring", `--hipri=${completions === "polling" ? 1 : 0}`, `--iodepth=${depth}`],
       ...["--time_based", `--runtime=${SECONDS}`, "--output-format=json"],
     ]);
@@ -56,10 +47,9 @@ function kernel(completions, count) {
 
 for (let count = 0; count <= RUNS; count++) {
   for (const completions of ["polling", "interrupts"]) await ours(completions, count);
-  rebind("vfio-pci", "nvme");
-  while (!existsSync("/dev/nvme0n1")) await setTimeout(100);
-  for (const completions of ["polling", "interrupts"]) kernel(completions, count);
-  rebind("nvme", "vfio-pci");
+  const [device] = await bindKernelDriver([1]);
+  for (const completions of ["polling", "interrupts"]) kernel(device, completions, count);
+  bindVfioDriver();
 }
 
 for (const { how, depth, ours: mine, kernel: theirs } of results.values()) {

@@ -7,16 +7,16 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { READ } from "../../examples/nvme/commands.ts";
 import { openController } from "../../examples/nvme/pci.ts";
 import { PROJECT } from "../e2e/command.ts";
+import { BDF, bindKernelDriver, bindVfioDriver } from "./nvme-binding.js";
 import { contentOf, LENGTH, placesOf } from "./nvme-writes.js";
 
-const BDF = "0000:00:03.0";
 const SECTOR = 512;
 const KILLS = 20;
 /** The longest that a victim may go on after it began, in milliseconds. */
@@ -34,15 +34,6 @@ interface Disk {
 }
 const disks = here ? (JSON.parse(readFileSync("/run/out/nvme-before.json", "utf8")) as Disk[]) : [];
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-
-const sysfs = (path: string, text: string) => writeFileSync(`/sys/bus/pci/${path}`, text);
-
-/** Gives the controller to another driver. */
-function rebind(from: string, to: string): void {
-  sysfs(`drivers/${from}/unbind`, BDF);
-  sysfs(`devices/${BDF}/driver_override`, to);
-  sysfs("drivers_probe", BDF);
-}
 
 /** What the disks should have, by namespace; of the first, which rounds may have written a place last (-1: none). */
 const expected = new Map<number, Buffer>();
@@ -218,9 +209,9 @@ describe.runIf(here)("a driver in TypeScript for NVMe", () => {
   }, 900_000);
 
   it("leaves what the kernel's own driver reads: nothing flushed is lost, nothing else touched", async () => {
-    rebind("vfio-pci", "nvme");
-    while (!disks.every(({ id }) => existsSync(`/dev/nvme0n${id}`))) await setTimeout(100);
-    const after = disks.map(({ id }) => readFileSync(`/dev/nvme0n${id}`));
+    const devices = await bindKernelDriver(disks.map(({ id }) => id));
+    const after = devices.map((device) => readFileSync(device));
+    expect(after.map(({ length }) => length)).toEqual(disks.map(({ length }) => length));
     const [first, second] = after as [Buffer, Buffer];
     const original = expected.get(1) as Buffer;
     const wrong: number[] = [];
@@ -242,6 +233,6 @@ describe.runIf(here)("a driver in TypeScript for NVMe", () => {
     expect(Buffer.compare(second, expected.get(2) as Buffer)).toBe(0);
     const read = disks.map((disk, index) => ({ ...disk, sha256: sha256(after[index] as Buffer) }));
     writeFileSync("/run/out/nvme-after.json", JSON.stringify(read));
-    rebind("nvme", "vfio-pci");
+    bindVfioDriver();
   }, 600_000);
 });
