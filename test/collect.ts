@@ -1,6 +1,6 @@
 /**
- * For `npm run test:gc` and the kernel lane: forces a garbage collection around every ioctl and after every test, so that whatever is held
- * too weakly is gone by then.
+ * For `npm run test:gc`, and the kernel lane with IOMMUFD_TEST_GC=1: forces a garbage collection around every ioctl and after
+ * every test, so that whatever is held too weakly is gone by then.
  */
 
 import { subscribe } from "node:diagnostics_channel";

@@ -8,8 +8,6 @@ export default {
   cacheDir: "/run/vite",
   test: {
     ...common.test,
-    // With --expose-gc, which boot.js gives, collections are forced around every ioctl.
-    ...(globalThis.gc ? { execArgv: ["--expose-gc"], setupFiles: ["test/collect.ts"] } : {}),
     include: ["test/{kernel,conformance}/**/*.test.ts"],
     env: { IOMMUFD_TEST_BACKEND: "kernel" },
     // One after the other: /dev/vfio devices can be bound once. Each file in a process of its own, so that a crash is that file's.
