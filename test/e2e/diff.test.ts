@@ -32,10 +32,10 @@ describe("iommufd diff", () => {
     });
   });
 
-  it("prints what the README shows", () => {
+  it("prints what docs/commands.md shows", () => {
     const { stdout } = iommufd(["diff", before, "-"], planOf("on"));
     expect(stdout).toContain("\nmap read-only  skip: read-only  0xc0000-0xdffff        128 KiB  pc.rom\n");
-    expect(readFileSync(`${PROJECT}README.md`, "utf8")).toContain(stdout);
+    expect(readFileSync(`${PROJECT}docs/commands.md`, "utf8")).toContain(stdout);
   });
 
   it("of a plan and itself says so; --fail-on change tells scripts", () => {

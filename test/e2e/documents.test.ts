@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { makeProgram } from "../../lib/cli/program.ts";
 import { parseSectionList } from "../../lib/index.ts";
+import { elided } from "../elided.ts";
 import { foldersOf } from "../tree.ts";
 import { iommufd, PROJECT } from "./command.ts";
 
@@ -73,7 +74,7 @@ const anchor = (heading: string) =>
 
 describe("code in documents", () => {
   it("is of languages that are checked here", () => {
-    const checked = ["ts", "console", "sh", "json", "yaml", "text"];
+    const checked = ["ts", "js", "console", "sh", "json", "yaml", "text"];
     // test/contributing applies and compiles these.
     const elsewhere = ["c", "diff"];
     const others = blocks.filter(
@@ -85,36 +86,78 @@ describe("code in documents", () => {
     expect(shown.length).toBeGreaterThan(8);
   });
 
-  it("of README.md: these commands with their output, and the walk as it is", () => {
-    const commands = shown.filter(({ document }) => document === "README.md");
+  it.each([
+    ["README.md", ["iommufd plan", "iommufd check"]],
+    [
+      "docs/commands.md",
+      [
+        "iommufd probe",
+        "iommufd probe",
+        "npm start",
+        "iommufd plan",
+        "iommufd check",
+        "iommufd decode",
+        "iommufd demo",
+      ],
+    ],
+  ])("of %s: these commands with their output", (name, expected) => {
+    const commands = shown.filter(({ document }) => document === name);
     expect(
       commands.map(({ command }) => command.replace(/^npx /, "").split(" ").slice(0, 2).join(" ")),
-    ).toEqual([
-      "npm start",
-      "iommufd probe",
-      "iommufd probe",
-      "iommufd plan",
-      "iommufd check",
-      "iommufd decode",
-      "iommufd demo",
-    ]);
-    const walk = read("examples/walk.ts").replace(/^.*\n\n/, "");
-    expect(read("README.md")).toContain(`\`\`\`ts\n${walk}\`\`\`\n`);
+    ).toEqual(expected);
+  });
+
+  it("of docs/commands.md: a section for each command", () => {
+    const sections = [...read("docs/commands.md").matchAll(/^## `iommufd (\w+)`$/gm)].map(([, name]) => name);
+    const commands = makeProgram().commands.map((command) => command.name());
+    expect(sections.toSorted()).toEqual(commands.filter((name) => name !== "help").toSorted());
+  });
+
+  it("of README.md: the walk as it is, of no more than 15 lines, and no more than 150 lines in all", () => {
+    const walk = read("examples/walk.js").replace(/^.*\n\n/, "");
+    expect(read("README.md")).toContain(`\`\`\`js\n${walk}\`\`\`\n`);
+    expect(walk.split("\n").filter((line) => line !== "").length).toBeLessThanOrEqual(15);
+    expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
   });
 
   it.each(shown)("$document: $command", ({ command, output }) => {
-    expect(terminal(command)).toBe(output);
+    expect(terminal(command)).toMatch(elided(output));
+  });
+
+  it("of pipelines: the commands of iommufd do what the document says", () => {
+    const commands = inLanguage("yaml").flatMap(({ document, code }) =>
+      [...code.matchAll(/^ *- (?:run: )?npx (iommufd .*)$/gm)].map(([, command = ""]) => ({
+        document,
+        command,
+      })),
+    );
+    expect(new Set(commands.map(({ document }) => document))).toEqual(
+      new Set(["README.md", "docs/ci.md", "docs/software-backend.md"]),
+    );
+    for (const { document, command } of commands) {
+      const words = command
+        .replace("guest.mtree", "examples/guest-with-nesting.mtree")
+        .replace("./host.json", "profiles/sapphire-rapids.json")
+        .replace(/ > .*/, "")
+        .split(" ");
+      const { status, stderr } = iommufd(words.slice(1), "", { IOMMUFD_BACKEND: "auto" });
+      expect(status, `${document}: ${command}\n${stderr}`).toBe(0);
+    }
   });
 
   describe("TypeScript", () => {
     const directory = join(PROJECT, "build/test/documents");
     const examples = ["examples", "examples/nvme"].flatMap((folder) =>
       readdirSync(join(PROJECT, folder))
-        .filter((name) => name.endsWith(".ts"))
+        .filter((name) => /\.[jt]s$/.test(name))
         .map((name) => read(`${folder}/${name}`)),
     );
     const isExcerpt = ({ code }: Block) => examples.some((example) => example.includes(code));
     const alone = inLanguage("ts").filter((block) => !isExcerpt(block));
+
+    it("or JavaScript is an excerpt of an example", () => {
+      expect(inLanguage("js").filter((block) => !isExcerpt(block))).toEqual([]);
+    });
 
     beforeAll(() => mkdirSync(directory, { recursive: true }));
     afterAll(() => rmSync(directory, { recursive: true, force: true }));

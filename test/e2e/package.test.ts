@@ -58,6 +58,14 @@ describe("the package", () => {
 
   it("says the version that the changes say", () => {
     const { version } = json("package.json");
-    expect(readFileSync(`${PROJECT}CHANGELOG.md`, "utf8")).toContain(`\n## ${version}`);
+    const [, latest] = /^## (\d+\.\d+\.\d+)/m.exec(readFileSync(`${PROJECT}CHANGELOG.md`, "utf8")) ?? [];
+    expect(latest).toBe(version);
+    const lock = json("package-lock.json");
+    expect([lock.version, lock.packages[""].version]).toEqual([version, version]);
+  });
+
+  it("names no address that there is not", () => {
+    const { repository, homepage, bugs, funding } = json("package.json");
+    expect([repository, homepage, bugs, funding]).toEqual([undefined, undefined, undefined, undefined]);
   });
 });

@@ -26,6 +26,7 @@ const source = join(work, "source");
 const project = join(work, "project");
 const installed = join(project, "node_modules/iommufd");
 let tarball: string;
+const { version } = JSON.parse(readFileSync(`${PROJECT}package.json`, "utf8")) as { version: string };
 
 /** npm, in an environment with Node.js and a shell, and without anything that compiles. */
 function npm(directory: string, ...args: string[]) {
@@ -140,6 +141,24 @@ describe("installed where there is no compiler", () => {
       expect(output).toMatch(new RegExp(`^v${major}\\.\\S+ software 0000:6a:01\\.0`, "m"));
     });
 
+    it("runs the example of README.md", () => {
+      const [command = "", ...args] = node;
+      const example = join(installed, "examples/walk.js");
+      const { status, output } = run(project, command, [...args, example], { env: { IOMMUFD_BACKEND: "" } });
+      expect({ status, output }).toEqual({ status: 0, output: "software: 2 sections mapped, 7 skipped\n" });
+    });
+
+    it.runIf(major === "24")("closes at the end of a block", () => {
+      const { output } = evaluate(
+        "module",
+        `import { Iommufd } from "iommufd";
+         let opened;
+         { using iommufd = Iommufd.open({ backend: "auto" }); opened = iommufd; }
+         try { opened.devices(); } catch (error) { console.log(error.code); }`,
+      );
+      expect(output).toBe("ERR_IOMMUFD_CLOSED\n");
+    });
+
     it("runs the command", () => {
       const [command = "", ...args] = node;
       const { status, output } = run(project, command, [
@@ -155,7 +174,7 @@ describe("installed where there is no compiler", () => {
 
   it("is npx iommufd there", () => {
     const { status, output } = npm(project, "exec", "--offline", "--", "iommufd", "--version");
-    expect(output).toContain("0.1.0");
+    expect(output).toContain(version);
     expect(status).toBe(0);
   });
 

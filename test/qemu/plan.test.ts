@@ -103,12 +103,12 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
     });
   });
 
-  it.runIf(major >= 11)("is planned as the README shows", async () => {
+  it.runIf(major >= 11)("is planned as docs/commands.md shows", async () => {
     const options = ["-device", `intel-iommu,${scalableMode}=on,${firstStage}=on`];
     await using vm = await RunningQemu.start(qemu, "-machine", "q35", ...VIRTIO_MEM, ...options);
     const { stdout } = iommufd(["plan", "--qmp", vm.socket, "--bypass-ro", "on"]);
-    const readme = readFileSync(`${PROJECT}README.md`, "utf8");
-    const [, shown] = /^\$ iommufd plan --qmp .*\n([\s\S]*?)^```$/m.exec(readme) ?? [];
+    const commands = readFileSync(`${PROJECT}docs/commands.md`, "utf8");
+    const [, shown] = /^\$ iommufd plan --qmp .*\n([\s\S]*?)^```$/m.exec(commands) ?? [];
     // A later 11 may be what the mirror has by now.
     const alike = (text = "") => text.replace(/^(VM +QEMU )[\d.]+/m, "$1VERSION");
     expect(alike(stdout).split("\n").slice(0, 5)).toEqual(alike(shown).trimEnd().split("\n"));

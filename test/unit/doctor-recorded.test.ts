@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { normalizeBdf } from "../../lib/bdf.ts";
 import { diagnose } from "../../lib/host/doctor.ts";
 import { formatDoctor } from "../../lib/report/doctor-report.ts";
+import { elided } from "../elided.ts";
 import { expectSound } from "./plan-rules.ts";
 import { makeHost } from "./recorded-host.ts";
 
@@ -30,6 +31,14 @@ describe.each(names)("%s", (name) => {
     expectSound(root, diagnosis);
     await expect(`${command}\n${formatDoctor(diagnosis)}\n`).toMatchFileSnapshot(file.pathname);
   });
+});
+
+it("README.md shows what matters of one", () => {
+  const [, shown = "none"] =
+    /<!-- shown by test\/unit\/doctor-recorded\.test\.ts -->\n\n```text\n([\s\S]*?)```\n/.exec(
+      readFileSync(new URL("../../README.md", import.meta.url), "utf8"),
+    ) ?? [];
+  expect(readFileSync(new URL("rhel-9-sapphire-rapids-off.doctor", HOSTS), "utf8")).toMatch(elided(shown));
 });
 
 it("docs/troubleshooting.md shows the plan of one", () => {
