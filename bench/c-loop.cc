@@ -1,25 +1,21 @@
-// The C side of the benchmarks: the same calls in a plain loop. Prints nanoseconds per operation.
-//
-//   c-loop refused COUNT                        IOMMU_DESTROY on /dev/null, which knows no ioctl
-//   c-loop map LENGTH COUNT CDEV                map and unmap LENGTH bytes, one after the other
-//   c-loop batch LENGTH COUNT CDEV              map COUNT ranges of LENGTH bytes, then unmap them
-//   c-loop hw-info COUNT CDEV                   IOMMU_GET_HW_INFO
-//   c-loop dirty IOMMUFD HWPT IOVA LENGTH COUNT IOMMU_HWPT_GET_DIRTY_BITMAP in pages of 4 KiB, on an
-//   inherited
-//                                               descriptor
+// The C side of the benches: the same calls in plain loops. bench/compare.js loads it into the process of the
+// bench, so that both sides use the same descriptors, the same memory and the same page tables. Each function
+// answers nanoseconds for one operation; a call that fails ends the process.
 
-#include <fcntl.h>
+#include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "../native/uapi/iommufd.h"
-#include "../native/uapi/vfio.h"
 
 namespace {
 
@@ -30,132 +26,181 @@ constexpr uint32_t kFixedReadWrite = 7;
   exit(1);
 }
 
-int Open(const char* path) {
-  const int fd = open(path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) Fail(path);
-  return fd;
-}
-
-// Calls work(i) count times and prints the time of each.
+// Calls work(i) count times.
 template <typename Work>
-void Measure(long count, Work work) {
+double Measure(int64_t count, Work work) {
   const auto start = std::chrono::steady_clock::now();
-  for (long i = 0; i < count; i++) work(i);
+  for (int64_t i = 0; i < count; i++) work(static_cast<uint64_t>(i));
   const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
-  printf("%.1f\n", elapsed.count() / static_cast<double>(count));
+  return elapsed.count() / static_cast<double>(count);
 }
 
-struct Attached {
-  int iommufd;
-  uint32_t device_id;
-  uint32_t ioas_id;
-};
-
-Attached Attach(const char* cdev) {
-  const int iommufd = Open("/dev/iommu");
-  const int device = Open(cdev);
-  uapi::vfio_device_bind_iommufd bind = {};
-  bind.argsz = sizeof(bind);
-  bind.iommufd = iommufd;
-  if (ioctl(device, uapi::VFIO_DEVICE_BIND_IOMMUFD, &bind) < 0) Fail("VFIO_DEVICE_BIND_IOMMUFD");
-  uapi::iommu_ioas_alloc alloc = {};
-  alloc.size = sizeof(alloc);
-  if (ioctl(iommufd, uapi::IOMMU_IOAS_ALLOC, &alloc) < 0) Fail("IOMMU_IOAS_ALLOC");
-  uapi::vfio_device_attach_iommufd_pt attach = {};
-  attach.argsz = sizeof(attach);
-  attach.pt_id = alloc.out_ioas_id;
-  if (ioctl(device, uapi::VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) < 0) Fail("VFIO_DEVICE_ATTACH_IOMMUFD_PT");
-  return {iommufd, bind.out_devid, alloc.out_ioas_id};
-}
-
-uintptr_t Memory(size_t length) {
-  const int fd = memfd_create("c-loop", MFD_CLOEXEC);
-  if (fd < 0 || ftruncate(fd, static_cast<off_t>(length)) < 0) Fail("memfd");
-  void* address = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-  if (address == MAP_FAILED) Fail("mmap");
-  return reinterpret_cast<uintptr_t>(address);
-}
-
-void Map(const Attached& attached, uintptr_t address, uint64_t iova, uint64_t length) {
+void Map(int iommufd, uint32_t ioas_id, const uint8_t* address, uint64_t iova, uint64_t length) {
   uapi::iommu_ioas_map map = {};
   map.size = sizeof(map);
   map.flags = kFixedReadWrite;
-  map.ioas_id = attached.ioas_id;
-  map.user_va = address;
+  map.ioas_id = ioas_id;
+  map.user_va = reinterpret_cast<uintptr_t>(address);
   map.length = length;
   map.iova = iova;
-  if (ioctl(attached.iommufd, uapi::IOMMU_IOAS_MAP, &map) < 0) Fail("IOMMU_IOAS_MAP");
+  if (ioctl(iommufd, uapi::IOMMU_IOAS_MAP, &map) < 0) Fail("IOMMU_IOAS_MAP");
 }
 
-void Unmap(const Attached& attached, uint64_t iova, uint64_t length) {
+void Unmap(int iommufd, uint32_t ioas_id, uint64_t iova, uint64_t length) {
   uapi::iommu_ioas_unmap unmap = {};
   unmap.size = sizeof(unmap);
-  unmap.ioas_id = attached.ioas_id;
+  unmap.ioas_id = ioas_id;
   unmap.iova = iova;
   unmap.length = length;
-  if (ioctl(attached.iommufd, uapi::IOMMU_IOAS_UNMAP, &unmap) < 0) Fail("IOMMU_IOAS_UNMAP");
+  if (ioctl(iommufd, uapi::IOMMU_IOAS_UNMAP, &unmap) < 0) Fail("IOMMU_IOAS_UNMAP");
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc == 3 && strcmp(argv[1], "refused") == 0) {
-    const int fd = Open("/dev/null");
-    Measure(atol(argv[2]), [fd](long) {
-      uapi::iommu_destroy destroy = {};
-      destroy.size = sizeof(destroy);
-      destroy.id = 1;
-      if (ioctl(fd, uapi::IOMMU_DESTROY, &destroy) == 0) abort();
-    });
-  } else if (argc == 5 && strcmp(argv[1], "map") == 0) {
-    const uint64_t length = strtoull(argv[2], nullptr, 0);
-    const uintptr_t address = Memory(length);
-    const Attached attached = Attach(argv[4]);
-    Measure(atol(argv[3]), [&](long) {
-      Map(attached, address, 0, length);
-      Unmap(attached, 0, length);
-    });
-  } else if (argc == 5 && strcmp(argv[1], "batch") == 0) {
-    const uint64_t length = strtoull(argv[2], nullptr, 0);
-    const long count = atol(argv[3]);
-    const uintptr_t address = Memory(length * static_cast<uint64_t>(count));
-    const Attached attached = Attach(argv[4]);
-    const auto start = std::chrono::steady_clock::now();
-    for (long i = 0; i < count; i++) {
-      const uint64_t offset = static_cast<uint64_t>(i) * length;
-      Map(attached, address + offset, offset, length);
-    }
-    for (long i = 0; i < count; i++) Unmap(attached, static_cast<uint64_t>(i) * length, length);
-    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
-    printf("%.1f\n", elapsed.count() / static_cast<double>(count));
-  } else if (argc == 4 && strcmp(argv[1], "hw-info") == 0) {
-    const Attached attached = Attach(argv[3]);
-    Measure(atol(argv[2]), [&](long) {
-      uint8_t data[256];
-      uapi::iommu_hw_info info = {};
-      info.size = sizeof(info);
-      info.dev_id = attached.device_id;
-      info.data_len = sizeof(data);
-      info.data_uptr = reinterpret_cast<uintptr_t>(data);
-      if (ioctl(attached.iommufd, uapi::IOMMU_GET_HW_INFO, &info) < 0) Fail("IOMMU_GET_HW_INFO");
-    });
-  } else if (argc == 7 && strcmp(argv[1], "dirty") == 0) {
-    uapi::iommu_hwpt_get_dirty_bitmap get = {};
-    get.size = sizeof(get);
-    get.hwpt_id = static_cast<uint32_t>(atol(argv[3]));
-    get.iova = strtoull(argv[4], nullptr, 0);
-    get.length = strtoull(argv[5], nullptr, 0);
-    get.page_size = 4096;
-    const size_t size = get.length / get.page_size / 8;
-    void* bitmap = malloc(size);
-    get.data = reinterpret_cast<uintptr_t>(bitmap);
-    Measure(atol(argv[6]), [&](long) {
-      memset(bitmap, 0, size);
-      if (ioctl(atoi(argv[2]), uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &get) < 0)
-        Fail("IOMMU_HWPT_GET_DIRTY_BITMAP");
-    });
-  } else {
-    fprintf(stderr, "usage: see c-loop.cc\n");
-    return 2;
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+// IOMMU_DESTROY of a file that knows no ioctl.
+EXPORTED double Refused(int fd, int64_t count) {
+  return Measure(count, [fd](uint64_t) {
+    uapi::iommu_destroy destroy = {};
+    destroy.size = sizeof(destroy);
+    destroy.id = 1;
+    if (ioctl(fd, uapi::IOMMU_DESTROY, &destroy) == 0) abort();
+  });
+}
+
+// The same in a process with one thread, in which the kernel takes no reference to the file for a call.
+EXPORTED double RefusedAlone(int fd, int64_t count) {
+  int ends[2];
+  if (pipe(ends) < 0) Fail("pipe");
+  const pid_t child = fork();
+  if (child < 0) Fail("fork");
+  double result = 0;
+  if (child == 0) {
+    result = Refused(fd, count);
+    _exit(write(ends[1], &result, sizeof(result)) == sizeof(result) ? 0 : 1);
   }
+  if (read(ends[0], &result, sizeof(result)) != sizeof(result)) Fail("read");
+  waitpid(child, nullptr, 0);
+  close(ends[0]);
+  close(ends[1]);
+  return result;
+}
+
+// Maps and unmaps, one after the other, at 0.
+EXPORTED double MapUnmap(int iommufd, uint32_t ioas_id, const uint8_t* address, uint64_t length,
+                         int64_t count) {
+  return Measure(count, [&](uint64_t) {
+    Map(iommufd, ioas_id, address, 0, length);
+    Unmap(iommufd, ioas_id, 0, length);
+  });
+}
+
+// Maps `count` ranges of `length`, side by side, then unmaps them.
+EXPORTED double MapThenUnmap(int iommufd, uint32_t ioas_id, const uint8_t* address, uint64_t length,
+                             int64_t count) {
+  return Measure(count,
+                 [&](uint64_t i) { Map(iommufd, ioas_id, address + i * length, i * length, length); }) +
+         Measure(count, [&](uint64_t i) { Unmap(iommufd, ioas_id, i * length, length); });
+}
+
+EXPORTED double GetHwInfo(int iommufd, uint32_t device_id, int64_t count) {
+  return Measure(count, [&](uint64_t) {
+    uint8_t data[256];
+    uapi::iommu_hw_info info = {};
+    info.size = sizeof(info);
+    info.dev_id = device_id;
+    info.data_len = sizeof(data);
+    info.data_uptr = reinterpret_cast<uintptr_t>(data);
+    if (ioctl(iommufd, uapi::IOMMU_GET_HW_INFO, &info) < 0) Fail("IOMMU_GET_HW_INFO");
+  });
+}
+
+// A bitmap of its own each time, as one that is handed out must be.
+EXPORTED double GetDirtyBitmap(int iommufd, uint32_t hwpt_id, uint64_t iova, uint64_t length, int64_t count) {
+  uapi::iommu_hwpt_get_dirty_bitmap get = {};
+  get.size = sizeof(get);
+  get.hwpt_id = hwpt_id;
+  get.iova = iova;
+  get.length = length;
+  get.page_size = 4096;
+  return Measure(count, [&](uint64_t) {
+    void* bitmap = calloc(length / get.page_size / 8, 1);
+    get.data = reinterpret_cast<uintptr_t>(bitmap);
+    if (ioctl(iommufd, uapi::IOMMU_HWPT_GET_DIRTY_BITMAP, &get) < 0) Fail("IOMMU_HWPT_GET_DIRTY_BITMAP");
+    free(bitmap);
+  });
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// When the last signal was given, and how many have been taken: one signaller at a time.
+std::atomic<Clock::rep> signalled_at;
+std::atomic<int64_t> taken;
+
+struct Signals {
+  int fd;
+  int64_t count;
+};
+
+void* Signal(void* data) {
+  auto* const signals = static_cast<Signals*>(data);
+  for (int64_t i = 0; i < signals->count; i++) {
+    // So long that whoever waits has gone to sleep, as one does who waits for a device.
+    do usleep(100);
+    while (taken < i);
+    const uint64_t one = 1;
+    signalled_at = Clock::now().time_since_epoch().count();
+    if (write(signals->fd, &one, sizeof(one)) < 0) Fail("write");
+  }
+  delete signals;
+  return nullptr;
+}
+
+}  // namespace
+
+// Has a thread of its own signal an eventfd, again and again, each time after the last signal was taken.
+EXPORTED void StartSignals(int fd, int64_t count) {
+  taken = 0;
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, Signal, new Signals{fd, count}) != 0) abort();
+  pthread_detach(thread);
+}
+
+// Takes a signal: the nanoseconds since it was given.
+EXPORTED double TakeSignal() {
+  const Clock::duration since = Clock::now().time_since_epoch() - Clock::duration(signalled_at);
+  taken++;
+  return std::chrono::duration<double, std::nano>(since).count();
+}
+
+// Takes signals by epoll: the nanoseconds from one to epoll_wait()'s return, of each.
+EXPORTED void TakeSignals(int fd, int64_t count, double* nanoseconds) {
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event = {EPOLLIN, {}};
+  if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) Fail("epoll");
+  for (int64_t i = 0; i < count; i++) {
+    if (epoll_wait(epoll, &event, 1, -1) != 1) Fail("epoll_wait");
+    uint64_t value;
+    nanoseconds[i] = TakeSignal();
+    if (read(fd, &value, sizeof(value)) < 0) Fail("read");
+  }
+  close(epoll);
+}
+
+// Waits for what is there already, and takes it.
+EXPORTED double WaitAndRead(int fd, int64_t count) {
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event = {EPOLLIN, {}};
+  if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) Fail("epoll");
+  const double result = Measure(count, [&](uint64_t) {
+    uint64_t value = 1;
+    if (write(fd, &value, sizeof(value)) < 0 || epoll_wait(epoll, &event, 1, -1) != 1 ||
+        read(fd, &value, sizeof(value)) < 0)
+      Fail("eventfd");
+  });
+  close(epoll);
+  return result;
 }

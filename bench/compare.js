@@ -1,65 +1,123 @@
-// What the benchmarks have in common: the C loop, compiled on the spot, and medians side by side.
-import { execFileSync } from "node:child_process";
+// What the benches have in common: two sides that take turns, block by block, and a row of the table for each comparison.
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import koffi from "koffi";
 
 const SOURCE = fileURLToPath(new URL("c-loop.cc", import.meta.url));
-const BINARY = fileURLToPath(new URL("../build/bench/c-loop", import.meta.url));
+const LIBRARY = fileURLToPath(new URL("../build/bench/c-loop.so", import.meta.url));
 
-/** Runs of each side (RUNS in the environment), taken in turn, so that both see the same machine. */
-const RUNS = Number(process.env.RUNS ?? 7);
-
-/** Compiles the C loop. */
+/** Compiles the C side. */
 export function compile() {
   mkdirSync(new URL("../build/bench", import.meta.url), { recursive: true });
-  execFileSync(process.env.CXX ?? "c++", ["-std=c++17", "-O2", "-Wall", "-Wextra", "-o", BINARY, SOURCE], {
+  const options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-shared", "-fPIC"];
+  execFileSync(process.env.CXX ?? "c++", [...options, "-o", LIBRARY, SOURCE, "-pthread"], {
     stdio: "inherit",
   });
 }
 
-/** Nanoseconds per operation that the C loop says it took. */
-export function cLoop(...args) {
-  return Number(execFileSync(BINARY, args.map(String), { encoding: "utf8" }));
+/** The functions of the C side, in this process: with our descriptors and our memory. */
+export function loadC() {
+  const library = koffi.load(LIBRARY);
+  return {
+    refused: library.func("double Refused(int fd, int64_t count)"),
+    refusedAlone: library.func("double RefusedAlone(int fd, int64_t count)"),
+    mapUnmap: library.func(
+      "double MapUnmap(int iommufd, uint32_t ioas_id, void* memory, uint64_t length, int64_t count)",
+    ),
+    mapThenUnmap: library.func(
+      "double MapThenUnmap(int iommufd, uint32_t ioas_id, void* memory, uint64_t length, int64_t count)",
+    ),
+    getHwInfo: library.func("double GetHwInfo(int iommufd, uint32_t device_id, int64_t count)"),
+    getDirtyBitmap: library.func(
+      "double GetDirtyBitmap(int iommufd, uint32_t hwpt_id, uint64_t iova, uint64_t length, int64_t count)",
+    ),
+    startSignals: library.func("void StartSignals(int fd, int64_t count)"),
+    takeSignal: library.func("double TakeSignal()"),
+    takeSignals: library.func("void TakeSignals(int fd, int64_t count, _Out_ double* nanoseconds)"),
+    waitAndRead: library.func("double WaitAndRead(int fd, int64_t count)"),
+  };
 }
 
-/** The same on a descriptor, which the C loop gets as number 3. */
-export function cLoopOn(fd, name, ...args) {
-  const stdio = ["ignore", "pipe", "inherit", fd];
-  return Number(execFileSync(BINARY, [name, "3", ...args.map(String)], { encoding: "utf8", stdio }));
+/** What the C library has, as koffi calls it. */
+export function loadLibc() {
+  const library = koffi.load(null);
+  return {
+    ioctl: library.func("int ioctl(int fd, unsigned long request, void* argument)"),
+    write: library.func("long write(int fd, void* bytes, size_t count)"),
+  };
 }
 
-/** Nanoseconds per operation of a function that does `count` of them. */
+/** Nanoseconds for one operation of a function that does `count` of them. */
 export async function time(count, work) {
   const start = process.hrtime.bigint();
   await work();
   return Number(process.hrtime.bigint() - start) / count;
 }
 
-/** The same, once done before, so that what is measured is compiled code, as in a program that goes on for a while. */
-export async function timeWarm(count, work) {
-  await work();
-  return time(count, work);
+/** Nanoseconds that a whole process of Node.js takes with these arguments, its output thrown away. */
+export function timeProcess(...args) {
+  return time(1, () => {
+    const { status, stderr } = spawnSync(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    if (status !== 0) throw new Error(`node ${args.join(" ")}: exit code ${status}\n${stderr}`);
+  });
 }
 
-/** Compares one thing: `ours` and `theirs` each give nanoseconds per operation. Prints a line. */
-export async function compare(name, ours, theirs, rival = "C") {
-  const samples = { ours: [], theirs: [] };
-  for (let run = 0; run < RUNS; run++) {
-    samples.theirs.push(await theirs());
-    samples.ours.push(await ours());
+let header = false;
+
+/**
+ * Compares two sides and prints a row: the least and the median of each, and the ratio of both. The sides take turns block by
+ * block, in changing order, so that both see the same machine. A block is best a few milliseconds long: then some of them are
+ * not interrupted, on a busy machine too.
+ *
+ * @param {string} name what is compared
+ * @param {() => number | Promise<number>} ours a block: nanoseconds for one operation
+ * @param {() => number | Promise<number>} theirs the same
+ * @param {{ rival?: string, blocks?: number, aim?: number }} [options] who theirs is; blocks of each side (BLOCKS in the
+ *   environment is for all); the ratio to reach
+ */
+export async function compare(name, ours, theirs, { rival = "C", blocks = 100, aim } = {}) {
+  const sides = [
+    { block: ours, samples: [] },
+    { block: theirs, samples: [] },
+  ];
+  // What is compiled while it runs is compiled before it is measured, as in a program that goes on for a while.
+  for (const { block } of sides) for (let i = 0; i < WARM_UP; i++) await block();
+  const count = Number(process.env.BLOCKS ?? blocks);
+  for (let i = 0; i < count; i++) {
+    for (const { block, samples } of sides) samples.push(await block());
+    sides.reverse();
   }
-  const [a, b] = [median(samples.ours), median(samples.theirs)];
-  console.log(`${name.padEnd(40)} ${format(a)}  ${rival} ${format(b)}  ratio ${(a / b).toFixed(2)}`);
+  if (count % 2) sides.reverse();
+  const [a, b] = sides.map(({ samples }) => ({ least: Math.min(...samples), median: median(samples) }));
+  if (!header) {
+    console.log("| what | this library | compared with | ratio | aim |");
+    console.log("| --- | --- | --- | --- | --- |");
+    header = true;
+  }
+  const figures = ({ least, median }) => `${format(least)} (${format(median)})`;
+  const ratio = (which) => (a[which] / b[which]).toFixed(2);
+  console.log(
+    `| ${name} | ${figures(a)} | ${rival}: ${figures(b)} | ${ratio("least")} (${ratio("median")}) | ${aim ?? ""} |`,
+  );
 }
+
+/** Blocks of each side that are not counted. */
+const WARM_UP = 3;
 
 /** The one in the middle. */
 export function median(values) {
   return values.sort((a, b) => a - b)[values.length >> 1];
 }
 
+/** @param {number} nanoseconds */
 function format(nanoseconds) {
-  return `${nanoseconds >= 10_000 ? `${(nanoseconds / 1000).toFixed(1)} us` : `${nanoseconds.toFixed(0)} ns`}`.padStart(
-    12,
-  );
+  const [value, unit] =
+    nanoseconds >= 1e7
+      ? [nanoseconds / 1e6, "ms"]
+      : nanoseconds >= 1e4
+        ? [nanoseconds / 1e3, "us"]
+        : [nanoseconds, "ns"];
+  return `${value.toPrecision(value >= 100 ? Math.ceil(Math.log10(value)) : 3)} ${unit}`;
 }

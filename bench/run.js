@@ -9,6 +9,7 @@ const project = fileURLToPath(new URL("..", import.meta.url));
 /** What Node.js runs for each name. */
 const BENCHES = {
   "refused-ioctl": ["bench/refused-ioctl.js"],
+  interrupts: ["bench/interrupts.js"],
   kernel: ["test/kernel/boot.js", "--", "node", "bench/kernel.js"],
   software: ["--expose-gc", "bench/software.js"],
   "nvme-alone": ["bench/nvme-alone.js"],
