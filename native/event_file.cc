@@ -19,7 +19,7 @@ Napi::Value CreateEventFd(const Napi::CallbackInfo& info) {
 namespace {
 
 const EventFile::Method<Fd<EventFile>> fd("fd");
-const EventFile::Method<Readable<EventFile>> readable("readable");
+const EventFile::Method<Wait<EventFile, UV_READABLE>> readable("readable");
 
 // readFaults(count): { flags, deviceId, pasid, groupId, permissions, address, length, cookie }[], none where
 // there is none; or -errno. At most that many: EINVAL where the first group has more.

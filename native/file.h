@@ -20,13 +20,18 @@ struct FileState : HandleState {
 
 // State of a file that can be waited for. The waits that are running end with false when it is closed.
 struct WaitableFileState : FileState {
+  WaitableFileState() = default;
+  ~WaitableFileState() {
+    if (waits != nullptr) waits->Close();
+  }
+  WaitableFileState(const WaitableFileState&) = delete;
+  WaitableFileState& operator=(const WaitableFileState&) = delete;
+
   void Closed() noexcept {
-    if (read_wait != nullptr) read_wait->Cancel();
-    if (write_wait != nullptr) write_wait->Cancel();
+    if (waits != nullptr) waits->End();
   }
 
-  Wait* read_wait = nullptr;
-  Wait* write_wait = nullptr;
+  Waits* waits = nullptr;
 };
 
 // Takes over a descriptor that the kernel has made.
@@ -57,9 +62,10 @@ Napi::Value Fd(File& file, const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), file.Use()->fd());
 }
 
-// readable(): a promise of true once there is something to read, and of false once it is closed; -errno where
-// it cannot be waited for, as while another wait for the same is running.
-template <typename File>
-Napi::Value Readable(File& file, const Napi::CallbackInfo& info) {
-  return Wait::Start(info.This().As<Napi::Object>(), file.Use(), UV_READABLE, &file.read_wait);
+// readable(), writable(): a promise of true once there is something to read, or room to write, and of false
+// once the file is closed; -errno where it cannot be waited for, as while another wait for the same is
+// running.
+template <typename File, int kEvent>
+Napi::Value Wait(File& file, const Napi::CallbackInfo&) {
+  return Waits::Start(file.Value(), file.Use(), kEvent, &file.waits);
 }

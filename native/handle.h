@@ -47,8 +47,10 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
   };
 
   static Napi::Function Define(Napi::Env env) {
-    auto methods = Methods();
+    std::vector<Napi::ClassPropertyDescriptor<Handle>> methods;
+    for (const auto& method : Methods()) methods.push_back(method.of_class);
     methods.push_back(Handle::template InstanceMethod<&Handle::Close>("close"));
+    methods.push_back(Handle::template InstanceMethod<&Handle::Bound>("bound"));
     return Handle::DefineClass(env, State::kName, methods);
   }
 
@@ -93,15 +95,47 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
   }
 
  private:
+  using NativeMethod = Napi::Value (Handle::*)(const Napi::CallbackInfo&);
+
+  struct Registered {
+    const char* name;
+    Napi::ClassPropertyDescriptor<Handle> of_class;
+    Napi::Function (*bind)(Napi::Env env, const char* name, Handle* handle);
+  };
+
   // Filled in while the addon is loaded, and only read afterwards: by any thread.
-  static std::vector<Napi::ClassPropertyDescriptor<Handle>>& Methods() {
-    static std::vector<Napi::ClassPropertyDescriptor<Handle>> methods;
+  static std::vector<Registered>& Methods() {
+    static std::vector<Registered> methods;
     return methods;
   }
 
-  template <Napi::Value (Handle::*kMethod)(const Napi::CallbackInfo&)>
+  template <NativeMethod kMethod>
   static void Register(const char* name) {
-    Methods().push_back(Handle::template InstanceMethod<kMethod>(name));
+    Methods().push_back({name, Handle::template InstanceMethod<kMethod>(name), Bind<kMethod>});
+  }
+
+  template <NativeMethod kMethod>
+  static Napi::Function Bind(Napi::Env env, const char* name, Handle* handle) {
+    return Napi::Function::New<CallBound<kMethod>>(env, name, handle);
+  }
+
+  template <NativeMethod kMethod>
+  static Napi::Value CallBound(const Napi::CallbackInfo& info) {
+    return (static_cast<Handle*>(info.Data())->*kMethod)(info);
+  }
+
+  // bound(): an object with all methods but this one and close(), as functions that know what they are methods
+  // of. To find that by `this` takes twice as long as everything else of a short call.
+  Napi::Value Bound(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    auto functions = Napi::Object::New(env);
+    for (const auto& [name, of_class, bind] : Methods()) {
+      Napi::Function function = bind(env, name, this);
+      // A property that nothing can change keeps the object for as long as the function: it has its address.
+      function.DefineProperty(Napi::PropertyDescriptor::Value("of", info.This(), napi_default));
+      functions.Set(name, function);
+    }
+    return functions;
   }
 
   template <Napi::Value (*kFunction)(Handle&, const Napi::CallbackInfo&)>

@@ -124,19 +124,8 @@ Napi::Value Receive(UnixSocket& file, const Napi::CallbackInfo& info) {
 
 const UnixSocket::Method<Receive> receive("receive");
 
-const UnixSocket::Method<Readable<UnixSocket>> readable("readable");
-
-// writable(): a promise of true once there is room to write, and of false once it is closed; -errno as of
-// readable().
-Napi::Value Writable(UnixSocket& file, const Napi::CallbackInfo& info) {
-  // The event loop waits for a descriptor once; a duplicate is another one to it.
-  std::shared_ptr<const Descriptor> duplicate;
-  const int status = Descriptor::Duplicate(file.Use()->fd(), &duplicate);
-  if (status < 0) return Status(info.Env(), status);
-  return Wait::Start(info.This().As<Napi::Object>(), std::move(duplicate), UV_WRITABLE, &file.write_wait);
-}
-
-const UnixSocket::Method<Writable> writable("writable");
+const UnixSocket::Method<Wait<UnixSocket, UV_READABLE>> readable("readable");
+const UnixSocket::Method<Wait<UnixSocket, UV_WRITABLE>> writable("writable");
 
 }  // namespace
 

@@ -5,40 +5,65 @@
 #include <napi.h>
 #include <uv.h>
 
+#include <array>
 #include <memory>
 
 #include "descriptor.h"
 
-// One wait. It holds the JavaScript object that it is for, and a share of the descriptor, so neither goes
-// away meanwhile; it deletes itself when it is over. While it lasts the event loop stays alive, as for a
-// socket that is read.
+// The waits for one file: at most one for reading and one for writing, on one poll handle.
 //
-// It may end while its environment stops, when no JavaScript can run any more. So what its callbacks do is
-// written against the C functions of Node-API, which return a status: an exception of C++ that left a
+// The handle is made with the first wait. It stays until the file is closed or collected, because to put a
+// descriptor into an event loop and to take it out again takes several system calls. So it stays in the loop
+// between two waits too: as a rule, whoever is told that there is something reads it and waits again. What
+// becomes ready while nobody waits for it is not asked for any more, for the loop would tell of it again and
+// again.
+//
+// While somebody waits, the event loop stays alive, as for a socket that is read, and the JavaScript object
+// of the file is kept. Otherwise neither is so.
+//
+// A wait may end while its environment stops, when no JavaScript can run any more. So what the callbacks do
+// is written against the C functions of Node-API, which return a status: an exception of C++ that left a
 // callback of the event loop would end the process, the main thread's too.
-class Wait {
+class Waits {
  public:
   // Starts a wait for UV_READABLE or UV_WRITABLE. The promise becomes true when that is so, and false when
-  // the wait is cancelled; -EEXIST where one that has `slot` is running, or -errno where the descriptor
-  // cannot be waited for. `slot` is null again when the wait is over.
-  static Napi::Value Start(Napi::Object owner, std::shared_ptr<const Descriptor> descriptor, int events,
-                           Wait** slot);
+  // the file is closed; -EEXIST where a wait for the same is running, or -errno where the descriptor cannot
+  // be waited for. `slot` is where the owner keeps the waits; it is null again when they are closed.
+  static Napi::Value Start(Napi::Object owner, const std::shared_ptr<const Descriptor>& descriptor, int event,
+                           Waits** slot);
 
-  void Cancel() noexcept { Finish(false); }
+  // The file is closed: ends all waits with false.
+  void End() noexcept;
+
+  // The file is collected, or its environment stops: nobody is told.
+  void Close() noexcept;
 
  private:
-  Wait(napi_env env, std::shared_ptr<const Descriptor> descriptor, Wait** slot);
-  ~Wait();
+  // The promises of those who wait, for reading and for writing.
+  using Promises = std::array<napi_deferred, 2>;
 
-  void Finish(bool ready) noexcept;
-  void Close() noexcept;
+  static int Make(Napi::Object owner, const std::shared_ptr<const Descriptor>& descriptor, Waits** slot);
+
+  Waits(napi_env env, std::shared_ptr<const Descriptor> descriptor, Waits** slot);
+  ~Waits();
+
+  Napi::Value Start(int event);
+  void Ready(int status, int events) noexcept;
+
+  // Asks the event loop for these events, and for no others. Returns 0 or -errno.
+  int Ask(int events) noexcept;
+
+  bool AnyoneWaits() const noexcept { return waiting_[0] != nullptr || waiting_[1] != nullptr; }
+  Promises Take(int events) noexcept;
+  void Settle(const Promises& promises, bool ready) noexcept;
 
   uv_poll_t poll_;
   const napi_env env_;
   napi_async_context context_ = nullptr;
-  napi_deferred deferred_ = nullptr;
-  napi_ref owner_ = nullptr;
+  napi_ref owner_ = nullptr;  // a weak one, as long as nobody waits
   std::shared_ptr<const Descriptor> descriptor_;
-  Wait** const slot_;
+  Waits** const slot_;
   napi_async_cleanup_hook_handle cleanup_ = nullptr;
+  Promises waiting_ = {};
+  int asked_ = 0;  // the events that the event loop is asked for
 };

@@ -1,6 +1,11 @@
 /** The addon's files that tell of events: eventfds, and what reads like the queues of an iommufd. */
 
-import { writeSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, writeSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import {
   loadAddon,
@@ -8,6 +13,7 @@ import {
   type NativeVfioDeviceFile,
 } from "../../lib/backend/kernel/addon.ts";
 
+const ADDON = fileURLToPath(new URL("../../build/Release/iommufd.node", import.meta.url));
 const EAGAIN = -11;
 const EEXIST = -17;
 const EINVAL = -22;
@@ -48,10 +54,66 @@ describe.runIf(process.platform === "linux")("files of events, in the addon", ()
     const wait = file.readable();
     file = undefined;
     globalThis.gc?.();
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await setTimeout(10);
     globalThis.gc?.();
     writeSync(fd, new BigUint64Array([1n]));
     await expect(wait).resolves.toBe(true);
+  });
+
+  it("go with their object, although the event loop has had them", async () => {
+    const wait = async () => {
+      const file = create();
+      signal(file);
+      expect(await file.readable()).toBe(true);
+      return file.fd();
+    };
+    const fds = await Promise.all(Array.from({ length: 20 }, wait));
+    const open = () => fds.filter((fd) => existsSync(`/proc/self/fd/${fd}`)).length;
+    expect(open()).toBe(20);
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    for (let round = 0; round < 20 && open() > 10; round++) {
+      collect();
+      await setTimeout(10);
+    }
+    // Some may still be on the stack, and numbers be others' by now.
+    expect(open()).toBeLessThanOrEqual(10);
+  });
+
+  it("are told of again, as long as they are not read", async () => {
+    const file = create();
+    signal(file);
+    for (let round = 0; round < 3; round++) {
+      await expect(file.readable()).resolves.toBe(true);
+      // Meanwhile the event loop turns, with nobody who waits.
+      await setTimeout(round);
+    }
+    file.readCount();
+    const wait = file.readable();
+    await expect(Promise.race([wait, setTimeout(10, "nothing")])).resolves.toBe("nothing");
+    signal(file);
+    await expect(wait).resolves.toBe(true);
+    file.close();
+  });
+
+  it("keep a program for as long as it waits only, and never wake it twice for what nobody waits for", () => {
+    const script = `
+      const addon = require(${JSON.stringify(ADDON)});
+      const { performance } = require("node:perf_hooks");
+      const { writeSync } = require("node:fs");
+      const file = addon.createEventFd();
+      setTimeout(() => writeSync(file.fd(), new BigUint64Array([1n])), 10);
+      file.readable().then((ready) => {
+        // It stays readable.
+        const before = performance.nodeTiming.uvMetricsInfo?.loopCount;
+        setTimeout(() => {
+          const turns = performance.nodeTiming.uvMetricsInfo?.loopCount - before;
+          if (turns > 10) console.log("the event loop turned", turns, "times");
+          console.log(ready);
+        }, 100);
+      });`;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8" });
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "true\n", stderr: "" });
   });
 
   it("are not waited for, or read, where that is not to be", () => {
