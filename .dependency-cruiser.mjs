@@ -92,6 +92,6 @@ export default {
   options: {
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },
-    doNotFollow: { path: "node_modules" },
+    doNotFollow: { path: ["node_modules", "^dist/bundled/"] },
   },
 };

@@ -6,6 +6,9 @@ import { INPUT_LIMIT, tooLong } from "./limits.ts";
 /** How much is read at once, in bytes. */
 const PIECE = 1 << 16;
 
+/** How much of a file is looked through at once, in bytes. */
+const SEARCHED = 1 << 18;
+
 /** How a file is read. */
 export interface ReadOptions {
   /** Wait for what is not there yet: of a FIFO, of a terminal. Default: there is nothing (EAGAIN, or an empty file). */
@@ -33,6 +36,33 @@ export function readFileWhole(path: string, { wait = false, end = false }: ReadO
       length += read;
       if (length > INPUT_LIMIT) throw tooLong(path);
       pieces.push(Buffer.from(piece.subarray(0, read)));
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Looks through a file that need not be kept, piece by piece, until there is nothing more to look for. A piece begins with the end
+ * of the one before, so that each text of up to `longest` bytes is whole in one of them.
+ *
+ * @param look is told a piece, which is overwritten afterwards; true: it has seen enough
+ * @throws SystemError it cannot be read
+ * @throws IommufdError ERR_IOMMUFD_INPUT: it has more than {@link INPUT_LIMIT}
+ */
+export function lookThrough(path: string, longest: number, look: (piece: Buffer) => boolean): void {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const buffer = Buffer.allocUnsafe(SEARCHED + longest);
+    let kept = 0;
+    for (let length = 0; ; ) {
+      const read = readSync(file, buffer, kept, SEARCHED, null);
+      length += read;
+      if (length > INPUT_LIMIT) throw tooLong(path);
+      if (read === 0 || look(buffer.subarray(0, kept + read))) return;
+      const next = Math.min(longest, kept + read);
+      buffer.copyWithin(0, kept + read - next, kept + read);
+      kept = next;
     }
   } finally {
     closeSync(file);

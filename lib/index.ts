@@ -5,18 +5,18 @@
  */
 
 export type { Backend, BackendName } from "./backend/backend.ts";
+export { type BackendChoice, DEFAULT_PROFILE } from "./backend/choice.ts";
 export type { Ioctl, IommufdIoctl, Syscall } from "./backend/ioctl.ts";
 export { type ReceivedMessage, UnixServer, UnixSocket } from "./backend/kernel/unix-socket.ts";
 export {
-  type BackendChoice,
   type BackendOptions,
-  DEFAULT_PROFILE,
   type SelectedBackend,
   selectBackend,
   softwareMachine,
 } from "./backend/select.ts";
 export { DmaFault, type DmaFaultReason } from "./backend/software/dma.ts";
-export { type Profile, parseProfile, shippedProfiles } from "./backend/software/profile.ts";
+export { type Profile, parseProfile } from "./backend/software/profile.ts";
+export { shippedProfiles } from "./backend/software/shipped-profiles.ts";
 export type { DmaOptions } from "./backend/software/software-backend.ts";
 export { SoftwareMachine } from "./backend/software-machine.ts";
 export type { IoctlTrace } from "./backend/wrapper.ts";

@@ -3,9 +3,10 @@
  * what does not fit is refused with the path of the field.
  */
 
-import { parse, type ValueNode } from "@humanwhocodes/momoa";
-import { z } from "zod";
+import type { ValueNode } from "@humanwhocodes/momoa";
+import type { z } from "zod";
 import { IommufdError } from "./errors.ts";
+import { momoa, schema } from "./lazy.ts";
 import { VALUE_LIMIT } from "./limits.ts";
 
 const U64_LIMIT = 1n << 64n;
@@ -14,14 +15,16 @@ const U64_LIMIT = 1n << 64n;
 const LONGEST_LOOKED_AT = 4 << 20;
 
 /** A u64 in JSON: "0xfffc0000". Read as a bigint. */
-export const u64 = z
-  .string()
-  .regex(/^0x[0-9a-fA-F]{1,16}$/, {
-    error: 'must be a hexadecimal string of at most 64 bits, such as "0xfffc0000"',
-    // What is checked of several fields at once may count on bigints.
-    abort: true,
-  })
-  .transform((text) => BigInt(text));
+export const u64 = schema((z) =>
+  z
+    .string()
+    .regex(/^0x[0-9a-fA-F]{1,16}$/, {
+      error: 'must be a hexadecimal string of at most 64 bits, such as "0xfffc0000"',
+      // What is checked of several fields at once may count on bigints.
+      abort: true,
+    })
+    .transform((text) => BigInt(text)),
+);
 
 /** Writes a u64, or a length of up to 2^64, for JSON. */
 export function hex(value: bigint): string {
@@ -102,7 +105,7 @@ function whereSyntax(text: string, { message }: Error): { message: string; place
   if (text.length > LONGEST_LOOKED_AT) return { message: told, place: "" };
   // Of an unexpected character JSON.parse tells no place.
   try {
-    parse(text);
+    momoa().parse(text);
   } catch (error) {
     const { line, column } = error as { line?: number; column?: number };
     if (line !== undefined) return { message: told, place: `:${line}:${column}` };
@@ -120,7 +123,7 @@ function whereField(text: string, path: readonly PropertyKey[]): string {
   if (text.length > LONGEST_LOOKED_AT) return "";
   let node: ValueNode;
   try {
-    node = parse(text).body;
+    node = momoa().parse(text).body;
   } catch {
     return ""; // nested too deeply to be looked at once more
   }

@@ -5,28 +5,32 @@
 
 import { readFileSync } from "node:fs";
 import { hostname, release } from "node:os";
-import { z } from "zod";
+import type { z } from "zod";
+import { schema } from "./lazy.ts";
+import { PACKAGE } from "./package.ts";
 
 /** The fields of {@link Origin}, to read them again. */
-export const originFields = z.object({
-  /** The kernel, or a model of one ("software"); null: no IOMMU was asked. */
-  backend: z.enum(["kernel", "software"]).nullable(),
-  /** Why this backend; null where no IOMMU was asked. */
-  backendReason: z.string().nullable(),
-  /** The machine that was modelled; null where none was. */
-  profile: z.string().nullable(),
-  /** The machine that was asked; null where it was none, or does not tell its name. */
-  hostName: z.string().nullable(),
-  /** The kernel that was asked: "6.12.48-amd64"; null where it was none, or does not tell. */
-  kernelRelease: z.string().nullable(),
-  /** When, in UTC: "2026-11-26T00:40:14Z". */
-  time: z.string(),
-  /** Version of this package. */
-  iommufdVersion: z.string(),
-});
+export const originFields = schema((z) =>
+  z.object({
+    /** The kernel, or a model of one ("software"); null: no IOMMU was asked. */
+    backend: z.enum(["kernel", "software"]).nullable(),
+    /** Why this backend; null where no IOMMU was asked. */
+    backendReason: z.string().nullable(),
+    /** The machine that was modelled; null where none was. */
+    profile: z.string().nullable(),
+    /** The machine that was asked; null where it was none, or does not tell its name. */
+    hostName: z.string().nullable(),
+    /** The kernel that was asked: "6.12.48-amd64"; null where it was none, or does not tell. */
+    kernelRelease: z.string().nullable(),
+    /** When, in UTC: "2026-11-26T00:40:14Z". */
+    time: z.string(),
+    /** Version of this package. */
+    iommufdVersion: z.string(),
+  }),
+);
 
 /** Who answered, and when: the fields that every document has. */
-export interface Origin extends Readonly<z.output<typeof originFields>> {}
+export interface Origin extends Readonly<z.output<ReturnType<typeof originFields>>> {}
 
 /** Who can be asked: an iommufd. */
 export interface Answerer {
@@ -36,9 +40,7 @@ export interface Answerer {
 }
 
 /** Version of this package. */
-export const VERSION: string = JSON.parse(
-  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-).version;
+export const VERSION: string = JSON.parse(readFileSync(new URL("package.json", PACKAGE), "utf8")).version;
 
 const NOBODY = { backend: null, backendReason: null, profile: null, hostName: null, kernelRelease: null };
 

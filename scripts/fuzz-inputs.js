@@ -153,7 +153,7 @@ function newerLibraries() {
 }
 
 function runCommand(...args) {
-  return execFileSync(process.execPath, [join(project, "dist/cli/main.js"), ...args], {
+  return execFileSync(process.execPath, [join(project, "dist/bundled/iommufd.js"), ...args], {
     cwd: project,
     encoding: "utf8",
   });

@@ -23,7 +23,8 @@ if (process.platform !== "linux") {
 /** Of a checkout there is no dist yet, and nothing prebuilt either. */
 async function prebuiltLoads() {
   try {
-    const { loadPrebuilt } = await import("../dist/backend/kernel/prebuilt.js");
+    const bundled = "../dist/bundled/prebuilt.js";
+    const { loadPrebuilt } = await import(bundled);
     return loadPrebuilt() !== undefined;
   } catch (error) {
     if (error.code !== "ERR_MODULE_NOT_FOUND")

@@ -5,20 +5,12 @@
 import { checkOptions, knownOptions } from "../arguments.ts";
 import { IommufdError, isSystemError, outOfRange } from "../errors.ts";
 import type { Backend } from "./backend.ts";
+import { BACKEND_CHOICES, BACKEND_VARIABLE, type BackendChoice, DEFAULT_PROFILE } from "./choice.ts";
 import { KernelBackend } from "./kernel/kernel-backend.ts";
 import { loadProfile, type Profile } from "./software/profile.ts";
 import { SoftwareBackend } from "./software/software-backend.ts";
 import { SoftwareMachine } from "./software-machine.ts";
 import { wrap } from "./wrapper.ts";
-
-/** `auto` takes the kernel if it is there, else the model; `kernel` never falls back; `software` never touches the machine. */
-export type BackendChoice = "auto" | "kernel" | "software";
-
-/** What {@link BackendChoice} can be. */
-export const BACKEND_CHOICES: readonly BackendChoice[] = ["auto", "kernel", "software"];
-
-/** The variable of the environment that says which backend, where nothing else does. */
-export const BACKEND_VARIABLE = "IOMMUFD_BACKEND";
 
 /** Which backend, and for the software one, of which machine. */
 export interface BackendOptions {
@@ -29,9 +21,6 @@ export interface BackendOptions {
 }
 
 const BACKEND_OPTIONS = knownOptions<BackendOptions>({ backend: "other", profile: "other" });
-
-/** The profile that the software backend takes where none is named. */
-export const DEFAULT_PROFILE = "sapphire-rapids";
 
 /** A chosen backend. */
 export interface SelectedBackend {

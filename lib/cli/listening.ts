@@ -2,11 +2,8 @@
 
 import { lookup } from "node:dns/promises";
 import { type AddressInfo, BlockList, type ListenOptions } from "node:net";
-import { InvalidArgumentError } from "commander";
 import { IommufdError } from "../errors.ts";
-
-/** An address and a port, or the path of a Unix socket. */
-export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+import type { ListenAddress } from "./listen-address.ts";
 
 /** The first descriptor that systemd hands over (sd_listen_fds(3)). */
 const FIRST_DESCRIPTOR = 3;
@@ -14,19 +11,6 @@ const FIRST_DESCRIPTOR = 3;
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet("127.0.0.0", 8);
 LOOPBACK.addAddress("::1", "ipv6");
-
-/** "127.0.0.1:9772", "[::1]:9772", "unix:/run/iommufd.sock" */
-export function parseListen(value: string): ListenAddress {
-  const [, path] = /^unix:(.+)$/.exec(value) ?? [];
-  if (path !== undefined) return { path };
-  const [, address, name, port] = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(value) ?? [];
-  const host = address ?? name;
-  if (host === undefined || Number(port) > 65_535)
-    throw new InvalidArgumentError(
-      "It must be an address and a port, such as 127.0.0.1:9772 or [::1]:9772, or unix: and a path.",
-    );
-  return { host, port: Number(port) };
-}
 
 /**
  * What to listen on.

@@ -2,12 +2,9 @@
 
 import { statSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { BACKEND_CHOICES, BACKEND_VARIABLE, type BackendChoice, DEFAULT_PROFILE } from "../backend/select.ts";
-import { shippedProfiles } from "../backend/software/profile.ts";
+import { BACKEND_CHOICES, BACKEND_VARIABLE, type BackendChoice, DEFAULT_PROFILE } from "../backend/choice.ts";
+import { shippedProfiles } from "../backend/software/shipped-profiles.ts";
 import { IommufdError } from "../errors.ts";
-import { Iommufd } from "../iommufd/iommufd.ts";
-import { printNote } from "./output.ts";
-import { traceIoctls } from "./trace.ts";
 
 /** Values of {@link addBackendOptions}. */
 export interface BackendFlags {
@@ -62,16 +59,4 @@ function checkRoot(root: string): string {
   if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
     throw new IommufdError("ERR_IOMMUFD_INPUT", `--root: ${root}: no such directory`);
   return root;
-}
-
-/** Opens an iommufd as the options say, and hands it to the work. */
-export async function withIommufd<Result>(
-  { backend, profile, trace = false, quiet = false, json = false }: BackendFlags,
-  work: (iommufd: Iommufd) => Result | Promise<Result>,
-): Promise<Result> {
-  using _tracing = trace ? traceIoctls() : undefined;
-  using iommufd = Iommufd.open({ backend, profile });
-  // A text says it in its first line; who sends a document to another program sees it here.
-  if (json && !quiet) printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
-  return await work(iommufd);
 }

@@ -6,7 +6,8 @@ import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { originOf } from "../origin.ts";
 import type { ProbeReport } from "../report/probe-report.ts";
-import { type BackendFlags, withIommufd } from "./options.ts";
+import { withIommufd } from "./asked-iommufd.ts";
+import type { BackendFlags } from "./options.ts";
 import { printNote } from "./output.ts";
 
 /** Probes devices; none named: all that vfio-pci has. */

@@ -51,7 +51,8 @@ export function checkKernel(machine: Machine): HostCheck {
   const since = `Linux ${sinceMajor}.${sinceMinor}`;
   const what = nests ? `nested translation of ${IOMMU_NAMES[make]}` : "VFIO's character devices";
   const named = nests ? FUNCTIONS[make] : "vfio_init_device_cdev";
-  const has = machine.hasFunction(named);
+  // Without iommufd there is none of both, and the kernel need not print all its symbols.
+  const has = kernelConfig?.has("CONFIG_IOMMUFD") === false ? false : machine.hasFunction(named);
   if (has) return pass(name, `${found}, which has what came with ${since} (${named} in /proc/kallsyms)`);
   if (has === undefined && (kernelConfig?.has("CONFIG_IOMMUFD") || machine.hasIommufd)) {
     return unknown(

@@ -10,7 +10,7 @@ import type { DeviceUser } from "../backend/backend.ts";
 import { deviceUse } from "../backend/kernel/device-use.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
 import { BDF_PATTERN } from "../bdf.ts";
-import { readFileWhole } from "../files.ts";
+import { lookThrough, readFileWhole } from "../files.ts";
 import { INPUT_LIMIT } from "../limits.ts";
 import { type Acs, findAcs } from "./acs.ts";
 import { Distribution } from "./distribution.ts";
@@ -170,8 +170,15 @@ export class Machine {
 
   /** Whether the kernel has a function; undefined where it does not tell. It reads 10 MB. */
   hasFunction(name: string): boolean | undefined {
-    const symbols = this.#read("proc/kallsyms");
-    return symbols === undefined || symbols === "" ? undefined : symbols.includes(` ${name}`);
+    return ifReadable(() => {
+      let [isThere, isEmpty] = [false, true];
+      lookThrough(join(this.root, "proc/kallsyms"), name.length + 1, (piece) => {
+        isEmpty = false;
+        isThere = piece.includes(` ${name}`);
+        return isThere;
+      });
+      return isEmpty ? undefined : isThere;
+    });
   }
 
   /** The QEMUs that are installed. */

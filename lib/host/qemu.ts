@@ -5,7 +5,7 @@
 
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { readFileWhole } from "../files.ts";
+import { lookThrough } from "../files.ts";
 import { ifReadable } from "./readable.ts";
 
 /** Where distributions have it: Debian's names, and Red Hat's. */
@@ -21,6 +21,12 @@ const PLACES = [
 const BYPASSES = "\0vfio_device_get_host_iommu_quirk_bypass_ro\0";
 const NESTS = "\0vfio_device_get_viommu_flags_want_nesting\0";
 const BESIDE = "\0memory_listener_register\0";
+
+/** How that begins which it prints for --version. */
+const VERSION = "QEMU emulator version ";
+
+/** The most that a text in the program has that is looked for, in bytes. */
+const LONGEST_TEXT = 256;
 
 /** The first release with both: 10.2 is of December 2025, the commit of January 2026. */
 const FIRST_MAJOR = 11;
@@ -55,31 +61,43 @@ export function installedQemus(root: string): InstalledQemu[] {
     if (stamp === undefined) return [];
     const known = seen.get(path);
     if (known?.stamp === stamp) return [known.qemu];
-    const program = ifReadable(() => readFileWhole(path));
-    if (program === undefined) return [];
-    const qemu = { path: `/${place}`, ...inspect(program) };
+    const inspected = ifReadable(() => inspect(path));
+    if (inspected === undefined) return [];
+    const qemu = { path: `/${place}`, ...inspected };
     seen.set(path, { stamp, qemu });
     return [qemu];
   });
 }
 
-function inspect(program: Buffer): Omit<InstalledQemu, "path"> {
-  const version = versionIn(program);
-  return { version, nesting: nestingOf(program, version) };
+/** Looks for what tells in a program of tens of megabytes. */
+function inspect(path: string): Omit<InstalledQemu, "path"> {
+  let version: string | undefined;
+  let isWhole = false;
+  const found = new Set<string>();
+  lookThrough(path, LONGEST_TEXT, (piece) => {
+    if (!isWhole) {
+      const start = piece.indexOf(VERSION);
+      if (start >= 0) version = versionAt(piece, start);
+      // Of one that this piece cuts, the next has all.
+      isWhole = start >= 0 && start + LONGEST_TEXT <= piece.length;
+    }
+    for (const name of [BYPASSES, NESTS, BESIDE])
+      if (!found.has(name) && piece.includes(name)) found.add(name);
+    return isWhole && found.has(BYPASSES);
+  });
+  return { version, nesting: nestingOf(found, version) };
 }
 
-function nestingOf(program: Buffer, version: string | undefined): QemuNesting | undefined {
-  if (program.includes(BYPASSES)) return "leaves-out";
-  if (program.includes(NESTS)) return "maps";
-  if (program.includes(BESIDE)) return "never-nests";
+function nestingOf(found: ReadonlySet<string>, version: string | undefined): QemuNesting | undefined {
+  if (found.has(BYPASSES)) return "leaves-out";
+  if (found.has(NESTS)) return "maps";
+  if (found.has(BESIDE)) return "never-nests";
   // Without the names of functions its version is left: those before the first release may have it from who packaged them.
   return version !== undefined && Number.parseInt(version, 10) >= FIRST_MAJOR ? "leaves-out" : undefined;
 }
 
 /** What it prints for --version. */
-function versionIn(program: Buffer): string | undefined {
-  const start = program.indexOf("QEMU emulator version ");
-  if (start < 0) return undefined;
-  const text = program.toString("latin1", start, start + 200);
-  return /^QEMU emulator version (\d[^\n\0]*)/.exec(text)?.[1];
+function versionAt(piece: Buffer, start: number): string | undefined {
+  const text = piece.toString("latin1", start + VERSION.length, start + LONGEST_TEXT);
+  return /^\d[^\n\0]*/.exec(text)?.[0];
 }

@@ -1,7 +1,7 @@
 /** What the memory of a running VM is, where the flat view does not tell: virtio-mem, SGX, and confidential guests. */
 
-import { z } from "zod";
 import { IommufdError } from "../errors.ts";
+import { schema } from "../lazy.ts";
 import { type Monitor, named } from "./monitor.ts";
 
 /** Memory that a VM can be given more of, and less, while it runs. */
@@ -24,25 +24,29 @@ export interface SgxEpc {
   readonly last: bigint;
 }
 
-const size = z.int().nonnegative().transform(BigInt);
-
 /** Those of QMP's MemoryDeviceInfo that count here (qapi/machine.json). */
-const memoryDevices = z.array(
-  z.union([
-    z.object({
-      type: z.literal("virtio-mem"),
-      data: z.object({
-        id: z.string().default("virtio-mem"),
-        memaddr: size,
-        size,
-        "max-size": size,
+const memoryDevices = schema((z) => {
+  const size = z.int().nonnegative().transform(BigInt);
+  return z.array(
+    z.union([
+      z.object({
+        type: z.literal("virtio-mem"),
+        data: z.object({
+          id: z.string().default("virtio-mem"),
+          memaddr: size,
+          size,
+          "max-size": size,
+        }),
       }),
-    }),
-    z.object({ type: z.literal("sgx-epc"), data: z.object({ memaddr: size, size }) }),
-    // One of those that cannot be read must not pass for something else.
-    z.object({ type: z.string().refine((type) => type !== "virtio-mem" && type !== "sgx-epc") }),
-  ]),
-);
+      z.object({ type: z.literal("sgx-epc"), data: z.object({ memaddr: size, size }) }),
+      // One of those that cannot be read must not pass for something else.
+      z.object({ type: z.string().refine((type) => type !== "virtio-mem" && type !== "sgx-epc") }),
+    ]),
+  );
+});
+
+/** A name, or what else is text. */
+const text = schema((z) => z.string());
 
 /** Asks for the memory devices whose memory is not mapped as the flat view shows it. */
 export async function askMemoryDevices(
@@ -50,7 +54,7 @@ export async function askMemoryDevices(
 ): Promise<{ virtioMem: VirtioMem[]; sgxEpc: SgxEpc[] }> {
   const virtioMem: VirtioMem[] = [];
   const sgxEpc: SgxEpc[] = [];
-  for (const device of await monitor.ask("query-memory-devices", {}, memoryDevices)) {
+  for (const device of await monitor.ask("query-memory-devices", {}, memoryDevices())) {
     if (!("data" in device)) continue;
     const { memaddr: start } = device.data;
     if (device.type === "virtio-mem") {
@@ -78,11 +82,11 @@ const MAPPED_AS_ANY_OTHER = "sev-guest";
 export async function refuseConfidential(monitor: Monitor): Promise<void> {
   const property = "confidential-guest-support";
   // Earlier than QEMU 6.0 there is none.
-  const properties = await monitor.ask("qom-list", { path: "/machine" }, named);
+  const properties = await monitor.ask("qom-list", { path: "/machine" }, named());
   if (!properties.some(({ name }) => name === property)) return;
-  const path = await monitor.ask("qom-get", { path: "/machine", property }, z.string());
+  const path = await monitor.ask("qom-get", { path: "/machine", property }, text());
   if (path === "") return;
-  const type = await monitor.ask("qom-get", { path, property: "type" }, z.string());
+  const type = await monitor.ask("qom-get", { path, property: "type" }, text());
   if (type === MAPPED_AS_ANY_OTHER) return;
   throw new IommufdError(
     "ERR_IOMMUFD_QEMU",

@@ -1,26 +1,31 @@
 /** A running QEMU that is asked in its machine protocol (docs/interop/qmp-spec.rst), whichever way that goes. */
 
-import { z } from "zod";
+import type { z } from "zod";
 import { knownOptions } from "../arguments.ts";
 import { IommufdError } from "../errors.ts";
 import { checkJson, readJson } from "../json.ts";
+import { schema } from "../lazy.ts";
 
 /** What QEMU says of its version, in its greeting and to query-version: "10.0.2". */
-const qemuVersion = z
-  .object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
-  .transform(({ qemu: { major, minor, micro } }) => `${major}.${minor}.${micro}`);
+const qemuVersion = schema((z) =>
+  z
+    .object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
+    .transform(({ qemu: { major, minor, micro } }) => `${major}.${minor}.${micro}`),
+);
 
 /** What has a name and a type: answers of qom-list and device-list-properties. */
-export const named = z.array(z.object({ name: z.string(), type: z.string() }));
+export const named = schema((z) => z.array(z.object({ name: z.string(), type: z.string() })));
 
 /** What answers a command. */
-export const answer = z.union([
-  z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
-  z.object({ return: z.unknown() }),
-]);
+export const answer = schema((z) =>
+  z.union([
+    z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
+    z.object({ return: z.unknown() }),
+  ]),
+);
 
 /** What answers a command: what it returns, or why it was refused. */
-export type Answer = z.output<typeof answer>;
+export type Answer = z.output<ReturnType<typeof answer>>;
 
 /** Settings of a monitor. */
 export interface MonitorOptions {
@@ -50,7 +55,7 @@ export abstract class Monitor implements Disposable {
 
   /** The version of QEMU: "10.0.2". */
   version(): Promise<string> {
-    return this.ask("query-version", {}, qemuVersion);
+    return this.ask("query-version", {}, qemuVersion());
   }
 
   /**

@@ -2,13 +2,15 @@
 
 import { once } from "node:events";
 import { createConnection, type Socket } from "node:net";
-import { z } from "zod";
+import type { z } from "zod";
 import { IommufdError, isSystemError } from "../errors.ts";
+import { schema } from "../lazy.ts";
 import { ANSWER_LIMIT, INPUT_LIMIT, tooLong } from "../limits.ts";
 import { type Answer, answer, Monitor, type MonitorOptions } from "./monitor.ts";
 
-const greeting = z.object({ QMP: z.object({}) });
-const eventOrAnswer = z.union([z.object({ event: z.string() }), answer]);
+const greeting = schema((z) => z.object({ QMP: z.object({}) }));
+const eventOrAnswer = schema((z) => z.union([z.object({ event: z.string() }), answer()]));
+const anything = schema((z) => z.unknown());
 
 /** Why QEMU may not answer: others wait until the first has ended. */
 const ONE_CLIENT = "; it serves one client at a time";
@@ -53,8 +55,8 @@ export class QmpClient extends Monitor {
     socket.on("error", () => {});
     const client = new QmpClient(path, socket, options);
     try {
-      await client.#receive("a greeting", greeting, () => true, ONE_CLIENT);
-      await client.ask("qmp_capabilities", {}, z.unknown());
+      await client.#receive("a greeting", greeting(), () => true, ONE_CLIENT);
+      await client.ask("qmp_capabilities", {}, anything());
       return client;
     } catch (error) {
       socket.destroy();
@@ -68,8 +70,8 @@ export class QmpClient extends Monitor {
 
   protected override async exchange(command: string, args: object): Promise<Answer> {
     this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
-    const isAnswer = (sent: z.output<typeof eventOrAnswer>) => !("event" in sent);
-    return (await this.#receive(`the answer to ${command}`, eventOrAnswer, isAnswer)) as Answer;
+    const isAnswer = (sent: z.output<ReturnType<typeof eventOrAnswer>>) => !("event" in sent);
+    return (await this.#receive(`the answer to ${command}`, eventOrAnswer(), isAnswer)) as Answer;
   }
 
   /** Resolves to the first line that is what was waited for. All that comes before it counts for the time, too. */

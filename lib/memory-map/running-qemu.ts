@@ -1,13 +1,12 @@
 /** What a running QEMU tells of its VM. */
 
-import { z } from "zod";
+import type { z } from "zod";
 import { checkOptions } from "../arguments.ts";
+import { schema } from "../lazy.ts";
 import type { MemorySection } from "../section.ts";
 import { askMemoryDevices, refuseConfidential, type SgxEpc, type VirtioMem } from "./memory-devices.ts";
 import { readMemoryMap } from "./memory-map.ts";
 import { MONITOR_OPTIONS, type Monitor, type MonitorOptions, named } from "./monitor.ts";
-import { QmpClient } from "./qmp-client.ts";
-import { VirshMonitor } from "./virsh-monitor.ts";
 
 /** The names that a QEMU has for what the advice is about; they changed with its versions. */
 export interface PropertyNames {
@@ -16,6 +15,9 @@ export interface PropertyNames {
   /** First-stage translation: "fsts", "flts", "x-flts"; undefined where this QEMU has none, and so no nesting. */
   readonly firstStage: string | undefined;
 }
+
+const text = schema((z) => z.string());
+const truth = schema((z) => z.boolean());
 
 /** A VM as QEMU runs it. */
 export interface RunningVm {
@@ -50,6 +52,7 @@ export async function askQemu(
   addressSpace: string,
   options: MonitorOptions = {},
 ): Promise<RunningVm> {
+  const { QmpClient } = await import("./qmp-client.ts");
   using monitor = await QmpClient.connect(path, checkOptions(options, MONITOR_OPTIONS));
   return await askMonitor(monitor, addressSpace);
 }
@@ -67,6 +70,7 @@ export async function askLibvirt(
   addressSpace: string,
   options: MonitorOptions = {},
 ): Promise<RunningVm> {
+  const { VirshMonitor } = await import("./virsh-monitor.ts");
   using monitor = new VirshMonitor(domain, checkOptions(options, MONITOR_OPTIONS));
   return await askMonitor(monitor, addressSpace);
 }
@@ -98,7 +102,7 @@ export async function askMonitor(monitor: Monitor, addressSpace: string): Promis
  */
 async function askMemoryMap(monitor: Monitor): Promise<string> {
   const print = (command: string) =>
-    monitor.ask("human-monitor-command", { "command-line": command }, z.string());
+    monitor.ask("human-monitor-command", { "command-line": command }, text());
   return `${await print("info mtree -f -o")}${await print("info mtree -o")}`;
 }
 
@@ -115,9 +119,12 @@ async function askPropertyNames(monitor: Monitor): Promise<PropertyNames | undef
  * The properties of a kind of device; undefined where this QEMU knows none such. Not by `qom-list-types`, which loads all
  * of QEMU's modules into the running VM, and was seen to abort it where they were of another build.
  */
-async function propertiesOf(monitor: Monitor, typename: string): Promise<z.output<typeof named> | undefined> {
+async function propertiesOf(
+  monitor: Monitor,
+  typename: string,
+): Promise<z.output<ReturnType<typeof named>> | undefined> {
   try {
-    return await monitor.ask("device-list-properties", { typename }, named);
+    return await monitor.ask("device-list-properties", { typename }, named());
   } catch (error) {
     const { cause } = error as { cause?: { class?: string } };
     if (cause?.class === "DeviceNotFound") return undefined;
@@ -131,10 +138,10 @@ async function asksForNesting(
 ): Promise<boolean> {
   if (firstStage === undefined) return false;
   for (const directory of ["/machine/peripheral", "/machine/peripheral-anon"]) {
-    for (const { name, type } of await monitor.ask("qom-list", { path: directory }, named)) {
+    for (const { name, type } of await monitor.ask("qom-list", { path: directory }, named())) {
       if (type !== "child<intel-iommu>") continue;
       const path = `${directory}/${name}`;
-      const isOn = (property: string) => monitor.ask("qom-get", { path, property }, z.boolean());
+      const isOn = (property: string) => monitor.ask("qom-get", { path, property }, truth());
       return (await isOn(scalableMode)) && (await isOn(firstStage));
     }
   }

@@ -8,30 +8,32 @@
  * ```
  */
 
-import { z } from "zod";
 import { readJson, u64 } from "../json.ts";
+import { schema } from "../lazy.ts";
 import { SECTION_LIMIT } from "../limits.ts";
 import type { MemorySection } from "../section.ts";
 
-const section = z
-  .strictObject({
-    start: u64,
-    last: u64,
-    type: z.enum(["ram", "ram-device", "other"]),
-    region: z.string(),
-    offsetInRegion: u64.default(0n),
-    readonly: z.boolean().default(false),
-    protected: z.boolean().default(false),
-  })
-  .refine(({ start, last }) => start <= last, { error: "last must not be before start" });
+const sectionList = schema((z) => {
+  const section = z
+    .strictObject({
+      start: u64(),
+      last: u64(),
+      type: z.enum(["ram", "ram-device", "other"]),
+      region: z.string(),
+      offsetInRegion: u64().default(0n),
+      readonly: z.boolean().default(false),
+      protected: z.boolean().default(false),
+    })
+    .refine(({ start, last }) => start <= last, { error: "last must not be before start" });
 
-const sectionList = z.strictObject({
-  schema: z.literal("iommufd.sections/1"),
-  addressSpace: z.string().default("memory"),
-  sections: z
-    .array(section)
-    .min(1, { error: "must not be empty: there would be nothing to plan" })
-    .max(SECTION_LIMIT, { error: `must not have more than ${SECTION_LIMIT} sections` }),
+  return z.strictObject({
+    schema: z.literal("iommufd.sections/1"),
+    addressSpace: z.string().default("memory"),
+    sections: z
+      .array(section)
+      .min(1, { error: "must not be empty: there would be nothing to plan" })
+      .max(SECTION_LIMIT, { error: `must not have more than ${SECTION_LIMIT} sections` }),
+  });
 });
 
 /** A section list as JSON has it. */
@@ -49,7 +51,7 @@ export interface SectionList {
  * @throws IommufdError ERR_IOMMUFD_INPUT, with the path of the field
  */
 export function parseSectionList(text: string, source: string): SectionList {
-  const { addressSpace, sections } = readJson(text, sectionList, source);
+  const { addressSpace, sections } = readJson(text, sectionList(), source);
   return {
     addressSpace,
     sections: sections.map(({ last, ...rest }) => ({ ...rest, size: last - rest.start + 1n })),

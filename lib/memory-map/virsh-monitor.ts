@@ -23,7 +23,7 @@ export class VirshMonitor extends Monitor {
   [Symbol.dispose](): void {}
 
   protected override async exchange(command: string, args: object): Promise<Answer> {
-    return this.parse(await this.#run(command, args), answer);
+    return this.parse(await this.#run(command, args), answer());
   }
 
   async #run(command: string, args: object): Promise<string> {

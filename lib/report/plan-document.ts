@@ -1,42 +1,44 @@
 /** Reads what `iommufd plan --json` wrote. */
 
-import { z } from "zod";
 import { byStart, SKIP_REASONS } from "../container/plan.ts";
 import type { PlannedRange } from "../container/plan-diff.ts";
 import { IommufdError } from "../errors.ts";
 import { readJson, u64 } from "../json.ts";
+import { schema } from "../lazy.ts";
 import { type Origin, originFields } from "../origin.ts";
 import { formatAddress, formatRange } from "./text.ts";
 
 /** The fields that are read; others may come with later releases, and earlier ones did not say who answered. */
-const document = z.object({
-  ...originFields.partial().shape,
-  memoryMap: z.object({ damage: z.string().nullable() }).optional(),
-  schema: z.literal("iommufd.plan/1"),
-  addressSpace: z.string(),
-  pageSize: z.int().positive(),
-  nesting: z.boolean(),
-  bypassRo: z.boolean(),
-  map: z.array(
-    z
-      .object({
-        iova: u64,
-        length: u64,
-        readonly: z.boolean(),
-        region: z.string(),
-        offsetInRegion: u64,
-        ramDevice: z.boolean(),
-      })
-      .refine(({ iova, length }) => length > 0n && iova + length <= 1n << 64n, {
-        error: "length must be at least 1, and the end within 64 bits",
-      }),
-  ),
-  skipped: z.array(
-    z
-      .object({ start: u64, last: u64, region: z.string(), reason: z.enum(SKIP_REASONS) })
-      .refine(({ start, last }) => start <= last, { error: "last must not be before start" }),
-  ),
-});
+const document = schema((z) =>
+  z.object({
+    ...originFields().partial().shape,
+    memoryMap: z.object({ damage: z.string().nullable() }).optional(),
+    schema: z.literal("iommufd.plan/1"),
+    addressSpace: z.string(),
+    pageSize: z.int().positive(),
+    nesting: z.boolean(),
+    bypassRo: z.boolean(),
+    map: z.array(
+      z
+        .object({
+          iova: u64(),
+          length: u64(),
+          readonly: z.boolean(),
+          region: z.string(),
+          offsetInRegion: u64(),
+          ramDevice: z.boolean(),
+        })
+        .refine(({ iova, length }) => length > 0n && iova + length <= 1n << 64n, {
+          error: "length must be at least 1, and the end within 64 bits",
+        }),
+    ),
+    skipped: z.array(
+      z
+        .object({ start: u64(), last: u64(), region: z.string(), reason: z.enum(SKIP_REASONS) })
+        .refine(({ start, last }) => start <= last, { error: "last must not be before start" }),
+    ),
+  }),
+);
 
 /** A plan as its document has it. */
 export interface PlanDocument {
@@ -60,7 +62,7 @@ export interface PlanDocument {
  * @throws IommufdError ERR_IOMMUFD_INPUT: no plan, with the path of the field; it is empty; or two of its ranges overlap
  */
 export function readPlanDocument(text: string, source: string): PlanDocument {
-  const read = readJson(text, document, source);
+  const read = readJson(text, document(), source);
   const { memoryMap, map, skipped, addressSpace, pageSize, nesting, bypassRo } = read;
   const ranges: PlannedRange[] = [
     ...map.map(({ iova, length, ...use }) => ({
@@ -86,7 +88,7 @@ export function readPlanDocument(text: string, source: string): PlanDocument {
   }
   const damage = memoryMap?.damage ?? undefined;
   return {
-    origin: originFields.safeParse(read).data,
+    origin: originFields().safeParse(read).data,
     addressSpace,
     pageSize,
     nesting,

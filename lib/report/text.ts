@@ -1,6 +1,6 @@
 /** Pieces of text that several reports are made of. */
 
-import stringWidth from "string-width";
+import { stringWidth } from "../lazy.ts";
 import type { Origin } from "../origin.ts";
 
 /** An address for people. */
@@ -48,7 +48,7 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
 
 /** How many columns of a terminal a text takes. Most is ASCII, and counted at once. */
 function widthOf(text: string): number {
-  return /^[ -~]*$/.test(text) ? text.length : stringWidth(text);
+  return /^[ -~]*$/.test(text) ? text.length : stringWidth()(text);
 }
 
 /** How wide labels are, in characters. */

@@ -8,7 +8,7 @@ import { originOf } from "../../lib/origin.ts";
 export const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The built command. */
-export const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const MAIN = fileURLToPath(new URL("../../dist/bundled/iommufd.js", import.meta.url));
 
 /** What came of it. */
 export interface Outcome {

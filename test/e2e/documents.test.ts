@@ -58,7 +58,9 @@ const shown = inLanguage("console").flatMap(({ document, code }) => {
 function terminal(command: string): string {
   const [, line = "", lines] = /^(.*?)(?: \| head -n (\d+))?$/.exec(command) ?? [];
   const words = (line === "npm start" ? (scripts["start"] ?? "") : line).split(" ");
-  expect(words.slice(0, 2)).toEqual(line === "npm start" ? ["node", "dist/cli/main.js"] : ["npx", "iommufd"]);
+  expect(words.slice(0, 2)).toEqual(
+    line === "npm start" ? ["node", "dist/bundled/iommufd.js"] : ["npx", "iommufd"],
+  );
   const { stdout, stderr } = iommufd(words.slice(2));
   return lines === undefined
     ? stderr + stdout

@@ -17,14 +17,20 @@ describe("the package", () => {
     const paths = files.map(({ path }) => path);
     const isMeant = [
       /^(package\.json|binding\.gyp|LICENSE|(README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|scripts\/install\.js)$/,
-      /^dist\/(iommufd\.1|[a-z0-9/-]+\.(js|d\.ts|js\.map))$/,
+      /^dist\/(iommufd\.1|[a-z0-9/-]+\.d\.ts|(bundled|examples\/nvme)\/[a-z0-9-]+\.js(\.map)?)$/,
       /^native\/(uapi\/)?(\w+\.(cc|h)|README\.md)$/,
       /^(assets\/(page\.(css|js)|README\.md)|profiles\/([a-z0-9.-]+\.json|README\.md))$/,
       /^(docs\/[\w-]+\.md|examples\/((fleet|nvme)\/)?[\w.-]+\.(js|ts|mtree|md|yaml|yml|service|socket|timer))$/,
     ];
     expect(paths.filter((path) => !isMeant.some((pattern) => pattern.test(path)))).toEqual([]);
     for (const needed of [
-      ...["dist/index.js", "dist/index.d.ts", "dist/cli/main.js", "dist/iommufd.1", "binding.gyp"],
+      ...[
+        "dist/bundled/index.js",
+        "dist/index.d.ts",
+        "dist/bundled/iommufd.js",
+        "dist/iommufd.1",
+        "binding.gyp",
+      ],
       ...["native/addon.cc", "native/uapi/iommufd.h", "profiles/sapphire-rapids.json", "assets/page.js"],
       ...["examples/nvme/cli.js", "dist/examples/nvme/main.js"],
     ])

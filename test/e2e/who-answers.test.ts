@@ -136,7 +136,7 @@ describe("capture", () => {
     const args = ["capture", "--profile", "qemu-vtd", "--output", path];
     expect(iommufd([...args, "--quiet"])).toEqual({ status: 0, stdout: "", stderr: "" });
     expect(Object.keys(JSON.parse(readFileSync(path, "utf8")))).toEqual(
-      expect.arrayContaining(Object.keys(originFields.shape)),
+      expect.arrayContaining(Object.keys(originFields().shape)),
     );
     expect(iommufd(["probe", "--profile", path]).status).toBe(0);
     const before = readFileSync(path, "utf8");

@@ -105,7 +105,7 @@ class FuzzedMonitor extends Monitor {
   }
 
   async exchange() {
-    return this.parse(this.#answers.shift() ?? "", answer);
+    return this.parse(this.#answers.shift() ?? "", answer());
   }
 
   [Symbol.dispose]() {}

@@ -174,7 +174,7 @@ describe("iommufd capture", () => {
         ...shipped
       } = JSON.parse(readFileSync(`${PROJECT}profiles/qemu-vtd.json`, "utf8"));
       const isMachine = ([field]: [string, unknown]) =>
-        field !== "sources" && !Object.hasOwn(originFields.shape, field);
+        field !== "sources" && !Object.hasOwn(originFields().shape, field);
       const { status, stdout } = iommufd(["capture", "--name", name, "--description", description]);
       expect(status).toBe(0);
       expect(JSON.parse(stdout)).toMatchObject({ backend: "kernel", kernelRelease: release() });

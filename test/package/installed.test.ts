@@ -65,7 +65,7 @@ describe("packing", () => {
   });
 
   it("has types for every way to resolve it", () => {
-    // That require() gets an ES module is meant: Node.js can do that since 20.19.
+    // That require() gets an ES module is meant.
     const { status, output } = run(PROJECT, "npx", [
       ...["attw", tarball, "--ignore-rules", "cjs-resolves-to-esm"],
     ]);
@@ -163,7 +163,7 @@ describe("installed where there is no compiler", () => {
       const [command = "", ...args] = node;
       const { status, output } = run(project, command, [
         ...args,
-        join(installed, "dist/cli/main.js"),
+        join(installed, "dist/bundled/iommufd.js"),
         "probe",
         ...["--profile", "sapphire-rapids", "--format", "nfd"],
       ]);
@@ -285,7 +285,7 @@ describe.each(["darwin", "win32"])("on %s, as far as Linux can pretend", (platfo
 
   it("the model answers, and the kernel's backend says why it cannot", () => {
     const cli = (...args: string[]) =>
-      run(project, process.execPath, [join(installed, "dist/cli/main.js"), ...args], { env });
+      run(project, process.execPath, [join(installed, "dist/bundled/iommufd.js"), ...args], { env });
     const probed = cli("probe", "--backend", "auto");
     expect(probed.output.split(";")[0]).toBe(
       `Asked     software backend (this is ${platform}, and only Linux has iommufd`,

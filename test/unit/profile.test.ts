@@ -106,6 +106,11 @@ describe("shipped profiles", () => {
     for (const name of shippedProfiles()) expect(loadProfile(name).name).toBe(name);
   });
 
+  it.each(shippedProfiles())("%s is read without a check as it is with one", (name) => {
+    const file = new URL(`../../profiles/${name}.json`, import.meta.url);
+    expect(loadProfile(name)).toEqual(parseProfile(JSON.parse(readFileSync(file, "utf8"))));
+  });
+
   it.each([
     ["sapphire-rapids", "intel-vtd", ["ERRATA_772415_SPR17"]],
     ["vtd-no-erratum", "intel-vtd", []],

@@ -4,6 +4,7 @@
 
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { PACKAGE } from "../../package.ts";
 import type {
   DeviceId,
   FaultQueueId,
@@ -240,7 +241,7 @@ function loadBuilt(unfit: unknown): Addon {
   try {
     return bindings({
       bindings: "iommufd",
-      module_root: fileURLToPath(new URL("../../..", import.meta.url)),
+      module_root: fileURLToPath(PACKAGE),
     });
   } catch (error) {
     if (unfit === undefined) throw error;

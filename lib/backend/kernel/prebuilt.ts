@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { PACKAGE } from "../../package.ts";
 
 /**
  * Loads it, where there is one for this processor and C library. There are some for glibc; with musl it is built locally.
@@ -15,8 +16,6 @@ export function loadPrebuilt(): unknown {
   // Here, and not at every start of programs that never ask the kernel.
   const { familySync } = require("detect-libc") as typeof import("detect-libc");
   const { platform, arch } = process;
-  const path = fileURLToPath(
-    new URL(`../../../prebuilds/${platform}-${arch}-${familySync()}/iommufd.node`, import.meta.url),
-  );
+  const path = fileURLToPath(new URL(`prebuilds/${platform}-${arch}-${familySync()}/iommufd.node`, PACKAGE));
   return existsSync(path) ? require(path) : undefined;
 }

@@ -5,175 +5,180 @@
  * devices behind it. docs/software-backend.md explains the fields. Shipped profiles are in `profiles/`.
  */
 
-import { readdirSync } from "node:fs";
-import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
+import type { z } from "zod";
 import { BDF_PATTERN } from "../../bdf.ts";
 import { decodeText } from "../../encoding.ts";
 import { IommufdError, isSystemError } from "../../errors.ts";
 import { readFileWhole } from "../../files.ts";
 import { checkJson, readJson, u64 } from "../../json.ts";
+import { schema } from "../../lazy.ts";
 import { originFields } from "../../origin.ts";
 import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../../uapi.ts";
+import { SHIPPED, shippedProfiles } from "./shipped-profiles.ts";
 
 /** ECAP_REG, bit 26: nested translation. */
 const ECAP_NEST = 26n;
 
-const range = z
-  .strictObject({
-    /** Its first address, 64 bits. */
-    start: u64,
-    /** Its last address, 64 bits. */
-    last: u64,
-  })
-  .refine(({ start, last }) => start <= last, { error: "start must not be after last" });
+/** What a profile must be, and what it has in it. */
+const schemas = schema((z) => {
+  const range = z
+    .strictObject({
+      /** Its first address, 64 bits. */
+      start: u64(),
+      /** Its last address, 64 bits. */
+      last: u64(),
+    })
+    .refine(({ start, last }) => start <= last, { error: "start must not be after last" });
 
-const domain = z.strictObject({
-  /** The IOVAs that the page table can translate. */
-  aperture: range,
-  /** Page sizes that it can map, in bytes. */
-  pageSizes: z
-    .array(
-      u64.refine((size) => size > 0n && (size & (size - 1n)) === 0n, { error: "must be a power of two" }),
-    )
-    .min(1),
-});
-
-const intelVtd = z.strictObject({
-  /** IOMMU_HW_INFO_TYPE_INTEL_VTD */
-  type: z.literal("intel-vtd"),
-  /** enum iommu_hw_info_vtd_flags, without IOMMU_HW_INFO_VTD_. */
-  flags: z.array(z.enum(Object.keys(VTD_FLAG_BITS) as [keyof typeof VTD_FLAG_BITS])),
-  /** CAP_REG, 64 bits. */
-  capReg: u64,
-  /** ECAP_REG, 64 bits. */
-  ecapReg: u64,
-});
-
-const none = z.strictObject({
-  /** IOMMU_HW_INFO_TYPE_NONE: its driver tells nothing. */
-  type: z.literal("none"),
-});
-
-/** The kernel's mock devices (CONFIG_IOMMUFD_TEST), which have vIOMMUs. */
-const selftest = z.strictObject({
-  /** IOMMU_HW_INFO_TYPE_SELFTEST */
-  type: z.literal("selftest"),
-});
-
-const iommu = z.strictObject({
-  /** What IOMMU_GET_HW_INFO answers. */
-  hwInfo: z.discriminatedUnion("type", [intelVtd, none, selftest]),
-  /**
-   * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
-   * whose kernel does not know of it.
-   */
-  erratum772415: z.boolean().optional(),
-  /** What IOMMU_HWPT_ALLOC makes. */
-  domains: z.strictObject({
-    /** What IOMMU_HWPT_ALLOC makes without flags. */
-    plain: domain,
-    /** What it makes with NEST_PARENT; absent: EOPNOTSUPP. */
-    nestParent: domain.optional(),
-    /** What it makes with DIRTY_TRACKING; absent: EOPNOTSUPP. */
-    dirtyTracking: domain.optional(),
-  }),
-});
-
-const device = z.strictObject({
-  /** Its PCI address. */
-  bdf: z.string().regex(BDF_PATTERN, { error: 'must be a PCI address such as "0000:6a:01.0"' }),
-  /** Which of the IOMMUs translates for it. */
-  iommu: z.string(),
-  /** What IOMMU_GET_HW_INFO answers as out_capabilities, without IOMMU_HW_CAP_. */
-  outCapabilities: z.array(z.enum(Object.keys(HW_CAPABILITY_BITS) as [keyof typeof HW_CAPABILITY_BITS])),
-  /** Width of its PASIDs in bits; 0: not enabled. */
-  maxPasidLog2: z.int().min(0).max(20),
-  /** IOVAs that attaching the device takes away. */
-  reservedRegions: z.array(range),
-  /** Its IOMMU group, where other devices are in it: the IOMMU cannot tell them apart. Absent: it has one for itself. */
-  group: z.int().min(0).optional(),
-  /** Whether it sends page requests (PCI Express PRI), so that its faults can go to a queue; absent: no. */
-  pri: z.boolean().optional(),
-  /** Whether it can be reset. */
-  reset: z.boolean(),
-  /** How many regions VFIO_DEVICE_GET_INFO tells. */
-  numRegions: z.int().min(0).max(255),
-  /** How many kinds of interrupts it tells. */
-  numIrqs: z.int().min(0).max(255),
-});
-
-const profile = z
-  .strictObject({
-    /** The version of the format. */
-    schema: z.literal("iommufd.profile/1"),
-    /** Who answered when it was captured; absent: it was not. */
-    ...originFields.partial().shape,
-    /** For people. */
-    name: z.string().min(1),
-    /** For people: what it is, and where it is from. */
-    description: z.string(),
-    /** Of the host, in bytes. */
-    pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
-      error: "must be a power of two of at least 4096",
-    }),
-    /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes; absent: no limit, as for root. */
-    memlock: u64.optional(),
-    /**
-     * Where the values are from: seen on a machine, read in a source, computed, made up. By path, "iommus.dmar0.hwInfo.capReg"; one
-     * of an object is for all in it that has none of its own.
-     */
-    sources: z.record(z.string(), z.string().min(1)).optional(),
-    /** The IOMMUs, by name. */
-    iommus: z.record(z.string(), iommu),
-    /** The devices that vfio-pci has. */
-    devices: z.array(device),
-  })
-  .superRefine((document, context) => {
-    const { iommus, devices, sources = {} } = document;
-    const refuse = (path: (string | number)[], message: string) =>
-      context.addIssue({ code: "custom", path, message });
-    for (const [name, { hwInfo, domains, erratum772415 }] of Object.entries(iommus)) {
-      const nests =
-        hwInfo.type === "selftest" ||
-        (hwInfo.type === "intel-vtd" && ((hwInfo.ecapReg >> ECAP_NEST) & 1n) === 1n);
-      if (domains.nestParent !== undefined && !nests)
-        refuse(
-          ["iommus", name, "domains", "nestParent"],
-          "the hardware information says that it cannot nest",
-        );
-      if (hwInfo.type === "none" && domains.dirtyTracking !== undefined)
-        refuse(["iommus", name, "domains", "dirtyTracking"], "an IOMMU that tells nothing has none");
-      if (hwInfo.type !== "intel-vtd" && erratum772415 === true)
-        refuse(["iommus", name, "erratum772415"], "the erratum is of Intel VT-d");
-    }
-    for (const path of Object.keys(sources))
-      if (valueAt(document, path) === undefined)
-        refuse(["sources", path], "there is no such value in this profile");
-    const seen = new Set<string>();
-    for (const [index, { bdf, iommu: name, outCapabilities }] of devices.entries()) {
-      if (
-        outCapabilities.includes("DIRTY_TRACKING") &&
-        Object.hasOwn(iommus, name) &&
-        iommus[name]?.domains.dirtyTracking === undefined
+  const domain = z.strictObject({
+    /** The IOVAs that the page table can translate. */
+    aperture: range,
+    /** Page sizes that it can map, in bytes. */
+    pageSizes: z
+      .array(
+        u64().refine((size) => size > 0n && (size & (size - 1n)) === 0n, { error: "must be a power of two" }),
       )
-        refuse(["devices", index, "outCapabilities"], "its IOMMU has no domain that tracks dirty pages");
-      if (!Object.hasOwn(iommus, name)) {
-        refuse(["devices", index, "iommu"], `no IOMMU of that name: ${JSON.stringify(name)}`);
-      }
-      const mate = devices.find(
-        (other) => other.group !== undefined && other.group === devices[index]?.group,
-      );
-      if (mate !== undefined && mate.iommu !== name)
-        refuse(
-          ["devices", index, "iommu"],
-          `group ${mate.group} is behind ${mate.iommu}, as ${mate.bdf} has it`,
-        );
-      if (seen.has(bdf)) refuse(["devices", index, "bdf"], `${bdf} is there twice`);
-      seen.add(bdf);
-    }
+      .min(1),
   });
+
+  const intelVtd = z.strictObject({
+    /** IOMMU_HW_INFO_TYPE_INTEL_VTD */
+    type: z.literal("intel-vtd"),
+    /** enum iommu_hw_info_vtd_flags, without IOMMU_HW_INFO_VTD_. */
+    flags: z.array(z.enum(Object.keys(VTD_FLAG_BITS) as [keyof typeof VTD_FLAG_BITS])),
+    /** CAP_REG, 64 bits. */
+    capReg: u64(),
+    /** ECAP_REG, 64 bits. */
+    ecapReg: u64(),
+  });
+
+  const none = z.strictObject({
+    /** IOMMU_HW_INFO_TYPE_NONE: its driver tells nothing. */
+    type: z.literal("none"),
+  });
+
+  /** The kernel's mock devices (CONFIG_IOMMUFD_TEST), which have vIOMMUs. */
+  const selftest = z.strictObject({
+    /** IOMMU_HW_INFO_TYPE_SELFTEST */
+    type: z.literal("selftest"),
+  });
+
+  const iommu = z.strictObject({
+    /** What IOMMU_GET_HW_INFO answers. */
+    hwInfo: z.discriminatedUnion("type", [intelVtd, none, selftest]),
+    /**
+     * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
+     * whose kernel does not know of it.
+     */
+    erratum772415: z.boolean().optional(),
+    /** What IOMMU_HWPT_ALLOC makes. */
+    domains: z.strictObject({
+      /** What IOMMU_HWPT_ALLOC makes without flags. */
+      plain: domain,
+      /** What it makes with NEST_PARENT; absent: EOPNOTSUPP. */
+      nestParent: domain.optional(),
+      /** What it makes with DIRTY_TRACKING; absent: EOPNOTSUPP. */
+      dirtyTracking: domain.optional(),
+    }),
+  });
+
+  const device = z.strictObject({
+    /** Its PCI address. */
+    bdf: z.string().regex(BDF_PATTERN, { error: 'must be a PCI address such as "0000:6a:01.0"' }),
+    /** Which of the IOMMUs translates for it. */
+    iommu: z.string(),
+    /** What IOMMU_GET_HW_INFO answers as out_capabilities, without IOMMU_HW_CAP_. */
+    outCapabilities: z.array(z.enum(Object.keys(HW_CAPABILITY_BITS) as [keyof typeof HW_CAPABILITY_BITS])),
+    /** Width of its PASIDs in bits; 0: not enabled. */
+    maxPasidLog2: z.int().min(0).max(20),
+    /** IOVAs that attaching the device takes away. */
+    reservedRegions: z.array(range),
+    /** Its IOMMU group, where other devices are in it: the IOMMU cannot tell them apart. Absent: it has one for itself. */
+    group: z.int().min(0).optional(),
+    /** Whether it sends page requests (PCI Express PRI), so that its faults can go to a queue; absent: no. */
+    pri: z.boolean().optional(),
+    /** Whether it can be reset. */
+    reset: z.boolean(),
+    /** How many regions VFIO_DEVICE_GET_INFO tells. */
+    numRegions: z.int().min(0).max(255),
+    /** How many kinds of interrupts it tells. */
+    numIrqs: z.int().min(0).max(255),
+  });
+
+  const profile = z
+    .strictObject({
+      /** The version of the format. */
+      schema: z.literal("iommufd.profile/1"),
+      /** Who answered when it was captured; absent: it was not. */
+      ...originFields().partial().shape,
+      /** For people. */
+      name: z.string().min(1),
+      /** For people: what it is, and where it is from. */
+      description: z.string(),
+      /** Of the host, in bytes. */
+      pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
+        error: "must be a power of two of at least 4096",
+      }),
+      /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes; absent: no limit, as for root. */
+      memlock: u64().optional(),
+      /**
+       * Where the values are from: seen on a machine, read in a source, computed, made up. By path, "iommus.dmar0.hwInfo.capReg"; one
+       * of an object is for all in it that has none of its own.
+       */
+      sources: z.record(z.string(), z.string().min(1)).optional(),
+      /** The IOMMUs, by name. */
+      iommus: z.record(z.string(), iommu),
+      /** The devices that vfio-pci has. */
+      devices: z.array(device),
+    })
+    .superRefine((document, context) => {
+      const { iommus, devices, sources = {} } = document;
+      const refuse = (path: (string | number)[], message: string) =>
+        context.addIssue({ code: "custom", path, message });
+      for (const [name, { hwInfo, domains, erratum772415 }] of Object.entries(iommus)) {
+        const nests =
+          hwInfo.type === "selftest" ||
+          (hwInfo.type === "intel-vtd" && ((hwInfo.ecapReg >> ECAP_NEST) & 1n) === 1n);
+        if (domains.nestParent !== undefined && !nests)
+          refuse(
+            ["iommus", name, "domains", "nestParent"],
+            "the hardware information says that it cannot nest",
+          );
+        if (hwInfo.type === "none" && domains.dirtyTracking !== undefined)
+          refuse(["iommus", name, "domains", "dirtyTracking"], "an IOMMU that tells nothing has none");
+        if (hwInfo.type !== "intel-vtd" && erratum772415 === true)
+          refuse(["iommus", name, "erratum772415"], "the erratum is of Intel VT-d");
+      }
+      for (const path of Object.keys(sources))
+        if (valueAt(document, path) === undefined)
+          refuse(["sources", path], "there is no such value in this profile");
+      const seen = new Set<string>();
+      for (const [index, { bdf, iommu: name, outCapabilities }] of devices.entries()) {
+        if (
+          outCapabilities.includes("DIRTY_TRACKING") &&
+          Object.hasOwn(iommus, name) &&
+          iommus[name]?.domains.dirtyTracking === undefined
+        )
+          refuse(["devices", index, "outCapabilities"], "its IOMMU has no domain that tracks dirty pages");
+        if (!Object.hasOwn(iommus, name)) {
+          refuse(["devices", index, "iommu"], `no IOMMU of that name: ${JSON.stringify(name)}`);
+        }
+        const mate = devices.find(
+          (other) => other.group !== undefined && other.group === devices[index]?.group,
+        );
+        if (mate !== undefined && mate.iommu !== name)
+          refuse(
+            ["devices", index, "iommu"],
+            `group ${mate.group} is behind ${mate.iommu}, as ${mate.bdf} has it`,
+          );
+        if (seen.has(bdf)) refuse(["devices", index, "bdf"], `${bdf} is there twice`);
+        seen.add(bdf);
+      }
+    });
+
+  return { profile, iommu, domain, device };
+});
 
 /** What is at a path: "devices.0.bdf". */
 function valueAt(document: object, path: string): unknown {
@@ -188,32 +193,26 @@ function valueAt(document: object, path: string): unknown {
     );
 }
 
+const jsonSchema = schema((z) => z.toJSONSchema(schemas().profile, { io: "input" }));
+
 /** What a profile document must be, as a JSON Schema (draft 2020-12): `profiles/profile.schema.json`. */
 export function profileJsonSchema(): object {
   return {
     title: "A machine for the software backend of iommufd",
-    ...z.toJSONSchema(profile, { io: "input" }),
+    ...jsonSchema(),
   };
 }
 
+type Schemas = ReturnType<typeof schemas>;
+
 /** A machine for the software backend to model. */
-export interface Profile extends z.output<typeof profile> {}
+export interface Profile extends z.output<Schemas["profile"]> {}
 /** One of its IOMMUs. */
-export interface IommuProfile extends z.output<typeof iommu> {}
+export interface IommuProfile extends z.output<Schemas["iommu"]> {}
 /** A domain that an IOMMU can make. */
-export interface DomainProfile extends z.output<typeof domain> {}
+export interface DomainProfile extends z.output<Schemas["domain"]> {}
 /** One of its devices. */
-export interface DeviceProfile extends z.output<typeof device> {}
-
-const SHIPPED = new URL("../../../profiles/", import.meta.url);
-
-/** The names of the profiles that ship with the package. */
-export function shippedProfiles(): string[] {
-  return readdirSync(SHIPPED)
-    .filter((file) => file.endsWith(".json") && !file.endsWith(".schema.json"))
-    .map((file) => basename(file, ".json"))
-    .sort();
-}
+export interface DeviceProfile extends z.output<Schemas["device"]> {}
 
 /**
  * Loads a profile.
@@ -222,15 +221,23 @@ export function shippedProfiles(): string[] {
  * @throws IommufdError ERR_IOMMUFD_INPUT: there is no such profile, or it does not fit, with the path of the field
  */
 export function loadProfile(nameOrFile: string): Profile {
-  const isFile = /[/.]/.test(nameOrFile);
-  if (!isFile && !shippedProfiles().includes(nameOrFile)) {
-    throw new IommufdError(
-      "ERR_IOMMUFD_INPUT",
-      `no profile ${JSON.stringify(nameOrFile)}; there are ${shippedProfiles().join(", ")}, or give the path of a JSON file`,
-    );
-  }
-  const path = isFile ? nameOrFile : fileURLToPath(new URL(`${nameOrFile}.json`, SHIPPED));
-  return readJson(readProfileFile(path), profile, path);
+  if (/[/.]/.test(nameOrFile)) return readJson(readProfileFile(nameOrFile), schemas().profile, nameOrFile);
+  if (shippedProfiles().includes(nameOrFile)) return readShipped(nameOrFile);
+  throw new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    `no profile ${JSON.stringify(nameOrFile)}; there are ${shippedProfiles().join(", ")}, or give the path of a JSON file`,
+  );
+}
+
+/**
+ * Reads a profile that comes with the package. Those need no check at each start: a test reads each both ways. All that has to be
+ * done is to make numbers of the strings that are hexadecimal.
+ */
+function readShipped(name: string): Profile {
+  const text = readProfileFile(fileURLToPath(new URL(`${name}.json`, SHIPPED)));
+  return JSON.parse(text, (_key, value) =>
+    typeof value === "string" && /^0x[0-9a-f]+$/.test(value) ? BigInt(value) : value,
+  ) as Profile;
 }
 
 /**
@@ -239,7 +246,7 @@ export function loadProfile(nameOrFile: string): Profile {
  * @throws IommufdError ERR_IOMMUFD_INPUT, with the path of the field
  */
 export function parseProfile(value: unknown): Profile {
-  return checkJson(value, profile, "profile");
+  return checkJson(value, schemas().profile, "profile");
 }
 
 function readProfileFile(path: string): string {

@@ -1,22 +1,10 @@
 /** `iommufd decode`: what VT-d's capability registers say. */
 
 import { Command, Option } from "commander";
-import { IommufdError } from "../../errors.ts";
-import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";
-import { eachLine } from "../../lines.ts";
-import { originOf } from "../../origin.ts";
-import { formatVtd, formatVtdUnits, vtdDocument, vtdUnitsDocument } from "../../report/vtd-report.ts";
 import { addExamples } from "../examples.ts";
-import { parseRegister, readChunks, sourceName } from "../input.ts";
+import { later } from "../later.ts";
+import { parseRegister } from "../option-values.ts";
 import { addCommonOptions } from "../options.ts";
-import { printJson, printText } from "../output.ts";
-
-interface DecodeFlags {
-  cap?: bigint;
-  ecap?: bigint;
-  dmesg?: string;
-  json?: boolean;
-}
 
 /** The command. */
 export function decodeCommand(): Command {
@@ -38,27 +26,5 @@ export function decodeCommand(): Command {
     addCommonOptions(command),
     "iommufd decode --cap 0xd2008c22260286 --ecap 0x480084f00f4a",
     "dmesg | iommufd decode --dmesg -",
-  ).action(decode);
-}
-
-async function decode({ cap, ecap, dmesg, json = false }: DecodeFlags): Promise<void> {
-  const origin = originOf(undefined);
-  if (dmesg !== undefined) {
-    const units: DmarUnit[] = [];
-    await eachLine(readChunks(dmesg), (line) => units.push(...findDmarUnits(line)));
-    if (units.length === 0) {
-      throw new IommufdError(
-        "ERR_IOMMUFD_INPUT",
-        `${sourceName(dmesg)}: no line "DMAR: dmarN: … cap … ecap …" in it`,
-      );
-    }
-    if (json) printJson(vtdUnitsDocument(origin, units));
-    else printText(formatVtdUnits(origin, units));
-    return;
-  }
-  if (cap === undefined || ecap === undefined) {
-    throw new IommufdError("ERR_IOMMUFD_INPUT", "give both --cap and --ecap, or --dmesg");
-  }
-  if (json) printJson(vtdDocument(origin, cap, ecap));
-  else printText(formatVtd(origin, cap, ecap));
+  ).action(later(async () => (await import("../actions/decode.ts")).decode));
 }

@@ -1,12 +1,9 @@
 /** `iommufd demo`: what ERRATA_772415_SPR17 does, on modelled hardware. */
 
 import { Command } from "commander";
-import { demonstrateErratum } from "../../demo/erratum.ts";
-import { originOf } from "../../origin.ts";
-import { demoDocument, formatDemo } from "../../report/demo-report.ts";
 import { addExamples } from "../examples.ts";
+import { later } from "../later.ts";
 import { addCommonOptions } from "../options.ts";
-import { printJson, printText } from "../output.ts";
 
 /** The command. */
 export function demoCommand(): Command {
@@ -17,16 +14,7 @@ export function demoCommand(): Command {
         "ERRATA_772415_SPR17 the IOMMU changes the ROM; with bypassRo, or without the erratum, it does not. It never " +
         "touches the machine that it runs on.",
     );
-  return addExamples(addCommonOptions(command), "iommufd demo").action(demo);
-}
-
-async function demo({ json = false }: { json?: boolean }): Promise<void> {
-  const result = await demonstrateErratum();
-  const origin = originOf({
-    backend: "software",
-    backendReason: `models of ${result.profiles.join(" and ")}`,
-    profile: undefined,
-  });
-  if (json) printJson(demoDocument(origin, result));
-  else printText(formatDemo(origin, result));
+  return addExamples(addCommonOptions(command), "iommufd demo").action(
+    later(async () => (await import("../actions/demo.ts")).demo),
+  );
 }

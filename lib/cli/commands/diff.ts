@@ -1,15 +1,9 @@
 /** `iommufd diff`: what changes between two plans. */
 
 import { Command, Option } from "commander";
-import { IommufdError } from "../../errors.ts";
-import { originOf } from "../../origin.ts";
-import { comparePlans, diffDocument, formatDiff } from "../../report/diff-report.ts";
-import { type PlanDocument, readPlanDocument } from "../../report/plan-document.ts";
 import { addExamples } from "../examples.ts";
-import { EXIT } from "../exit.ts";
-import { readInput, sourceName } from "../input.ts";
+import { later } from "../later.ts";
 import { addCommonOptions } from "../options.ts";
-import { printJson, printText } from "../output.ts";
 
 /** The command. */
 export function diffCommand(): Command {
@@ -26,22 +20,5 @@ export function diffCommand(): Command {
     addCommonOptions(command),
     "iommufd plan guest.mtree --bypass-ro off --json > before.json",
     "iommufd plan guest.mtree --bypass-ro on --json | iommufd diff before.json -",
-  ).action(diff);
-}
-
-async function diff(
-  before: string,
-  after: string,
-  { json = false, failOn }: { json?: boolean; failOn?: string },
-): Promise<void> {
-  if (before === "-" && after === "-")
-    throw new IommufdError("ERR_IOMMUFD_INPUT", "only one of the two plans can come from standard input");
-  const result = comparePlans(await read(before), await read(after), originOf(undefined));
-  if (json) printJson(diffDocument(result));
-  else printText(formatDiff(result));
-  if (failOn === "change" && result.changes.length > 0) process.exitCode = EXIT.no;
-}
-
-async function read(file: string): Promise<PlanDocument> {
-  return readPlanDocument(await readInput(file), sourceName(file));
+  ).action(later(async () => (await import("../actions/diff.ts")).diff));
 }

@@ -1,43 +1,13 @@
 /** `iommufd serve`: what is known of this host, as an endpoint for Prometheus. */
 
 import { Command, Option } from "commander";
-import { normalizeBdf } from "../../bdf.ts";
-import { diagnose } from "../../host/doctor.ts";
 import { addExamples } from "../examples.ts";
-import { Interruption } from "../interruption.ts";
-import {
-  formatListening,
-  isRemote,
-  type ListenAddress,
-  parseListen,
-  takeSystemdSocket,
-  whereToListen,
-} from "../listening.ts";
-import { MetricsServer } from "../metrics-server.ts";
-import {
-  addBackendOptions,
-  addCommonOptions,
-  addRootOption,
-  type BackendFlags,
-  DEVICES_ARGUMENT,
-} from "../options.ts";
-import { printError, printNote } from "../output.ts";
-import { probeHost } from "../probing.ts";
-
-interface ServeFlags extends BackendFlags {
-  listen: ListenAddress;
-  allowRemote: boolean;
-  hostName: string[];
-  probe?: boolean;
-  root: string;
-  debug?: boolean;
-}
+import { later } from "../later.ts";
+import { parseListen } from "../listen-address.ts";
+import { addBackendOptions, addCommonOptions, addRootOption, DEVICES_ARGUMENT } from "../options.ts";
 
 /** Where it listens by default: only programs of this host reach it. */
 const DEFAULT_LISTEN = "127.0.0.1:9772";
-
-/** How long what was seen is served again, in milliseconds: who asks all the time does not keep the host busy. */
-const FRESH = 1_000;
 
 /** The command. */
 export function serveCommand(): Command {
@@ -71,44 +41,5 @@ export function serveCommand(): Command {
     "iommufd serve",
     "iommufd serve --listen unix:/run/iommufd.sock",
     "iommufd serve --probe --listen 0.0.0.0:9772 --allow-remote --host-name node1.example",
-  ).action(serve);
-}
-
-async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
-  const { listen, allowRemote, hostName, root } = flags;
-  const devices = bdfs.map(normalizeBdf);
-  const where = takeSystemdSocket(process.env) ?? (await whereToListen(listen, allowRemote));
-  const { addChecks, addProbe, makeRegistry } = await import("../../report/metrics.ts");
-  using interruption = new Interruption();
-  const { signal } = interruption;
-  const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-  const probed = flags.probe ? { report: await probeHost(flags, devices), time: Date.now() } : undefined;
-  const metrics = async () => {
-    const registry = makeRegistry("openmetrics");
-    addChecks(registry, diagnose(root, devices).checks);
-    if (probed !== undefined) addProbe(registry, probed.report, probed.time);
-    return await registry.metrics();
-  };
-  await using server = await MetricsServer.start(where, {
-    metrics: sharedFor(FRESH, metrics),
-    contentType: makeRegistry("openmetrics").contentType,
-    hostNames: hostName,
-    onError: (error) => printError(error, flags.debug ?? false),
-  });
-  if (isRemote(server.address) && !flags.quiet)
-    printNote(
-      "other hosts can connect, without a password or encryption, and read what doctor and probe see",
-    );
-  if (!flags.quiet) printNote(`serving ${formatListening(server.address)}`);
-  await ended;
-}
-
-/** Does work once for all who ask within a time, in milliseconds. */
-function sharedFor<Result>(time: number, work: () => Promise<Result>): () => Promise<Result> {
-  let last: { readonly result: Promise<Result>; readonly until: number } | undefined;
-  return () => {
-    if (last === undefined || performance.now() >= last.until)
-      last = { result: work(), until: performance.now() + time };
-    return last.result;
-  };
+  ).action(later(async () => (await import("../actions/serve.ts")).serve));
 }

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { formatLength } from "../../lengths.ts";
+import { PACKAGE } from "../../package.ts";
 import type { IovaRange } from "../../uapi.ts";
 import type { AddressMap, GuestKind } from "../address-map.ts";
 import { type Fact, formatAddress, formatRange } from "../text.ts";
@@ -34,7 +35,7 @@ export interface PageContent {
   readonly advice?: { readonly heading: string; readonly lines: readonly string[] };
 }
 
-const ASSETS = new URL("../../../assets/", import.meta.url);
+const ASSETS = new URL("assets/", PACKAGE);
 
 /** The page, as the text of an HTML file. */
 export function formatPage({ title, facts, map, sections, advice }: PageContent): string {

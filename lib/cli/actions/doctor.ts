@@ -1,0 +1,24 @@
+/** What `iommufd doctor` does: whether this host is ready for iommufd with nesting. */
+
+import { normalizeBdf } from "../../bdf.ts";
+import { IommufdError } from "../../errors.ts";
+import { diagnose } from "../../host/doctor.ts";
+import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
+import { formatOrigin } from "../../report/text.ts";
+import { EXIT } from "../exit.ts";
+import { HAS_COLOURS, printJson, printText } from "../output.ts";
+
+/** Runs `iommufd doctor`. */
+export function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
+  const { platform } = process;
+  if (root === "/" && platform !== "linux") {
+    throw new IommufdError(
+      "ERR_IOMMUFD_NO_KERNEL_BACKEND",
+      `this is ${platform}, and only Linux has iommufd; of another machine doctor looks at a recorded tree (--root)`,
+    );
+  }
+  const diagnosis = diagnose(root, bdfs.map(normalizeBdf));
+  if (json) printJson(doctorDocument(diagnosis));
+  else printText(`${formatOrigin(diagnosis.origin)}\n\n${formatDoctor(diagnosis, HAS_COLOURS)}`);
+  if (!isReady(diagnosis.checks)) process.exitCode = EXIT.no;
+}

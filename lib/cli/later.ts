@@ -1,0 +1,15 @@
+/** What a command does is loaded when it is asked for: help, and the other commands, do without. */
+
+/**
+ * An action of a command.
+ *
+ * @param load imports what is to be done
+ */
+export function later<Given extends unknown[]>(
+  load: () => Promise<(...given: Given) => void | Promise<void>>,
+): (...given: Given) => Promise<void> {
+  return async (...given) => {
+    const act = await load();
+    await act(...given);
+  };
+}

@@ -1,0 +1,43 @@
+/** The options of the commands about plans. */
+
+import { type Command, Option } from "commander";
+import type { BypassRoSetting } from "../container/errata.ts";
+import { parseSize } from "./option-values.ts";
+import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
+
+/** Values of {@link addPlanOptions}. */
+export interface PlanFlags extends BackendFlags {
+  qmp?: string;
+  libvirt?: string;
+  addressSpace: string;
+  nesting?: boolean;
+  bypassRo: BypassRoSetting;
+  json?: boolean;
+  pageSize?: number;
+  html?: string;
+}
+
+/** Adds the memory map as an argument, and what a plan is made by. */
+export function addPlanOptions(command: Command): Command {
+  command
+    .argument("[file]", 'the memory map; "-" is standard input')
+    .option("--qmp <socket>", "ask a running QEMU instead, by its QMP socket (a Unix socket)")
+    .option("--libvirt <domain>", "ask a running QEMU of libvirt instead, with virsh")
+    .option("--address-space <name>", "the address space that the devices see", "memory")
+    .option(
+      "--nesting",
+      "the VM wants nested translation (the default; of a running QEMU, as it was started)",
+    )
+    .option("--no-nesting", "the VM wants none")
+    .addOption(
+      new Option("--bypass-ro <when>", "leave out read-only sections: auto follows the IOMMU")
+        .choices(["auto", "on", "off"])
+        .default("auto"),
+    )
+    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
+    .option(
+      "--html <file>",
+      'also write the result as a page, to look at in a browser; "-" is standard output, and then nothing else is',
+    );
+  return addCommonOptions(addBackendOptions(command));
+}
