@@ -15,7 +15,8 @@ export {
   selectBackend,
   softwareMachine,
 } from "./backend/select.ts";
-export { DmaFault, type DmaFaultReason } from "./backend/software/dma.ts";
+export { DmaFault } from "./backend/software/dma.ts";
+export type { DmaFaultReason } from "./backend/software/iommus/stage-1.ts";
 export { type Profile, parseProfile, shippedProfiles } from "./backend/software/profile.ts";
 export type { DmaOptions } from "./backend/software/software-backend.ts";
 export { SoftwareMachine } from "./backend/software-machine.ts";
