@@ -8,9 +8,22 @@ const collecting = process.env.IOMMUFD_TEST_GC
   ? { execArgv: ["--expose-gc"], setupFiles: ["test/collect.ts"] }
   : {};
 
-export default {
+/** What all lanes have. */
+export const common = {
   test: {
     ...collecting,
+    // Some start the command a dozen times; a busy machine takes its time for that.
+    testTimeout: 30_000,
+    // Examples import the package by its name, as its users do.
+    alias: { iommufd: fileURLToPath(new URL("lib/index.ts", import.meta.url)) },
+  },
+};
+
+/** The profiles that the conformance suite runs on, one after the other; without a name that of VT-d. */
+const OTHER_IOMMUS = ["qemu-smmuv3", "qemu-amd"];
+
+export default {
+  test: {
     // Of the library; what the command's own processes run, scripts/coverage.sh counts apart.
     coverage: {
       provider: "v8",
@@ -18,10 +31,16 @@ export default {
       exclude: ["lib/cli/**", "lib/report/**", "lib/backend/kernel/**"],
       reporter: ["text", "text-summary"],
     },
-    include: ["test/{unit,conformance,e2e}/**/*.test.ts"],
-    // Some start the command a dozen times; a busy machine takes its time for that.
-    testTimeout: 30_000,
-    // Examples import the package by its name, as its users do.
-    alias: { iommufd: fileURLToPath(new URL("lib/index.ts", import.meta.url)) },
+    projects: [
+      { test: { ...common.test, name: "usual", include: ["test/{unit,conformance,e2e}/**/*.test.ts"] } },
+      ...OTHER_IOMMUS.map((profile) => ({
+        test: {
+          ...common.test,
+          name: profile,
+          include: ["test/conformance/**/*.test.ts"],
+          env: { IOMMUFD_TEST_PROFILE: profile },
+        },
+      })),
+    ],
   },
 };

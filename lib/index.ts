@@ -14,7 +14,8 @@ export {
   selectBackend,
   softwareMachine,
 } from "./backend/select.ts";
-export { DmaFault, type DmaFaultReason } from "./backend/software/dma.ts";
+export { DmaFault } from "./backend/software/dma.ts";
+export type { DmaFaultReason } from "./backend/software/iommus/stage-1.ts";
 export { type Profile, parseProfile } from "./backend/software/profile.ts";
 export { shippedProfiles } from "./backend/software/shipped-profiles.ts";
 export type { DmaOptions } from "./backend/software/software-backend.ts";

@@ -2,7 +2,7 @@
 // named here is a lane. The kernel lane has a configuration of its own, because it runs in another machine. Some lanes are slow to
 // start, hence the patience.
 
-import common from "../vitest.config.js";
+import { common } from "../vitest.config.js";
 
 const LANES = ["browser", "contributing", "fleet", "package", "qemu"];
 

@@ -8,11 +8,14 @@ import { type DecodedHwInfo, decodeHwInfo } from "../hw-info/hw-info.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { HwptOptions } from "../iommufd/hwpt.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
+import type { ViommuType } from "../iommufd/viommu.ts";
 import { hex } from "../json.ts";
 import { type Origin, originOf } from "../origin.ts";
 import {
   bitNames,
   HW_CAPABILITY_BITS,
+  IOMMU_HW_INFO_TYPE_AMD,
+  IOMMU_HW_INFO_TYPE_ARM_SMMUV3,
   IOMMU_HW_INFO_TYPE_INTEL_VTD,
   IOMMU_HW_INFO_TYPE_NONE,
   type IovaRange,
@@ -119,34 +122,63 @@ function isRefusal(error: unknown): error is Error {
 
 function captureIommu(iommufd: Iommufd, device: Device): object {
   const info = decodeHwInfo(device.hwInfo());
-  const [nestParent, dirtyTracking] = [{ nestParent: true }, { dirtyTracking: true }].map((options) =>
-    captureDomain(iommufd, device, info, options),
-  );
+  const domain = (options: HwptOptions) => captureDomain(iommufd, device, info, options);
+  const [nestParent, dirtyTracking] = [domain({ nestParent: true }), domain({ dirtyTracking: true })];
+  // The other drivers make the plain page table for PASIDs.
+  const pasid = info.typeId === IOMMU_HW_INFO_TYPE_AMD ? domain({ pasid: true }) : undefined;
   return {
     hwInfo: captureHwInfo(device, info),
     domains: {
-      plain: captureDomain(iommufd, device, info, {}),
+      plain: domain({}),
       ...(nestParent && { nestParent }),
       ...(dirtyTracking && { dirtyTracking }),
+      ...(pasid && { pasid }),
     },
+    ...(nestParent && makesViommus(iommufd, device, info) && { viommu: true }),
   };
 }
 
-function captureHwInfo(device: Device, { type, typeId, flags, vtd }: DecodedHwInfo): object {
+function captureHwInfo(device: Device, { type, typeId, flags, vtd, smmuv3, amd }: DecodedHwInfo): object {
   if (typeId === IOMMU_HW_INFO_TYPE_NONE) return { type: "none" };
-  if (typeId === IOMMU_HW_INFO_TYPE_INTEL_VTD && vtd !== undefined)
+  if (vtd !== undefined)
     return { type: "intel-vtd", flags, capReg: hex(vtd.capReg), ecapReg: hex(vtd.ecapReg) };
+  if (smmuv3 !== undefined) {
+    const registers = Object.entries(smmuv3.registers).map(([name, value]) => [name, hex(BigInt(value))]);
+    return { type: "arm-smmuv3", registers: Object.fromEntries(registers) };
+  }
+  if (amd !== undefined) return { type: "amd", efr: hex(amd.efr), efr2: hex(amd.efr2) };
   throw new IommufdError(
     "ERR_IOMMUFD_INPUT",
     `${device.name} is behind an IOMMU of type ${type}, which the software backend does not model yet`,
   );
 }
 
+/** Types of vIOMMUs, by that of the IOMMU. AMD's driver takes any: here the number of its hardware information. */
+const VIOMMUS: ReadonlyMap<number, ViommuType> = new Map<number, ViommuType>([
+  [IOMMU_HW_INFO_TYPE_ARM_SMMUV3, "arm-smmuv3"],
+  [IOMMU_HW_INFO_TYPE_AMD, { type: IOMMU_HW_INFO_TYPE_AMD, bytes: new Uint8Array(0) }],
+]);
+
+/** Whether a nest parent can be the base of a vIOMMU; an SMMU refuses where devices can go past its caches. */
+function makesViommus(iommufd: Iommufd, device: Device, { typeId }: DecodedHwInfo): boolean {
+  const type = VIOMMUS.get(typeId);
+  if (type === undefined) return false;
+  using ioas = iommufd.allocIoas();
+  try {
+    ioas.allocHwptSync(device, { nestParent: true }).allocViommu(device, type);
+    return true;
+  } catch (error) {
+    // Linux 6.12 has no vIOMMUs: ENOTTY.
+    if (isSystemError(error, "EOPNOTSUPP") || isSystemError(error, "ENOTTY")) return false;
+    throw error;
+  }
+}
+
 /** A page table of a kind narrows an empty address space to what it can translate; undefined: there is none of that kind. */
 function captureDomain(
   iommufd: Iommufd,
   device: Device,
-  { vtd }: DecodedHwInfo,
+  info: DecodedHwInfo,
   options: HwptOptions,
 ): CapturedDomain | undefined {
   using ioas = iommufd.allocIoas();
@@ -157,22 +189,31 @@ function captureDomain(
     throw error;
   }
   const { ranges, alignment } = ioas.iovaRanges();
-  const larger = (vtd?.derived.secondStagePageSizes ?? []).map(BigInt).filter((size) => size > alignment);
   return {
     aperture: captureRange(apertureOf(ranges)),
-    pageSizes: [alignment, ...larger].map(hex),
+    pageSizes: [alignment, ...largerPages(info, alignment)].map(hex),
   };
+}
+
+/** Pages beside the smallest: what the registers say, or the format of the page table. */
+function largerPages({ vtd, smmuv3 }: DecodedHwInfo, smallest: bigint): bigint[] {
+  if (vtd !== undefined)
+    return vtd.derived.secondStagePageSizes.map(BigInt).filter((size) => size > smallest);
+  // Arm's translation tables (arm_lpae_restrict_pgsizes()): what an entry of level 2 maps; with 4 KiB of level 1, too.
+  const block = smallest * (smallest / 8n);
+  if (smmuv3 !== undefined) return smallest === 4096n ? [block, block * 512n] : [block];
+  return [];
 }
 
 function captureDevice(iommufd: Iommufd, device: Device) {
   const { flags, numRegions, numIrqs } = device.info();
-  const { maxPasidLog2, capabilities } = device.hwInfo();
+  const { type, maxPasidLog2, capabilities } = device.hwInfo();
   return {
     bdf: device.name,
     outCapabilities: bitNames(capabilities, HW_CAPABILITY_BITS),
     maxPasidLog2,
     reservedRegions: reservedRegions(iommufd, device),
-    ...(sendsPageRequests(iommufd, device) && { pri: true }),
+    ...(type === IOMMU_HW_INFO_TYPE_INTEL_VTD && sendsPageRequests(iommufd, device) && { pri: true }),
     reset: (flags & VFIO_DEVICE_FLAGS_RESET) !== 0,
     numRegions,
     numIrqs,
@@ -187,7 +228,7 @@ function reservedRegions(iommufd: Iommufd, device: Device): Range[] {
   return reservedBetween(ranges).map(captureRange);
 }
 
-/** A page table with a fault queue is refused to a device that has no faults to send. */
+/** VT-d refuses a page table with a fault queue to a device that has no faults to send; other drivers do not ask. */
 function sendsPageRequests(iommufd: Iommufd, device: Device): boolean {
   using ioas = iommufd.allocIoas();
   try {

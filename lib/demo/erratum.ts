@@ -3,7 +3,8 @@
  */
 
 import { softwareMachine } from "../backend/select.ts";
-import { DmaFault, type DmaFaultReason } from "../backend/software/dma.ts";
+import { DmaFault } from "../backend/software/dma.ts";
+import type { DmaFaultReason } from "../backend/software/iommus/stage-1.ts";
 import { loadProfile, type Profile } from "../backend/software/profile.ts";
 import { plan } from "../container/plan.ts";
 import { isSystemError } from "../errors.ts";

@@ -1,6 +1,6 @@
 /** What the demonstration of the erratum showed, for people and as JSON. */
 
-import type { DmaFaultReason } from "../backend/software/dma.ts";
+import type { DmaFaultReason } from "../backend/software/iommus/stage-1.ts";
 import type { ChangedEntry, ErratumCase, ErratumDemo } from "../demo/erratum.ts";
 import { hex } from "../json.ts";
 import type { Origin } from "../origin.ts";
@@ -21,6 +21,10 @@ const STOPPED: Readonly<Record<DmaFaultReason, string>> = {
   "first-stage-read-only": "the guest's page table forbids it",
   "not-canonical": "it is no address of the guest's page table",
   "first-stage-out-of-reach": "it may not mark the guest's page table",
+  "first-stage-aborts": "the guest lets the device reach nothing",
+  "first-stage-misconfigured": "the guest has configured the device in a way that the IOMMU does not take",
+  "not-accessed": "the guest's page table has not been accessed there, and the IOMMU does not mark it",
+  "first-stage-address-too-large": "the guest's page table leads to an address that is too large",
 };
 
 /** The document `iommufd.demo/1`. */

@@ -1,20 +1,24 @@
 /**
- * The backend that the conformance suite runs on: the model of QEMU's VT-d, or, in the kernel lane
- * (IOMMUFD_TEST_BACKEND=kernel), the kernel, on the very hardware that the model is of or with another of iommus.ts.
+ * The backend that the conformance suite runs on: the model of QEMU's VT-d, SMMUv3 or AMD IOMMU (IOMMUFD_TEST_PROFILE), or, in the
+ * kernel lane (IOMMUFD_TEST_BACKEND=kernel), the kernel, on the very hardware that the models are of.
  *
  * The kernel is never chosen by itself: on a real host the suite would take the devices of whoever runs it.
  */
 
 import { release } from "node:os";
-import { Iommufd, selectBackend } from "../../lib/index.ts";
+import { Iommufd, selectBackend, softwareMachine } from "../../lib/index.ts";
 
 /** Which one it is, for the titles. */
 export const backendName = process.env["IOMMUFD_TEST_BACKEND"] === "kernel" ? "kernel" : "software";
 
+/** The profile of the machine that is modelled. */
+export const profile = process.env["IOMMUFD_TEST_PROFILE"] ?? "qemu-vtd";
+
+/** The modelled machine; undefined on the kernel. */
+const model = backendName === "kernel" ? undefined : softwareMachine(profile);
+
 /** The machine itself, for what objects do not let one do. */
-export const machine = selectBackend(
-  backendName === "kernel" ? { backend: "kernel" } : { profile: "qemu-vtd" },
-);
+export const machine = model ?? selectBackend({ backend: "kernel" });
 
 /** Opens an iommufd on the machine. */
 export function open(): Iommufd {

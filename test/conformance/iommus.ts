@@ -1,10 +1,11 @@
 /**
- * The IOMMUs of the machines that the suite runs on: what they answer, and what they have not. The model, and every machine of
- * test/kernel/machines.js that is not named here, has a VT-d.
+ * The IOMMUs of the machines that the suite runs on, and of their models: what they answer, and what they have not. Every machine of
+ * test/kernel/machines.js that is not named here has a VT-d.
  */
 
 import { existsSync } from "node:fs";
 import type { IovaRange } from "../../lib/index.ts";
+import { backendName, profile } from "./backend.ts";
 
 /** An IOMMU, as QEMU emulates it and Linux drives it. */
 interface Iommu {
@@ -66,8 +67,8 @@ const AMD: Iommu = {
   },
 };
 
-const onKernel = process.env["IOMMUFD_TEST_BACKEND"] === "kernel";
-const machine = onKernel ? process.env["IOMMUFD_TEST_MACHINE"] : undefined;
+const onKernel = backendName === "kernel";
+const machine = onKernel ? process.env["IOMMUFD_TEST_MACHINE"] : profile.replace("qemu-", "");
 
 /** That of this machine. */
 export const iommu: Iommu = machine === "smmuv3" ? SMMUV3 : machine === "amd" ? AMD : VTD;
@@ -77,13 +78,16 @@ export const RESERVED: bigint = (iommu.ranges[0]?.last ?? 0n) + 1n;
 export const LAST: bigint = iommu.ranges.at(-1)?.last ?? 0n;
 
 /** Why there are no mock devices, where there are none: they have a bus of their own (drivers/iommu/iommufd/selftest.c). */
-const mocks =
-  !onKernel || existsSync("/sys/bus/iommufd_mock")
-    ? undefined
-    : "this kernel has no mock devices (CONFIG_IOMMUFD_TEST)";
+function whyNoMocks(): string | undefined {
+  if (!onKernel && iommu !== VTD)
+    return "mock devices are the same whatever the IOMMU: they are modelled beside VT-d";
+  if (!onKernel || existsSync("/sys/bus/iommufd_mock")) return undefined;
+  return "this kernel has no mock devices (CONFIG_IOMMUFD_TEST)";
+}
 
 /** Why tests are skipped, by what they are of; each is undefined where they run. */
-export const lacks = { ...iommu.lacks, mocks };
+export const lacks = { ...iommu.lacks, mocks: whyNoMocks() };
 
-for (const reason of new Set(Object.values(lacks)))
-  if (reason !== undefined) console.log(`skipped: ${reason}`);
+if (onKernel)
+  for (const reason of new Set(Object.values(lacks)))
+    if (reason !== undefined) console.log(`skipped: ${reason}`);

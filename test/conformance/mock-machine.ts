@@ -8,6 +8,7 @@ import { spawnSync } from "node:child_process";
 import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
 import { BoundDevice, NO_PASID } from "../../lib/backend/software/bound-device.ts";
 import { FaultQueueObject } from "../../lib/backend/software/fault-queue.ts";
+import { SelftestStage1 } from "../../lib/backend/software/iommus/selftest.ts";
 import { NestedHwptObject, PagingHwptObject } from "../../lib/backend/software/page-tables.ts";
 import type { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
 import { selftestEvent, selftestQueue } from "../../lib/backend/software/vevent-queue.ts";
@@ -200,7 +201,8 @@ class ModelMocks implements MockMachine {
   }
 
   iotlbHas(hwpt: Hwpt, index: number, value: number): boolean {
-    return this.#object(hwpt.id, NestedHwptObject).iotlb?.[index] === value;
+    const { stage1 } = this.#object(hwpt.id, NestedHwptObject);
+    return stage1 instanceof SelftestStage1 && stage1.iotlb[index] === value;
   }
 
   cacheHas(device: Device, index: number, value: number): boolean {

@@ -148,7 +148,10 @@ describe("iommufd plan", () => {
     [["plan", GUEST, "--nosuch"], "iommufd: unknown option '--nosuch'"],
     [["plan", GUEST, "--backend", "hardware"], "Allowed choices are auto, kernel, software"],
     [["plan", GUEST, "--backend", "kernel", "--profile", "none"], "goes with the software backend"],
-    [["plan", GUEST, "--profile", "icelake"], 'no profile "icelake"; there are none, qemu-vtd,'],
+    [
+      ["plan", GUEST, "--profile", "icelake"],
+      'no profile "icelake"; there are none, qemu-amd, qemu-smmuv3, qemu-vtd,',
+    ],
     [["plan", GUEST, "--profile", "none", "--device", "x"], "bdf must be a PCI address"],
     [["plan", "/no/such/file", "--no-nesting"], "cannot read /no/such/file: ENOENT"],
     [["plan", "examples", "--no-nesting"], "cannot read examples: EISDIR"],

@@ -7,10 +7,11 @@ import { release } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readKernelLog } from "../../lib/host/kernel-log.ts";
 import { Iommufd } from "../../lib/index.ts";
-import { originFields, VERSION } from "../../lib/origin.ts";
+import { VERSION } from "../../lib/origin.ts";
 import { laterThan } from "../conformance/backend.ts";
 import { iommufd, MAIN, PROJECT, run, TIME } from "../e2e/command.ts";
 import { RunningServer } from "../e2e/running-server.ts";
+import { expectCaptured } from "./captured.ts";
 import { machineFigure } from "./proc.ts";
 
 const GUEST = "examples/guest-with-nesting.mtree";
@@ -166,28 +167,7 @@ describe("iommufd doctor", () => {
 describe("iommufd capture", () => {
   it.skipIf(!laterThan(6, 12))(
     "gives the profile that ships, whose model the suites hold against this kernel",
-    () => {
-      const {
-        name,
-        description,
-        sources: _,
-        ...shipped
-      } = JSON.parse(readFileSync(`${PROJECT}profiles/qemu-vtd.json`, "utf8"));
-      const isMachine = ([field]: [string, unknown]) =>
-        field !== "sources" && !Object.hasOwn(originFields().shape, field);
-      const { status, stdout } = iommufd(["capture", "--name", name, "--description", description]);
-      expect(status).toBe(0);
-      expect(JSON.parse(stdout)).toMatchObject({ backend: "kernel", kernelRelease: release() });
-      expect(Object.fromEntries(Object.entries(JSON.parse(stdout)).filter(isMachine))).toEqual({
-        name,
-        description,
-        ...shipped,
-      });
-      writeFileSync("/run/tmp/host.json", stdout);
-      const replayed = iommufd(["probe", "--profile", "/run/tmp/host.json", "--json"]);
-      const real = iommufd(["probe", "--json"]);
-      expect(JSON.parse(replayed.stdout).devices).toEqual(JSON.parse(real.stdout).devices);
-    },
+    () => expectCaptured("qemu-vtd"),
   );
 
   it("of what is not there: a clear error", () => {

@@ -1,7 +1,7 @@
 // The kernel lane, inside the test machine: its own tests, and the conformance suite on the kernel backend.
 // The machine's root is read-only and its processors are emulated, hence the directories and the patience.
 
-import common from "../../vitest.config.js";
+import { common } from "../../vitest.config.js";
 
 export default {
   root: new URL("../..", import.meta.url).pathname,

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { SELFTEST } from "../../lib/backend/software/selftest.ts";
+import { SELFTEST } from "../../lib/backend/software/iommus/selftest.ts";
 import type { SoftwareIommufdFile } from "../../lib/backend/software/software-iommufd.ts";
 import { isSystemError, systemError } from "../../lib/errors.ts";
 import {

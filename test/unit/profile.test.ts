@@ -97,6 +97,8 @@ describe("shipped profiles", () => {
   it("are there, valid, and called what their file is", () => {
     expect(shippedProfiles()).toEqual([
       "none",
+      "qemu-amd",
+      "qemu-smmuv3",
       "qemu-vtd",
       "sapphire-rapids",
       "selftest",
@@ -115,6 +117,8 @@ describe("shipped profiles", () => {
     ["sapphire-rapids", "intel-vtd", ["ERRATA_772415_SPR17"]],
     ["vtd-no-erratum", "intel-vtd", []],
     ["qemu-vtd", "intel-vtd", ["ERRATA_772415_SPR17"]],
+    ["qemu-smmuv3", "arm-smmuv3", []],
+    ["qemu-amd", "amd", []],
     ["none", "none", []],
   ])("%s is of type %s with flags %j", (profile, type, flags) => {
     using iommufd = Iommufd.open({ profile });
@@ -211,7 +215,7 @@ describe("a profile that does not fit", () => {
 
   it("of an unknown name: the message names those that exist", () => {
     expect(() => Iommufd.open({ profile: "icelake" })).toThrow(
-      'no profile "icelake"; there are none, qemu-vtd, sapphire-rapids, selftest, vtd-6, vtd-no-erratum, or give the path of a JSON file',
+      'no profile "icelake"; there are none, qemu-amd, qemu-smmuv3, qemu-vtd, sapphire-rapids, selftest, vtd-6, vtd-no-erratum, or give the path of a JSON file',
     );
   });
 

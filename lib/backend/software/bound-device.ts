@@ -5,18 +5,21 @@
 import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../../uapi.ts";
 import type { Attachment, DeviceGroup } from "./device-group.ts";
 import { type Fault, FaultQueueObject } from "./fault-queue.ts";
+import type { Iommu } from "./iommus/iommu.ts";
+import { CACHE_ENTRIES, CACHED } from "./iommus/selftest.ts";
+import type { FirstStageEvent } from "./iommus/stage-1.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { KernelObject } from "./object-table.ts";
 import {
   type HwptObject,
   IoasObject,
   NestedHwptObject,
+  type NestingViommu,
   PagingHwptObject,
   type PagingHwptOptions,
 } from "./page-tables.ts";
-import type { DeviceProfile, IommuProfile } from "./profile.ts";
+import type { DeviceProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
-import { CACHE_ENTRIES, CACHED } from "./selftest.ts";
 import type { VdeviceObject, VirtualizedDevice } from "./viommu.ts";
 
 /** Page Request Group Indexes have 9 bits. */
@@ -28,20 +31,18 @@ export const NO_PASID = 0;
 /** IOMMUFD_OBJ_DEVICE */
 export class BoundDevice extends KernelObject implements VirtualizedDevice {
   readonly profile: DeviceProfile;
-  readonly iommu: IommuProfile;
+  readonly iommu: Iommu;
   readonly #objects: ObjectTable;
   vdevice: VdeviceObject | undefined;
+  /** What the device is to a guest, as of when it was attached to a page table of that guest (struct arm_smmu_vmaster). */
+  #guest: { readonly viommu: NestingViommu; readonly virtualId: bigint } | undefined;
   /** The cache of a mock device. */
   readonly cache = new Uint32Array(CACHE_ENTRIES).fill(CACHED);
   #nextGroup = 0;
   readonly #group: DeviceGroup<BoundDevice>;
 
   constructor(
-    {
-      profile,
-      iommu,
-      group,
-    }: { profile: DeviceProfile; iommu: IommuProfile; group: DeviceGroup<BoundDevice> },
+    { profile, iommu, group }: { profile: DeviceProfile; iommu: Iommu; group: DeviceGroup<BoundDevice> },
     objects: ObjectTable,
   ) {
     super();
@@ -71,6 +72,11 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     return this.#group.attachments.get(pasid)?.hwpt;
   }
 
+  /** arm_vmaster_report_event(): tells the guest; nobody, where the device was not the guest's when it was attached. */
+  report({ type, record }: FirstStageEvent): void {
+    this.#guest?.viommu.report(type, record(this.#guest.virtualId));
+  }
+
   /** A page request of the device. */
   fault(address: bigint, pasid: number, permissions: number): Fault {
     return {
@@ -89,8 +95,17 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     const attachment = this.#group.attachments.get(pasid);
     if (!attachment?.devices.delete(this)) return;
     if (attachment.devices.size === 0) this.#group.attachments.delete(pasid);
+    this.#commit(undefined, pasid);
     this.#unreserve(attachment.hwpt.paging.ioas, pasid);
     this.#release(attachment.hwpt, pasid);
+  }
+
+  /** arm_smmu_attach_commit_vmaster(): what the device is to the guest from now on. */
+  #commit(hwpt: HwptObject | undefined, pasid: number): void {
+    if (pasid !== NO_PASID) return;
+    const viommu = hwpt instanceof NestedHwptObject ? hwpt.viommu : undefined;
+    const virtualId = viommu?.virtualIdOf(this);
+    this.#guest = viommu !== undefined && virtualId !== undefined ? { viommu, virtualId } : undefined;
   }
 
   /** iommufd_device_pre_destroy(): what it is to a vIOMMU goes before it. */
@@ -156,6 +171,7 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     hwpt.users++;
     if (attachment === undefined) this.#group.attachments.set(pasid, { hwpt, devices: new Set([this]) });
     else attachment.devices.add(this);
+    this.#commit(hwpt, pasid);
     return hwpt;
   }
 
@@ -178,6 +194,7 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     attachment.hwpt = hwpt;
     for (const device of devices) {
       hwpt.users++;
+      device.#commit(hwpt, pasid);
       device.#release(old, pasid);
     }
     return hwpt;
@@ -186,9 +203,7 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
   /** What the driver asks. */
   #checkAttach(hwpt: HwptObject, pasid: number): void {
     this.#checkPasid(hwpt, pasid);
-    hwpt.checkCompatible(this.iommu);
-    // intel_iommu_enable_iopf()
-    if (hwpt.faultQueue !== undefined && !this.profile.pri) throw new Refusal("ENODEV");
+    hwpt.checkAttach(this);
   }
 
   /** iommufd_hwpt_pasid_compat(), iommu_attach_device_pasid() */

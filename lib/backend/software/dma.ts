@@ -11,43 +11,12 @@ import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE, IOMMUFD_PAGE_RESP_SU
 import { type BoundDevice, NO_PASID } from "./bound-device.ts";
 import { FaultQueueObject } from "./fault-queue.ts";
 import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./io-pagetable.ts";
+import type { Access, Blocked, DmaFaultReason, GuestMemory } from "./iommus/stage-1.ts";
 import { type HwptObject, NestedHwptObject, type PagingHwptObject } from "./page-tables.ts";
 
 const PAGE = 4096n;
 /** How often an access is tried again after a page request was answered with success. */
 const MOST_TRIES = 16;
-
-/** Flags of a first-stage entry. */
-const PRESENT = 1n << 0n;
-const WRITABLE = 1n << 1n;
-const ACCESSED = 1n << 5n;
-const DIRTY = 1n << 6n;
-const LARGE = 1n << 7n;
-/** Where an entry points. */
-const ADDRESS = 0x000f_ffff_ffff_f000n;
-
-/** Why an access does not go through. */
-export type DmaFaultReason =
-  /** The device is attached to nothing. */
-  | "not-attached"
-  /** Nothing is mapped there. */
-  | "not-mapped"
-  /** What is mapped there may not be used so. */
-  | "no-permission"
-  /** The entry of the first stage that leads there is not present. */
-  | "not-present"
-  /** The first stage says that it may not be written. */
-  | "first-stage-read-only"
-  /** The address is none of the first stage: it is not canonical. */
-  | "not-canonical"
-  /** An entry of the first stage cannot be read, or not be marked, because of the second stage. */
-  | "first-stage-out-of-reach";
-
-interface Blocked {
-  readonly reason: DmaFaultReason;
-}
-
-type Access = "read" | "write";
 
 /** An access of a device that its IOMMU stopped. */
 export class DmaFault extends IommufdError {
@@ -97,9 +66,10 @@ type Reached = Area & { readonly at: bigint };
 async function reach(device: BoundDevice, access: Access, iova: bigint, pasid: number): Promise<Reached> {
   for (let tries = 0; ; tries++) {
     const hwpt = device.attachedTo(pasid);
-    const reached =
-      hwpt === undefined ? ({ reason: "not-attached" } as const) : translate(hwpt, access, iova);
+    const reached: Reached | Blocked =
+      hwpt === undefined ? { reason: "not-attached" } : translate(hwpt, access, iova);
     if ("at" in reached) return reached;
+    if (reached.event !== undefined) device.report(reached.event);
     const queue = hwpt?.faultQueue;
     if (!(queue instanceof FaultQueueObject) || !device.profile.pri || tries === MOST_TRIES)
       throw new DmaFault(reached.reason, access, iova);
@@ -114,7 +84,7 @@ function permission(access: Access): number {
 
 function translate(hwpt: HwptObject, access: Access, iova: bigint): Reached | Blocked {
   if (!(hwpt instanceof NestedHwptObject)) return secondStage(hwpt, access, iova);
-  const address = firstStage(hwpt, access, iova);
+  const address = hwpt.stage1.translate(new SecondStage(hwpt.parent), access, iova);
   return typeof address === "bigint" ? secondStage(hwpt.parent, access, address) : address;
 }
 
@@ -127,48 +97,29 @@ function secondStage(hwpt: PagingHwptObject, access: Access, iova: bigint): Reac
   return { ...area, at: iova };
 }
 
-/** Walks a guest's page table: returns the guest-physical address. */
-function firstStage(hwpt: NestedHwptObject, access: Access, iova: bigint): bigint | Blocked {
-  // The mock driver of the kernel has no first stage: the addresses are the second's.
-  if (hwpt.data === undefined) return iova;
-  const { pgtblAddr, addrWidth } = hwpt.data;
-  const width = BigInt(addrWidth);
-  if (BigInt.asUintN(64, BigInt.asIntN(addrWidth, iova)) !== iova) return { reason: "not-canonical" };
-  let table = pgtblAddr & ADDRESS;
-  for (let shift = width - 9n; ; shift -= 9n) {
-    const address = table + ((iova >> shift) & 0x1ffn) * 8n;
-    const entry = readEntry(hwpt, address);
-    if (typeof entry !== "bigint") return entry;
-    if (!(entry & PRESENT)) return { reason: "not-present" };
-    if (access === "write" && !(entry & WRITABLE)) return { reason: "first-stage-read-only" };
-    const leaf = shift === 12n || (entry & LARGE && (shift === 21n || shift === 30n));
-    const marks = leaf && access === "write" ? ACCESSED | DIRTY : ACCESSED;
-    const marked = markEntry(hwpt, address, entry, marks);
-    if (marked !== undefined) return marked;
-    if (leaf) return (entry & ADDRESS & -(1n << shift)) | (iova & ((1n << shift) - 1n));
-    table = entry & ADDRESS;
+/** The memory of a guest whose page table lies in it. */
+class SecondStage implements GuestMemory {
+  readonly #parent: PagingHwptObject;
+
+  constructor(parent: PagingHwptObject) {
+    this.#parent = parent;
   }
-}
 
-function readEntry(hwpt: NestedHwptObject, address: bigint): bigint | Blocked {
-  const reached = secondStage(hwpt.parent, "read", address);
-  return "at" in reached ? entryView(reached).getBigUint64(0, true) : { reason: "first-stage-out-of-reach" };
-}
+  read(address: bigint): bigint | Blocked {
+    const reached = secondStage(this.#parent, "read", address);
+    return "at" in reached
+      ? entryView(reached).getBigUint64(0, true)
+      : { reason: "first-stage-out-of-reach" };
+  }
 
-/** Sets the flags that are not set yet. */
-function markEntry(
-  hwpt: NestedHwptObject,
-  address: bigint,
-  entry: bigint,
-  marks: bigint,
-): Blocked | undefined {
-  if ((entry & marks) === marks) return undefined;
-  let reached = secondStage(hwpt.parent, "write", address);
-  // The erratum: the second stage is asked where the entry is, and not whether it may be written.
-  if (!("at" in reached) && hwpt.parent.hasErratum) reached = secondStage(hwpt.parent, "read", address);
-  if (!("at" in reached)) return { reason: "first-stage-out-of-reach" };
-  entryView(reached).setBigUint64(0, entry | marks, true);
-  return undefined;
+  mark(address: bigint, entry: bigint): Blocked | undefined {
+    let reached = secondStage(this.#parent, "write", address);
+    // The erratum: the second stage is asked where the entry is, and not whether it may be written.
+    if (!("at" in reached) && this.#parent.hasErratum) reached = secondStage(this.#parent, "read", address);
+    if (!("at" in reached)) return { reason: "first-stage-out-of-reach" };
+    entryView(reached).setBigUint64(0, entry, true);
+    return undefined;
+  }
 }
 
 function entryView(area: Reached): DataView {

@@ -9,6 +9,8 @@ import {
   IOMMU_HWPT_FAULT_ID_VALID,
 } from "../../uapi.ts";
 import type { HwptAllocRequest } from "../requests.ts";
+import type { Iommu } from "./iommus/iommu.ts";
+import type { Stage1 } from "./iommus/stage-1.ts";
 import type { KernelObject } from "./object-table.ts";
 import {
   type HwptObject,
@@ -17,7 +19,7 @@ import {
   type NestParent,
   PagingHwptObject,
 } from "./page-tables.ts";
-import type { DeviceProfile, IommuProfile } from "./profile.ts";
+import type { DeviceProfile } from "./profile.ts";
 import { Refusal } from "./refusal.ts";
 import { ViommuObject } from "./viommu.ts";
 
@@ -30,14 +32,12 @@ const HWPT_FLAGS =
 /** iommufd_hwpt_paging_alloc() on an IOAS, iommufd_hwpt_nested_alloc() on a HWPT. */
 export function makeHwpt(
   parent: KernelObject | undefined,
-  { iommu, profile }: { iommu: IommuProfile; profile: DeviceProfile },
+  { iommu, profile }: { iommu: Iommu; profile: DeviceProfile },
   flags: number,
   data: HwptAllocRequest["data"],
 ): HwptObject {
   if (parent instanceof IoasObject) {
     if (flags & ~HWPT_FLAGS) throw new Refusal("EOPNOTSUPP");
-    // A driver that tells nothing has no domain_alloc_paging_flags either.
-    if (iommu.hwInfo.type === "none" && flags !== 0) throw new Refusal("EOPNOTSUPP");
     const nestParent = (flags & IOMMU_HWPT_ALLOC_NEST_PARENT) !== 0;
     const dirtyTracking = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
     if (dirtyTracking && !profile.outCapabilities.includes("DIRTY_TRACKING")) throw new Refusal("EOPNOTSUPP");
@@ -47,24 +47,28 @@ export function makeHwpt(
     return new PagingHwptObject(parent, iommu, { nestParent, dirtyTracking, pasid, automatic: false });
   }
   if (parent instanceof ViommuObject) {
-    if (parent.parent.iommu !== iommu) throw new Refusal("EINVAL");
-    return makeNested({ hwpt: parent.parent, viommu: parent }, iommu, flags, data);
+    if (parent.iommu !== iommu) throw new Refusal("EINVAL");
+    const { driver } = parent;
+    return makeNested({ hwpt: parent.parent, viommu: parent }, driver.allocNested?.bind(driver), flags, data);
   }
-  if (parent instanceof PagingHwptObject) {
-    return makeNested({ hwpt: parent }, iommu, flags, data);
-  }
+  if (parent instanceof PagingHwptObject)
+    return makeNested({ hwpt: parent }, iommu.allocNested?.bind(iommu), flags, data);
   throw new Refusal("EINVAL");
 }
 
+/** @param alloc alloc_domain_nested() of the vIOMMU's driver, or domain_alloc_nested() of the IOMMU's */
 function makeNested(
   parent: NestParent,
-  iommu: IommuProfile,
+  alloc: ((data: DriverData, flags: { readonly pasid: boolean }) => Stage1) | undefined,
   flags: number,
   data: HwptAllocRequest["data"],
 ): NestedHwptObject {
   if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID)) throw new Refusal("EOPNOTSUPP");
-  if (data === undefined) throw new Refusal("EOPNOTSUPP");
-  return new NestedHwptObject(parent, iommu, data, { pasid: (flags & IOMMU_HWPT_ALLOC_PASID) !== 0 });
+  if (data === undefined || alloc === undefined) throw new Refusal("EOPNOTSUPP");
+  const { options } = parent.hwpt;
+  if (options.automatic || !options.nestParent) throw new Refusal("EINVAL");
+  const pasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
+  return new NestedHwptObject(parent, alloc(data, { pasid }), { pasid });
 }
 
 /** Data of a driver, or that there is none: the type and the length have to agree. */

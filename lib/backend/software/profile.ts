@@ -19,6 +19,10 @@ import { SHIPPED, shippedProfiles } from "./shipped-profiles.ts";
 
 /** ECAP_REG, bit 26: nested translation. */
 const ECAP_NEST = 26n;
+/** IDR0 of an SMMUv3, bits 0 and 1: both stages. */
+const IDR0_BOTH_STAGES = 0b11n;
+/** EFR of AMD's IOMMU, bits 4 and 48, and EFR2, bit 3: what Linux nests with (is_nest_parent_supported()). */
+const [EFR_GTSUP, EFR_GIOSUP, EFR2_GCR3TRPMODE] = [4n, 48n, 3n];
 
 /** What a profile must be, and what it has in it. */
 const schemas = schema((z) => {
@@ -53,6 +57,27 @@ const schemas = schema((z) => {
     ecapReg: u64(),
   });
 
+  const armSmmuv3 = z.strictObject({
+    /** IOMMU_HW_INFO_TYPE_ARM_SMMUV3 */
+    type: z.literal("arm-smmuv3"),
+    /** Its identification registers, 32 bits each. */
+    registers: z.record(
+      z.enum(["IDR0", "IDR1", "IDR2", "IDR3", "IDR4", "IDR5", "IIDR", "AIDR"]),
+      u64().refine((value) => value < 1n << 32n, {
+        error: "must be a hexadecimal string of at most 32 bits",
+      }),
+    ),
+  });
+
+  const amd = z.strictObject({
+    /** IOMMU_HW_INFO_TYPE_AMD */
+    type: z.literal("amd"),
+    /** The Extended Feature Register, 64 bits. */
+    efr: u64(),
+    /** The Extended Feature 2 Register, 64 bits. */
+    efr2: u64(),
+  });
+
   const none = z.strictObject({
     /** IOMMU_HW_INFO_TYPE_NONE: its driver tells nothing. */
     type: z.literal("none"),
@@ -66,7 +91,7 @@ const schemas = schema((z) => {
 
   const iommu = z.strictObject({
     /** What IOMMU_GET_HW_INFO answers. */
-    hwInfo: z.discriminatedUnion("type", [intelVtd, none, selftest]),
+    hwInfo: z.discriminatedUnion("type", [intelVtd, armSmmuv3, amd, none, selftest]),
     /**
      * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
      * whose kernel does not know of it.
@@ -80,7 +105,11 @@ const schemas = schema((z) => {
       nestParent: domain.optional(),
       /** What it makes with DIRTY_TRACKING; absent: EOPNOTSUPP. */
       dirtyTracking: domain.optional(),
+      /** What AMD's driver makes with PASID, of a format of its own; absent: EOPNOTSUPP. The others make the plain one. */
+      pasid: domain.optional(),
     }),
+    /** Whether IOMMU_VIOMMU_ALLOC makes vIOMMUs of its type on a nest parent; absent: EOPNOTSUPP. */
+    viommu: z.boolean().optional(),
   });
 
   const device = z.strictObject({
@@ -136,15 +165,18 @@ const schemas = schema((z) => {
       const { iommus, devices, sources = {} } = document;
       const refuse = (path: (string | number)[], message: string) =>
         context.addIssue({ code: "custom", path, message });
-      for (const [name, { hwInfo, domains, erratum772415 }] of Object.entries(iommus)) {
-        const nests =
-          hwInfo.type === "selftest" ||
-          (hwInfo.type === "intel-vtd" && ((hwInfo.ecapReg >> ECAP_NEST) & 1n) === 1n);
-        if (domains.nestParent !== undefined && !nests)
+      for (const [name, { hwInfo, domains, erratum772415, viommu }] of Object.entries(iommus)) {
+        if (domains.nestParent !== undefined && !canNest(hwInfo))
           refuse(
             ["iommus", name, "domains", "nestParent"],
             "the hardware information says that it cannot nest",
           );
+        if (domains.pasid !== undefined && hwInfo.type !== "amd")
+          refuse(["iommus", name, "domains", "pasid"], "only AMD's IOMMU has page tables for PASIDs alone");
+        if (viommu && domains.nestParent === undefined)
+          refuse(["iommus", name, "viommu"], "a vIOMMU is made on a nest parent, and there is none");
+        if (viommu && hwInfo.type === "intel-vtd")
+          refuse(["iommus", name, "viommu"], "Linux makes no vIOMMUs of Intel VT-d");
         if (hwInfo.type === "none" && domains.dirtyTracking !== undefined)
           refuse(["iommus", name, "domains", "dirtyTracking"], "an IOMMU that tells nothing has none");
         if (hwInfo.type !== "intel-vtd" && erratum772415 === true)
@@ -180,6 +212,23 @@ const schemas = schema((z) => {
   return { profile, iommu, domain, device };
 });
 
+/** Whether the registers allow nested translation. */
+function canNest(hwInfo: IommuProfile["hwInfo"]): boolean {
+  const has = (register: bigint, bit: bigint) => ((register >> bit) & 1n) === 1n;
+  switch (hwInfo.type) {
+    case "selftest":
+      return true;
+    case "none":
+      return false;
+    case "intel-vtd":
+      return has(hwInfo.ecapReg, ECAP_NEST);
+    case "arm-smmuv3":
+      return (hwInfo.registers.IDR0 & IDR0_BOTH_STAGES) === IDR0_BOTH_STAGES;
+    case "amd":
+      return has(hwInfo.efr, EFR_GTSUP) && has(hwInfo.efr, EFR_GIOSUP) && has(hwInfo.efr2, EFR2_GCR3TRPMODE);
+  }
+}
+
 /** What is at a path: "devices.0.bdf". */
 function valueAt(document: object, path: string): unknown {
   return path
@@ -209,6 +258,11 @@ type Schemas = ReturnType<typeof schemas>;
 export interface Profile extends z.output<Schemas["profile"]> {}
 /** One of its IOMMUs. */
 export interface IommuProfile extends z.output<Schemas["iommu"]> {}
+/** What the driver of an IOMMU of that type tells. */
+export type HwInfoProfile<Type extends IommuProfile["hwInfo"]["type"]> = Extract<
+  IommuProfile["hwInfo"],
+  { type: Type }
+>;
 /** A domain that an IOMMU can make. */
 export interface DomainProfile extends z.output<Schemas["domain"]> {}
 /** One of its devices. */

@@ -15,6 +15,8 @@ import type { BoundDevice } from "./bound-device.ts";
 import { DeviceGroup } from "./device-group.ts";
 import { transfer } from "./dma.ts";
 import { SoftwareEventFd } from "./event-file.ts";
+import type { Iommu } from "./iommus/iommu.ts";
+import { makeIommu } from "./iommus/make-iommu.ts";
 import { LockedMemory } from "./locked-memory.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
 import { noDescriptors } from "./refusal.ts";
@@ -39,6 +41,7 @@ export class SoftwareBackend implements RawBackend {
   readonly profile: string;
   readonly pageSize: number;
   readonly #profile: Profile;
+  readonly #iommus: ReadonlyMap<string, Iommu>;
   readonly #devices: ReadonlyMap<string, SoftwareDevice>;
   readonly #limit: LockedMemory;
   /** The IOMMU groups that the profile names. */
@@ -50,6 +53,7 @@ export class SoftwareBackend implements RawBackend {
     this.profile = profile.name;
     this.pageSize = profile.pageSize;
     this.#limit = new LockedMemory(profile.memlock);
+    this.#iommus = new Map(Object.entries(profile.iommus).map(([name, iommu]) => [name, makeIommu(iommu)]));
     this.#devices = new Map(
       profile.devices.map((device, index) => [`/dev/vfio/devices/vfio${index}`, this.#deviceOf(device)]),
     );
@@ -133,7 +137,7 @@ export class SoftwareBackend implements RawBackend {
   }
 
   #deviceOf(profile: DeviceProfile): SoftwareDevice {
-    const iommu = this.#profile.iommus[profile.iommu];
+    const iommu = this.#iommus.get(profile.iommu);
     if (iommu === undefined) throw new Error(`profile ${this.#profile.name} was not validated`);
     const groups = this.#groups;
     const group = (profile.group === undefined ? undefined : groups.get(profile.group)) ?? new DeviceGroup();

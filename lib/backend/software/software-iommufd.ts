@@ -223,7 +223,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
       const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), { type, bytes });
       this.objects.add(viommu);
       try {
-        viommu.answer(regionOffset(viommu.id));
+        viommu.driver.answer?.(viommu.data, regionOffset(viommu.id));
       } catch (error) {
         this.objects.remove(viommu);
         throw error;
@@ -260,11 +260,12 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   /** Only vIOMMUs have something to map. */
   mapRegion(position: bigint, length: bigint) {
     return this.#answer(() => {
-      const viommu = [...this.objects].find(
-        (object) => object instanceof ViommuObject && regionOffset(object.id) === position,
-      ) as ViommuObject | undefined;
-      if (viommu === undefined || length !== BigInt(viommu.page.byteLength)) throw new Refusal("ENXIO");
-      return new SoftwareRegion(viommu.page);
+      for (const object of this.objects) {
+        if (!(object instanceof ViommuObject) || regionOffset(object.id) !== position) continue;
+        const { page } = object.driver;
+        if (page !== undefined && length === BigInt(page.byteLength)) return new SoftwareRegion(page);
+      }
+      throw new Refusal("ENXIO");
     });
   }
 

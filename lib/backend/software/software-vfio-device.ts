@@ -20,7 +20,8 @@ import {
 import type { Errno, RawIommufdFile, RawVfioDeviceFile } from "../raw.ts";
 import { BoundDevice, NO_PASID } from "./bound-device.ts";
 import type { DeviceGroup } from "./device-group.ts";
-import type { DeviceProfile, IommuProfile } from "./profile.ts";
+import type { Iommu } from "./iommus/iommu.ts";
+import type { DeviceProfile } from "./profile.ts";
 import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 
@@ -30,7 +31,7 @@ const VFIO_PCI_OFFSET_SHIFT = 40n;
 /** A device of the machine: what all its open files share. */
 export interface SoftwareDevice {
   readonly profile: DeviceProfile;
-  readonly iommu: IommuProfile;
+  readonly iommu: Iommu;
   /** The IOMMU group; other devices may be in it. */
   readonly group: DeviceGroup<BoundDevice>;
   /** The file through which it is bound; only one can be at a time. */

@@ -4,9 +4,9 @@ import { systemError } from "../../errors.ts";
 import { IOMMU_VEVENTQ_FLAG_LOST_EVENTS, type VeventQueueId, type VeventRecord } from "../../uapi.ts";
 import type { VeventQueueFile } from "../handles.ts";
 import { type EventQueueObject, SoftwareQueueFile } from "./event-file.ts";
+import { SELFTEST } from "./iommus/selftest.ts";
 import { KernelObject } from "./object-table.ts";
 import { Refusal } from "./refusal.ts";
-import { SELFTEST } from "./selftest.ts";
 
 /** VEVENTQ_MAX_DEPTH */
 const MOST_EVENTS = 1 << 19;

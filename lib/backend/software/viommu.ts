@@ -1,24 +1,20 @@
-/**
- * Virtual IOMMUs and what belongs to them (drivers/iommu/iommufd/viommu.c), of the one driver whose are modelled: that of
- * the kernel's mock devices (drivers/iommu/iommufd/selftest.c).
- */
+/** Virtual IOMMUs and what belongs to them (drivers/iommu/iommufd/viommu.c). */
 
 import type { DriverData } from "../../uapi.ts";
 import type { BatchStatus } from "../raw.ts";
 import type { HwQueueAllocRequest, InvalidateRequest } from "../requests.ts";
+import type { Iommu } from "./iommus/iommu.ts";
+import type { ViommuDriver } from "./iommus/viommu-driver.ts";
 import { KernelObject } from "./object-table.ts";
-import { PagingHwptObject } from "./page-tables.ts";
-import type { IommuProfile } from "./profile.ts";
-import { Refusal, stoppedAt } from "./refusal.ts";
-import { CACHE_ENTRIES, SELFTEST } from "./selftest.ts";
+import { type AttachedDevice, type NestingViommu, PagingHwptObject } from "./page-tables.ts";
+import { Refusal } from "./refusal.ts";
 import type { EventfulViommu, VeventqObject } from "./vevent-queue.ts";
 
 /** How many hardware queues a mock vIOMMU has (IOMMU_TEST_HW_QUEUE_MAX). */
 const HW_QUEUES = 2;
 
 /** What a vIOMMU has to know of a device. */
-export interface VirtualizedDevice {
-  readonly iommu: IommuProfile;
+export interface VirtualizedDevice extends AttachedDevice {
   /** The cache of a mock device. */
   readonly cache: Uint32Array;
   /** What it is to a vIOMMU. */
@@ -26,59 +22,44 @@ export interface VirtualizedDevice {
 }
 
 /** IOMMUFD_OBJ_VIOMMU */
-export class ViommuObject extends KernelObject implements EventfulViommu {
+export class ViommuObject extends KernelObject implements EventfulViommu, NestingViommu {
+  /** The IOMMU that it is a part of. */
+  readonly iommu: Iommu;
   readonly parent: PagingHwptObject;
+  readonly driver: ViommuDriver;
   /** What its driver answered. */
   readonly data: Uint8Array;
-  /** Memory that it offers for mapping. */
-  readonly page = new ArrayBuffer(8192);
   readonly vdevices = new Map<bigint, VdeviceObject>();
   readonly veventqs = new Map<number, VeventqObject>();
   readonly hwQueues: (HwQueueObject | undefined)[] = [];
 
-  /** iommufd_viommu_alloc_ioctl(), mock_viommu_init() */
+  /** iommufd_viommu_alloc_ioctl() */
   constructor({ iommu }: VirtualizedDevice, parent: KernelObject | undefined, { type, bytes }: DriverData) {
     super();
-    if (iommu.hwInfo.type !== "selftest" || type !== SELFTEST.viommuType) throw new Refusal("EOPNOTSUPP");
+    if (!iommu.hasViommu(type)) throw new Refusal("EOPNOTSUPP");
     if (!(parent instanceof PagingHwptObject)) throw new Refusal("ENOENT");
     if (!parent.options.nestParent) throw new Refusal("EINVAL");
+    this.iommu = iommu;
     this.parent = parent;
+    this.driver = iommu.viommu(parent.iommu);
     this.data = bytes.slice();
     parent.users++;
   }
 
-  /** struct iommu_viommu_selftest: what comes in goes out again, and to the start of the page. */
-  answer(offset: bigint): void {
-    if (this.data.length === 0) return;
-    if (this.data.length < 8 || this.data.length > 24) throw new Refusal("EINVAL");
-    const given = new DataView(this.data.buffer).getUint32(0, true);
-    new DataView(this.page).setUint32(0, given, true);
-    const answer = new DataView(new ArrayBuffer(24));
-    answer.setUint32(0, given, true);
-    answer.setUint32(4, given, true);
-    answer.setBigUint64(8, offset, true);
-    answer.setBigUint64(16, BigInt(this.page.byteLength), true);
-    this.data.set(new Uint8Array(answer.buffer, 0, this.data.length));
+  /** iommufd_viommu_get_vdev_id() */
+  virtualIdOf(device: AttachedDevice): bigint | undefined {
+    for (const [virtId, vdevice] of this.vdevices) if (vdevice.device === device) return virtId;
+    return undefined;
   }
 
-  /** mock_viommu_cache_invalidate(): entries of u32 flags, u32 vdev_id, u32 cache_id. */
-  invalidate({ dataType, entryLength, count, entries }: InvalidateRequest): BatchStatus {
-    if (dataType !== SELFTEST.invalidateType || (count > 0 && entryLength !== 12))
-      throw new Refusal("EINVAL");
-    const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
-    for (let done = 0; done < count; done++) {
-      const [flags, virtId, cache] = [0, 4, 8].map((at) => view.getUint32(done * 12 + at, true)) as [
-        number,
-        number,
-        number,
-      ];
-      if (flags & ~1) return stoppedAt(done, "EOPNOTSUPP");
-      const device = this.vdevices.get(BigInt(virtId))?.device;
-      if (cache >= CACHE_ENTRIES || device === undefined) return stoppedAt(done, "EINVAL");
-      if (flags & 1) device.cache.fill(0);
-      else device.cache[cache] = 0;
-    }
-    return { done: count, status: 0 };
+  /** Nobody is told where there is no queue of that type. */
+  report(type: number, data: Uint8Array): void {
+    this.veventqs.get(type)?.report(data);
+  }
+
+  invalidate(request: InvalidateRequest): BatchStatus {
+    if (this.driver.invalidate === undefined) throw new Refusal("EOPNOTSUPP");
+    return this.driver.invalidate(request, { find: (virtId) => this.vdevices.get(virtId)?.device });
   }
 
   override destroy(): void {
@@ -95,7 +76,7 @@ export class VdeviceObject extends KernelObject {
   /** iommufd_vdevice_alloc_ioctl() */
   constructor(viommu: ViommuObject, device: VirtualizedDevice, virtId: bigint) {
     super();
-    if (viommu.parent.iommu !== device.iommu) throw new Refusal("EINVAL");
+    if (viommu.iommu !== device.iommu) throw new Refusal("EINVAL");
     if (device.vdevice !== undefined || viommu.vdevices.has(virtId)) throw new Refusal("EEXIST");
     this.viommu = viommu;
     this.device = device;
@@ -121,7 +102,7 @@ export class HwQueueObject extends KernelObject {
   /** iommufd_hw_queue_alloc_ioctl(), mock_hw_queue_init_phys(): the memory is pinned, then the driver is asked. */
   constructor(viommu: ViommuObject, { type, index, iova, length }: HwQueueAllocRequest) {
     super();
-    if (type !== SELFTEST.hwQueueType) throw new Refusal("EOPNOTSUPP");
+    if (viommu.driver.hwQueueType !== type) throw new Refusal("EOPNOTSUPP");
     const { iopt } = viommu.parent.ioas;
     iopt.pin(iova, length, this);
     try {
