@@ -9,7 +9,7 @@ import { Resource } from "./resource.ts";
 export abstract class EventStream<Event> extends Resource implements AsyncIterable<Event> {
   readonly #file: EventFile;
   #taken: Event[] = [];
-  #waiting: Promise<boolean> | undefined;
+  #waiting: Promise<void> | undefined;
 
   /** @internal */
   constructor(file: EventFile, ...parents: Resource[]) {
@@ -44,15 +44,22 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
 
   async #next(): Promise<IteratorResult<Event, undefined>> {
     while (!this.closed) {
-      if (this.#taken.length === 0) this.#taken = this.take();
       const value = this.#taken.shift();
       if (value !== undefined) return { done: false, value };
-      // Loops that wait at the same time share one wait; whoever comes first gets what there is.
-      this.#waiting ??= this.#file.readable().finally(() => {
-        this.#waiting = undefined;
-      });
+      // Without a look before: what is there already ends the wait at once, and a flood of events leaves the event loop
+      // its turns. Loops that wait at the same time share one wait; whoever comes first gets what there is.
+      this.#waiting ??= this.#wait();
       await this.#waiting;
+      if (this.#taken.length === 0 && !this.closed) this.#taken = this.take();
     }
     return { done: true, value: undefined };
+  }
+
+  async #wait(): Promise<void> {
+    try {
+      await this.#file.readable();
+    } finally {
+      this.#waiting = undefined;
+    }
   }
 }
