@@ -64,6 +64,12 @@ export function timeProcess(...args) {
   });
 }
 
+/** The head of the table. */
+export const HEADER = [
+  "| what | this library | compared with | ratio | aim |",
+  "| --- | --- | --- | --- | --- |",
+];
+
 let header = false;
 
 /**
@@ -92,8 +98,7 @@ export async function compare(name, ours, theirs, { rival = "C", blocks = 100, a
   if (count % 2) sides.reverse();
   const [a, b] = sides.map(({ samples }) => ({ least: Math.min(...samples), median: median(samples) }));
   if (!header) {
-    console.log("| what | this library | compared with | ratio | aim |");
-    console.log("| --- | --- | --- | --- | --- |");
+    console.log(HEADER.join("\n"));
     header = true;
   }
   const figures = ({ least, median }) => `${format(least)} (${format(median)})`;
