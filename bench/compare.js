@@ -1,5 +1,5 @@
 // What the benches have in common: two sides that take turns, block by block, and a row of the table for each comparison.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -54,14 +54,6 @@ export async function time(count, work) {
   const start = process.hrtime.bigint();
   await work();
   return Number(process.hrtime.bigint() - start) / count;
-}
-
-/** Nanoseconds that a whole process of Node.js takes with these arguments, its output thrown away. */
-export function timeProcess(...args) {
-  return time(1, () => {
-    const { status, stderr } = spawnSync(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
-    if (status !== 0) throw new Error(`node ${args.join(" ")}: exit code ${status}\n${stderr}`);
-  });
 }
 
 /** The head of the table. */
