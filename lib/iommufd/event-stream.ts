@@ -18,7 +18,8 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
   }
 
   /**
-   * The descriptor, for a program that waits for it by itself. It stays this object's to close.
+   * The descriptor, for a program that waits for it by itself, and then not by a loop over this. It stays this object's to
+   * close.
    *
    * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: on the software backend
    */
