@@ -176,7 +176,7 @@ EXPORTED double TakeSignal() {
   return std::chrono::duration<double, std::nano>(since).count();
 }
 
-// Takes signals by epoll: the nanoseconds from one to epoll_wait()'s return, of each.
+// Takes signals by epoll: of each, the nanoseconds until it has been read.
 EXPORTED void TakeSignals(int fd, int64_t count, double* nanoseconds) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event = {EPOLLIN, {}};
@@ -184,8 +184,8 @@ EXPORTED void TakeSignals(int fd, int64_t count, double* nanoseconds) {
   for (int64_t i = 0; i < count; i++) {
     if (epoll_wait(epoll, &event, 1, -1) != 1) Fail("epoll_wait");
     uint64_t value;
-    nanoseconds[i] = TakeSignal();
     if (read(fd, &value, sizeof(value)) < 0) Fail("read");
+    nanoseconds[i] = TakeSignal();
   }
   close(epoll);
 }

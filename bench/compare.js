@@ -1,5 +1,5 @@
 // What the benches have in common: two sides that take turns, block by block, and a row of the table for each comparison.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -56,13 +56,11 @@ export async function time(count, work) {
   return Number(process.hrtime.bigint() - start) / count;
 }
 
-/** Nanoseconds that a whole process of Node.js takes with these arguments, its output thrown away. */
-export function timeProcess(...args) {
-  return time(1, () => {
-    const { status, stderr } = spawnSync(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
-    if (status !== 0) throw new Error(`node ${args.join(" ")}: exit code ${status}\n${stderr}`);
-  });
-}
+/** The head of the table. */
+export const HEADER = [
+  "| what | this library | compared with | ratio | aim |",
+  "| --- | --- | --- | --- | --- |",
+];
 
 let header = false;
 
@@ -92,8 +90,7 @@ export async function compare(name, ours, theirs, { rival = "C", blocks = 100, a
   if (count % 2) sides.reverse();
   const [a, b] = sides.map(({ samples }) => ({ least: Math.min(...samples), median: median(samples) }));
   if (!header) {
-    console.log("| what | this library | compared with | ratio | aim |");
-    console.log("| --- | --- | --- | --- | --- |");
+    console.log(HEADER.join("\n"));
     header = true;
   }
   const figures = ({ least, median }) => `${format(least)} (${format(median)})`;

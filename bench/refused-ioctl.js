@@ -12,7 +12,7 @@ const file = /** @type {import("../dist/backend/kernel/addon.js").NativeIommufdF
 const c = loadC();
 const { ioctl } = loadLibc();
 const fd = file.fd();
-const destroy = file.destroy.bind(file);
+const { destroy } = file.bound();
 const ours = () =>
   time(COUNT, () => {
     for (let i = 0; i < COUNT; i++) destroy(1);

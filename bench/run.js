@@ -1,8 +1,12 @@
-// `npm run bench -- NAME`, or without a name all of them, one after the other.
-import { spawnSync } from "node:child_process";
+// `npm run bench -- NAME`, or without a name all of them, one after the other. At the end: the machine, and one table of all
+// comparisons.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpus, release } from "node:os";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { compile } from "./compare.js";
+import { compile, HEADER } from "./compare.js";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 
@@ -27,10 +31,29 @@ if (unknown !== undefined) {
 }
 // Before the test machine boots: its root file system is read-only.
 compile();
+const rows = [];
 for (const [name, command] of Object.entries(BENCHES)) {
   if (names.length > 0 && !names.includes(name)) continue;
   console.log(`\n== ${name}`);
   const env = { ...process.env, IOMMUFD_TEST_MACHINE: MACHINES[name] ?? "" };
-  const { status } = spawnSync(process.execPath, command, { cwd: project, stdio: "inherit", env });
+  const bench = spawn(process.execPath, command, {
+    cwd: project,
+    stdio: ["ignore", "pipe", "inherit"],
+    env,
+  });
+  const ended = once(bench, "close");
+  for await (const line of createInterface({ input: bench.stdout })) {
+    console.log(line);
+    // The serial console of the test machine ends lines its own way.
+    if (line.startsWith("| ") && !HEADER.includes(line.trimEnd())) rows.push(line.trimEnd());
+  }
+  const [status] = await ended;
   if (status !== 0) process.exitCode = 1;
+}
+if (rows.length > 0) {
+  const processors = cpus();
+  console.log(
+    `\n${processors.length} processors ${processors[0]?.model}, Linux ${release()}, Node.js ${process.version}\n`,
+  );
+  console.log([...HEADER, ...rows].join("\n"));
 }

@@ -109,6 +109,15 @@ Span<uint8_t> Bytes(Napi::Value value, const char* name) {
   return TypedArray<uint8_t>(value, name, napi_uint8_array, "a Uint8Array");
 }
 
+Span<uint8_t> Buffer(Napi::Value value, const char* name) {
+  Span<uint8_t> span;
+  void* data;
+  if (napi_get_arraybuffer_info(value.Env(), value, &data, &span.length) != napi_ok)
+    ThrowInvalidType(value, name, "an ArrayBuffer");
+  span.data = static_cast<uint8_t*>(data);
+  return span;
+}
+
 off_t Position(Napi::Value value, const char* name) {
   const uint64_t position = Uint64(value, name);
   if (position > static_cast<uint64_t>(INT64_MAX)) ThrowOutOfRange(value, name, "below 2^63");

@@ -30,6 +30,7 @@ int Fd(Napi::Value value, const char* name);
 bool Boolean(Napi::Value value, const char* name);
 Span<uint64_t> Uint64Array(Napi::Value value, const char* name);
 Span<uint8_t> Bytes(Napi::Value value, const char* name);
+Span<uint8_t> Buffer(Napi::Value value, const char* name);
 off_t Position(Napi::Value value, const char* name);
 
 // A copy of what a Uint8Array holds; a structure of a driver, which is at most a page.

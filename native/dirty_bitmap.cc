@@ -1,6 +1,6 @@
 #include "dirty_bitmap.h"
 
-#include <cstring>
+#include <sys/mman.h>
 
 #include "arguments.h"
 
@@ -22,14 +22,16 @@ DirtyBitmap::DirtyBitmap(Napi::Value length, Napi::Value page_size)
     arguments::ThrowOutOfRange(length, "length", "at most 2^33 pages");
 }
 
-uint64_t DirtyBitmap::Address() {
-  words_.assign(static_cast<size_t>((Pages(length_, page_size_) - 1) / 64 + 1), 0);
-  return reinterpret_cast<uintptr_t>(words_.data());
-}
-
-Napi::Value DirtyBitmap::Result(Napi::Env env) const {
-  const size_t bytes = static_cast<size_t>((Pages(length_, page_size_) + 7) / 8);
-  auto result = Napi::Uint8Array::New(env, bytes);
-  std::memcpy(result.Data(), words_.data(), bytes);
-  return result;
+uint64_t DirtyBitmap::Make(Napi::Env env) {
+  const uint64_t pages = Pages(length_, page_size_);
+  const size_t bytes = static_cast<size_t>((pages - 1) / 8 + 1);
+  // Whole words, which the kernel writes.
+  const size_t room = static_cast<size_t>((pages - 1) / 64 + 1) * sizeof(uint64_t);
+  // V8 ends the process where it gets no memory for an ArrayBuffer: so whether there is is asked before.
+  void* const available = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (available == MAP_FAILED) return 0;
+  munmap(available, room);
+  auto buffer = Napi::ArrayBuffer::New(env, room);
+  bitmap_ = Napi::Persistent(Napi::Uint8Array::New(env, bytes, buffer, 0));
+  return reinterpret_cast<uintptr_t>(buffer.Data());
 }

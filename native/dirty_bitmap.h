@@ -11,8 +11,9 @@
 #include <napi.h>
 
 #include <cstdint>
-#include <vector>
 
+// It is made as what JavaScript gets, before the kernel is asked, so that it is filled once and copied never.
+// JavaScript does not see it before the call has ended, so nothing moves or frees what the kernel writes to.
 class DirtyBitmap {
  public:
   // Of `length` bytes with a bit for each page; throws a RangeError where that is no sound question, or needs
@@ -22,14 +23,15 @@ class DirtyBitmap {
   uint64_t length() const { return length_; }
   uint64_t page_size() const { return page_size_; }
 
-  // Where the kernel writes to; zeroed, because it only sets bits. Made when it is asked for.
-  uint64_t Address();
+  // Makes it, zeroed, because the kernel only sets bits. Returns where that is; 0 where there is not so much
+  // memory.
+  uint64_t Make(Napi::Env env);
 
   // What the kernel wrote: a bit a page, the lowest first.
-  Napi::Value Result(Napi::Env env) const;
+  Napi::Value Result() const { return bitmap_.Value(); }
 
  private:
   const uint64_t length_;
   const uint64_t page_size_;
-  std::vector<uint64_t> words_;
+  Napi::Reference<Napi::Uint8Array> bitmap_;
 };

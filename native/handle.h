@@ -49,7 +49,6 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
   static Napi::Function Define(Napi::Env env) {
     std::vector<Napi::ClassPropertyDescriptor<Handle>> methods;
     for (const auto& method : Methods()) methods.push_back(method.of_class);
-    methods.push_back(Handle::template InstanceMethod<&Handle::Close>("close"));
     methods.push_back(Handle::template InstanceMethod<&Handle::Bound>("bound"));
     return Handle::DefineClass(env, State::kName, methods);
   }
@@ -62,16 +61,21 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
     return addon.constructors[static_cast<size_t>(State::kClass)].New(std::initializer_list<napi_value>{});
   }
 
-  // The native part behind an argument, which must be an object of the class that is not closed; throws
-  // otherwise.
+  // The native part behind an argument, which must be an object of the class that is not closed, or the token
+  // of one; throws otherwise.
   static const std::shared_ptr<Native>& FromArgument(Napi::Value value, const char* name) {
-    void* wrapped = nullptr;
-    if (napi_unwrap(value.Env(), value, &wrapped) != napi_ok ||
-        !Addon::Of(value.Env()).handles->Contains(wrapped, State::kClass)) {
+    void* found = nullptr;
+    if ((napi_get_value_external(value.Env(), value, &found) != napi_ok &&
+         napi_unwrap(value.Env(), value, &found) != napi_ok) ||
+        !Addon::Of(value.Env()).handles->Contains(found, State::kClass)) {
       arguments::ThrowInvalidType(value, name, arguments::WithArticle(State::kName));
     }
-    return static_cast<Handle*>(wrapped)->Use();
+    return static_cast<Handle*>(found)->Use();
   }
+
+  // What stands for the object as an argument, and is found faster. Whoever keeps it keeps the object: it is
+  // refused once the object is gone, until another is where that was.
+  Napi::Value Token() { return Napi::External<Handle>::New(this->Env(), this); }
 
   explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Handle<State>>(info) {
     Addon& addon = Addon::Of(info.Env());
@@ -105,13 +109,18 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
 
   // Filled in while the addon is loaded, and only read afterwards: by any thread.
   static std::vector<Registered>& Methods() {
-    static std::vector<Registered> methods;
+    static std::vector<Registered> methods = {Named<&Handle::Close>("close")};
     return methods;
   }
 
   template <NativeMethod kMethod>
   static void Register(const char* name) {
-    Methods().push_back({name, Handle::template InstanceMethod<kMethod>(name), Bind<kMethod>});
+    Methods().push_back(Named<kMethod>(name));
+  }
+
+  template <NativeMethod kMethod>
+  static Registered Named(const char* name) {
+    return {name, Handle::template InstanceMethod<kMethod>(name), Bind<kMethod>};
   }
 
   template <NativeMethod kMethod>
@@ -124,8 +133,8 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
     return (static_cast<Handle*>(info.Data())->*kMethod)(info);
   }
 
-  // bound(): an object with all methods but this one and close(), as functions that know what they are methods
-  // of. To find that by `this` takes twice as long as everything else of a short call.
+  // bound(): the methods as functions that know whose they are. To find that by `this` takes twice as long as
+  // everything else that Node-API does in a short call.
   Napi::Value Bound(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     auto functions = Napi::Object::New(env);

@@ -1,6 +1,7 @@
 // IOMMU_GET_HW_INFO and IOMMU_HWPT_*: what the IOMMU of a device is, and the page tables made for it.
 
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include "arguments.h"
@@ -11,29 +12,29 @@
 
 namespace {
 
-// getHwInfo(deviceId, target: Uint8Array, out: BigUint64Array, type?): 0, or -errno. The driver's structure
-// is written to target, as much of it as fits; out gets the type, the structure's length, the width of PASIDs
-// and the capabilities. Making an object here would cost more than the call.
+// getHwInfo(deviceId, answer: ArrayBuffer, type?): 0, or -errno. The answer gets four words of 64 bits: the
+// type, the length that the driver's structure has, the width of PASIDs and the capabilities; then the
+// structure, as much of it as fits. Making an object here would cost more than the call, and so would asking
+// a typed array where it lies.
 Napi::Value GetHwInfo(IommufdFile& file, const Napi::CallbackInfo& info) {
+  constexpr size_t kWords = 4;
   auto command = Command<uapi::iommu_hw_info>();
   command.dev_id = arguments::Uint32(info[0], "deviceId");
-  auto target = arguments::Bytes(info[1], "target");
-  auto out = arguments::Uint64Array(info[2], "out");
-  if (target.length > UINT32_MAX) arguments::ThrowOutOfRange(info[1], "target", "at most 4 GiB");
-  if (out.length < 4) arguments::ThrowOutOfRange(info[2], "out", "of 4 elements");
-  if (!info[3].IsUndefined()) {
+  if (!info[2].IsUndefined()) {
     command.flags = uapi::IOMMU_HW_INFO_FLAG_INPUT_TYPE;
-    command.out_data_type = arguments::Uint32(info[3], "type");
+    command.out_data_type = arguments::Uint32(info[2], "type");
   }
-  command.data_len = static_cast<uint32_t>(target.length);
-  command.data_uptr = reinterpret_cast<uintptr_t>(target.data);
+  const auto answer = arguments::Buffer(info[1], "answer");
+  if (answer.length < kWords * sizeof(uint64_t) || answer.length > UINT32_MAX) {
+    arguments::ThrowOutOfRange(info[1], "answer", "from 32 bytes to 4 GiB");
+  }
+  command.data_len = static_cast<uint32_t>(answer.length - kWords * sizeof(uint64_t));
+  command.data_uptr = reinterpret_cast<uintptr_t>(answer.data + kWords * sizeof(uint64_t));
   const int status = file.Use()->Ioctl(uapi::IOMMU_GET_HW_INFO, &command);
   if (status < 0) return Status(info.Env(), status);
-  uint64_t* values = out.data;
-  values[0] = command.out_data_type;
-  values[1] = command.data_len;
-  values[2] = command.out_max_pasid_log2;
-  values[3] = command.out_capabilities;
+  const uint64_t words[kWords] = {command.out_data_type, command.data_len, command.out_max_pasid_log2,
+                                  command.out_capabilities};
+  std::memcpy(answer.data, words, sizeof(words));
   return Status(info.Env(), 0);
 }
 
@@ -83,14 +84,12 @@ struct HwptGetDirtyBitmap
     command.iova = arguments::Uint64(info[2], "iova");
     command.length = bitmap.length();
     command.page_size = bitmap.page_size();
+    command.data = bitmap.Make(info.Env());
   }
 
-  int Run() {
-    command.data = bitmap.Address();
-    return IoctlOperation::Run();
-  }
+  int Run() { return command.data == 0 ? -ENOMEM : IoctlOperation::Run(); }
 
-  Napi::Value Result(Napi::Env env) const { return bitmap.Result(env); }
+  Napi::Value Result(Napi::Env) const { return bitmap.Result(); }
 };
 
 const IommufdFile::Both<HwptGetDirtyBitmap> hwpt_get_dirty_bitmap("hwptGetDirtyBitmap",

@@ -50,6 +50,7 @@ MappingOrder::~MappingOrder() {
 void MappingOrder::Place::Take(std::shared_ptr<MappingOrder> order) {
   const Lock lock(&order->mutex_);
   position_ = order->line_.insert(order->line_.end(), this);
+  order->in_line_++;
   order_ = std::move(order);
 }
 
@@ -70,12 +71,13 @@ void MappingOrder::Place::GiveUp() {
   {
     const Lock lock(&order_->mutex_);
     order_->line_.erase(position_);
+    order_->in_line_--;
     uv_cond_broadcast(&order_->given_up_);
   }
   order_.reset();
 }
 
-void MappingOrder::WaitForAll(const MappingAccesses& accesses) {
+void MappingOrder::WaitForConflicts(const MappingAccesses& accesses) {
   const Lock lock(&mutex_);
   for (auto it = line_.begin(); it != line_.end();) {
     if (accesses.ConflictWith((*it)->accesses_)) {

@@ -112,6 +112,11 @@ Napi::Value Fd(DmaMemory& memory, const Napi::CallbackInfo& info) {
 
 const DmaMemory::Method<Fd> fd("fd");
 
+// token(): what ioasMap() and its like take in place of the object.
+Napi::Value Token(DmaMemory& memory, const Napi::CallbackInfo&) { return memory.Token(); }
+
+const DmaMemory::Method<Token> token("token");
+
 // prefault(): undefined, or -errno.
 struct Prefault {
   std::shared_ptr<Pages> native;

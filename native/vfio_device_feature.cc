@@ -128,11 +128,12 @@ Napi::Value ReportDmaLogging(VfioDeviceFile& file, const Napi::CallbackInfo& inf
   DirtyBitmap bitmap(info[1], info[2]);
   request.length = bitmap.length();
   request.page_size = bitmap.page_size();
-  request.bitmap = bitmap.Address();
+  request.bitmap = bitmap.Make(info.Env());
+  if (request.bitmap == 0) return Status(info.Env(), -ENOMEM);
   FeatureCall feature(uapi::VFIO_DEVICE_FEATURE_GET | uapi::VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, &request,
                       sizeof(request));
   const int status = feature.Ask(*file.Use());
-  return status < 0 ? Status(info.Env(), status) : bitmap.Result(info.Env());
+  return status < 0 ? Status(info.Env(), status) : bitmap.Result();
 }
 
 const VfioDeviceFile::Method<ReportDmaLogging> report_dma_logging("reportDmaLogging");

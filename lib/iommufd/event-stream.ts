@@ -9,7 +9,7 @@ import { Resource } from "./resource.ts";
 export abstract class EventStream<Event> extends Resource implements AsyncIterable<Event> {
   readonly #file: EventFile;
   #taken: Event[] = [];
-  #waiting: Promise<boolean> | undefined;
+  #waiting: Promise<void> | undefined;
 
   /** @internal */
   constructor(file: EventFile, ...parents: Resource[]) {
@@ -18,7 +18,8 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
   }
 
   /**
-   * The descriptor, for a program that waits for it by itself. It stays this object's to close.
+   * The descriptor, for a program that waits for it by itself, and then not by a loop over this. It stays this object's to
+   * close.
    *
    * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: on the software backend
    */
@@ -44,15 +45,22 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
 
   async #next(): Promise<IteratorResult<Event, undefined>> {
     while (!this.closed) {
-      if (this.#taken.length === 0) this.#taken = this.take();
       const value = this.#taken.shift();
       if (value !== undefined) return { done: false, value };
-      // Loops that wait at the same time share one wait; whoever comes first gets what there is.
-      this.#waiting ??= this.#file.readable().finally(() => {
-        this.#waiting = undefined;
-      });
+      // Without a look before: what is there already ends the wait at once, and a flood of events leaves the event loop
+      // its turns. Loops that wait at the same time share one wait; whoever comes first gets what there is.
+      this.#waiting ??= this.#wait();
       await this.#waiting;
+      if (this.#taken.length === 0 && !this.closed) this.#taken = this.take();
     }
     return { done: true, value: undefined };
+  }
+
+  async #wait(): Promise<void> {
+    try {
+      await this.#file.readable();
+    } finally {
+      this.#waiting = undefined;
+    }
   }
 }

@@ -45,11 +45,15 @@ export class HeldMemory {
   }
 
   /** {@link map}, on this thread; without closures as a rule, for it is on the path of every mapping. */
-  mapSync(memory: DmaMemory | undefined, request: Placed, map: () => bigint): bigint {
+  mapSync<Request extends Placed>(
+    memory: DmaMemory | undefined,
+    request: Request,
+    map: (request: Request) => bigint,
+  ): bigint {
     memory?.retain();
     let iova: bigint;
     try {
-      iova = map();
+      iova = map(request);
     } catch (error) {
       memory?.unretain();
       throw error;
@@ -112,15 +116,12 @@ export class HeldMemory {
   }
 
   /** {@link unmap}, on this thread. */
-  unmapSync(iova: bigint, length: bigint, unmap: () => bigint): bigint {
+  unmapSync(iova: bigint, length: bigint, unmap: (iova: bigint, length: bigint) => bigint): bigint {
     let bytes: bigint;
     try {
-      bytes = unmap();
+      bytes = unmap(iova, length);
     } catch (error) {
-      this.#calls.enter(
-        () => [this.#mappings.unmapAccess(iova, length)],
-        () => this.#mappings.doubt(iova, length),
-      );
+      this.#enterRefusal(iova, length);
       throw error;
     }
     if (this.#calls.none) this.#mappings.forget(iova, length);
@@ -168,6 +169,13 @@ export class HeldMemory {
     this.#calls.enter(
       () => [this.#mappings.unmapAccess(iova, length)],
       () => this.#mappings.forget(iova, length),
+    );
+  }
+
+  #enterRefusal(iova: bigint, length: bigint): void {
+    this.#calls.enter(
+      () => [this.#mappings.unmapAccess(iova, length)],
+      () => this.#mappings.doubt(iova, length),
     );
   }
 

@@ -54,6 +54,9 @@ export class Ioas extends PageTable<Device> {
   readonly #calls: MappingCalls;
   readonly #held: HeldMemory;
   readonly #nestParents = new NestParents(() => this.iovaRanges());
+  // Made once: these calls are on the path of every mapping.
+  readonly #mapNow = (request: IoasMapRequest) => this.#file.ioasMapSync(request);
+  readonly #unmapNow = (iova: bigint, length: bigint) => this.#file.ioasUnmapSync(this.id, iova, length);
 
   /** @internal */
   constructor(file: IommufdFile, calls: MappingCalls, parent: Resource) {
@@ -89,10 +92,7 @@ export class Ioas extends PageTable<Device> {
 
   /** {@link map}, on this thread. */
   mapSync(memory: DmaMemory, options: MapOptions = {}): bigint {
-    const request = this.#mapRequest(memory, options);
-    return this.#nestParents.mapSync(request, () =>
-      this.#held.mapSync(memory, request, () => this.#file.ioasMapSync(request)),
-    );
+    return this.#mapHeld(memory, this.#mapRequest(memory, options), this.#mapNow);
   }
 
   /**
@@ -154,9 +154,7 @@ export class Ioas extends PageTable<Device> {
   /** {@link mapFile}, on this thread. */
   mapFileSync(file: DmaMemory | DmaBuf | number, options: MapFileOptions = {}): bigint {
     const request = this.#mapFileRequest(file, options);
-    return this.#nestParents.mapSync(request, () =>
-      this.#held.mapSync(memoryOf(file), request, () => this.#file.ioasMapFileSync(request)),
-    );
+    return this.#mapHeld(memoryOf(file), request, (request) => this.#file.ioasMapFileSync(request));
   }
 
   /**
@@ -176,9 +174,13 @@ export class Ioas extends PageTable<Device> {
   /** {@link copyFrom}, on this thread. */
   copyFromSync(source: Ioas, options: CopyOptions): bigint {
     const request = this.#copyRequest(source, options);
-    return this.#nestParents.mapSync(request, () =>
-      this.#held.copySync(source.#held, request, () => this.#file.ioasCopySync(request)),
-    );
+    try {
+      const iova = this.#held.copySync(source.#held, request, () => this.#file.ioasCopySync(request));
+      this.#nestParents.mapped(request);
+      return iova;
+    } catch (error) {
+      throw this.#nestParents.explainMap(error);
+    }
   }
 
   /**
@@ -220,7 +222,7 @@ export class Ioas extends PageTable<Device> {
   /** {@link unmap}, on this thread. */
   unmapSync(iova: bigint, length: bigint): bigint {
     this.#checkRange(iova, length);
-    return this.#held.unmapSync(iova, length, () => this.#file.ioasUnmapSync(this.id, iova, length));
+    return this.#held.unmapSync(iova, length, this.#unmapNow);
   }
 
   /**
@@ -259,13 +261,29 @@ export class Ioas extends PageTable<Device> {
     this.#held.release(whole);
   }
 
+  #mapHeld<Request extends IoasMapRequest | IoasMapFileRequest>(
+    memory: DmaMemory | undefined,
+    request: Request,
+    map: (request: Request) => bigint,
+  ): bigint {
+    let iova: bigint;
+    try {
+      iova = this.#held.mapSync(memory, request, map);
+    } catch (error) {
+      throw this.#nestParents.explainMap(error);
+    }
+    this.#nestParents.mapped(request);
+    return iova;
+  }
+
   #mapRequest(memory: DmaMemory, options: MapOptions): IoasMapRequest {
     this.assertOpen();
     checkOptions(options, MAP_OPTIONS);
     checkInstance(memory, DmaMemory, "memory");
-    const offset = checkU64(options.offset ?? 0n, "offset");
+    const offset = options.offset === undefined ? 0n : checkU64(options.offset, "offset");
     const length = checkPart(memory, offset, "offset", options.length);
-    return { ioasId: this.id, memory: memory.backendMemory, offset, length, ...placement(options) };
+    const { flags, iova } = placement(options);
+    return { ioasId: this.id, flags, memory: memory.backendMemory, offset, length, iova };
   }
 
   #mapManyRequest(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions): IoasMapManyRequest {

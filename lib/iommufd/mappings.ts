@@ -56,10 +56,11 @@ export class Mappings implements Unsure {
       // The kernel maps nothing twice: what was there is there no more.
       for (const gone of this.#overlapping(rangeOf(iova, length))) this.#drop(gone);
     }
-    const gone = this.#mappings.get(key(iova));
+    const at = key(iova);
+    const gone = this.#mappings.get(at);
     // Unmapped by somebody else who has this iommufd too.
     if (gone !== undefined) this.#drop(gone);
-    this.#mappings.set(key(iova), { iova, length, memory });
+    this.#mappings.set(at, { iova, length, memory });
   }
 
   /** Notes mappings of one memory, which is retained once for each already. The arrays are kept. */
@@ -71,9 +72,10 @@ export class Mappings implements Unsure {
   /** Lets go of the mappings that are wholly within a range; `length` is in bytes. */
   forget(start: bigint, length: bigint): void {
     this.#unpack();
-    const exact = this.#mappings.get(key(start));
+    const at = key(start);
+    const exact = this.#mappings.get(at);
     if (exact !== undefined && exact.length === length) {
-      this.#drop(exact);
+      this.#drop(exact, at);
       return;
     }
     for (const mapping of this.#within(unmappedRange(start, length))) this.#drop(mapping);
@@ -190,8 +192,8 @@ export class Mappings implements Unsure {
     this.#batches = [];
   }
 
-  #drop(mapping: Mapping): void {
-    this.#mappings.delete(key(mapping.iova));
+  #drop(mapping: Mapping, at = key(mapping.iova)): void {
+    this.#mappings.delete(at);
     mapping.memory?.unretain();
   }
 }

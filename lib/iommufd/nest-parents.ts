@@ -37,28 +37,33 @@ export class NestParents {
   async map(request: MapFlags, call: () => Promise<bigint>): Promise<bigint> {
     try {
       const iova = await call();
-      this.#mapped(request);
+      this.mapped(request);
       return iova;
     } catch (error) {
-      throw this.#explainMap(error);
-    }
-  }
-
-  /** {@link map}, on this thread. */
-  mapSync(request: MapFlags, call: () => bigint): bigint {
-    try {
-      const iova = call();
-      this.#mapped(request);
-      return iova;
-    } catch (error) {
-      throw this.#explainMap(error);
+      throw this.explainMap(error);
     }
   }
 
   /** The same of mappings that were made at once: throws what ended them. */
   mappedMany(request: MapFlags, { done, error }: { done: number; error?: unknown }): void {
-    if (done > 0) this.#mapped(request);
-    if (error !== undefined) throw this.#explainMap(error);
+    if (done > 0) this.mapped(request);
+    if (error !== undefined) throw this.explainMap(error);
+  }
+
+  /** Notes what was mapped. */
+  mapped({ flags }: MapFlags): void {
+    this.#hadReadOnly ||= isReadOnly(flags);
+  }
+
+  /** The error of mapping, with what it means, if nothing else is wrong with what was asked. */
+  explainMap(error: unknown): unknown {
+    if (!isSystemError(error, "EINVAL") || !isReadOnly(error.request["flags"])) return error;
+    return this.#ifSo(error, `this IOMMU takes no read-only mapping into a nest parent ${RULE}`, () => {
+      for (const hwpt of this.#devices.keys()) if (hwpt.closed) this.#devices.delete(hwpt);
+      const devices = [...this.#devices.values()];
+      const reported = devices.some((device) => reportsErratum772415(device.hwInfo()));
+      return reported && couldBeMapped(error, this.#iovaRanges());
+    });
   }
 
   /** The error of allocating a page table for a device. */
@@ -76,21 +81,6 @@ export class NestParents {
       meaning,
       () => this.#hadReadOnly && reportsErratum772415(device.hwInfo()) === true,
     );
-  }
-
-  #mapped({ flags }: MapFlags): void {
-    this.#hadReadOnly ||= isReadOnly(flags);
-  }
-
-  /** With what it means, if nothing else is wrong with what was asked. */
-  #explainMap(error: unknown): unknown {
-    if (!isSystemError(error, "EINVAL") || !isReadOnly(error.request["flags"])) return error;
-    return this.#ifSo(error, `this IOMMU takes no read-only mapping into a nest parent ${RULE}`, () => {
-      for (const hwpt of this.#devices.keys()) if (hwpt.closed) this.#devices.delete(hwpt);
-      const devices = [...this.#devices.values()];
-      const reported = devices.some((device) => reportsErratum772415(device.hwInfo()));
-      return reported && couldBeMapped(error, this.#iovaRanges());
-    });
   }
 
   /** What is asked about an error may fail, too: then the error is as it was. */

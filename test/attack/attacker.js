@@ -39,6 +39,10 @@ export class Attacker {
   moved;
   /** Handles of every class of the addon, and objects of the library that have a close() too. */
   handles = /** @type {any[]} */ ([]);
+  /** Functions that know their handle. */
+  functions = /** @type {Record<string, (...values: unknown[]) => any>[]} */ ([]);
+  /** Tokens of memories that may be gone. */
+  tokens = /** @type {unknown[]} */ ([]);
   /** ArrayBuffers over pages of the addon, wherever they have gone. */
   buffers = /** @type {ArrayBuffer[]} */ ([]);
   /** Descriptors that this thread has opened itself. */

@@ -53,7 +53,9 @@ function region(attacker) {
 
 /** Names of the methods of a handle. */
 function methodsOf(handle) {
-  return Object.getOwnPropertyNames(Object.getPrototypeOf(handle)).filter((name) => name !== "constructor");
+  return Object.getOwnPropertyNames(Object.getPrototypeOf(handle)).filter(
+    (name) => name !== "constructor" && name !== "bound",
+  );
 }
 
 /** A call with anything; of mapRegion the result is closed unseen, for it may be past the end of its file. */
@@ -79,8 +81,9 @@ function callAnything(attacker) {
 function callAsynchronously(attacker) {
   const { random } = attacker;
   const iommufd = attacker.handleOf("IommufdFile");
-  const memory = attacker.handleOf("DmaMemory");
-  if (iommufd === undefined || memory === undefined) return undefined;
+  const owner = attacker.handleOf("DmaMemory");
+  if (iommufd === undefined || owner === undefined) return undefined;
+  const memory = random.percent(50) ? owner : owner.token();
   const list = new BigUint64Array(1 + random.below(64));
   const calls = [
     () => iommufd.ioasMap(1, 7, memory, 0n, PAGE, 0n),
@@ -97,10 +100,30 @@ function callAsynchronously(attacker) {
         random.pick([PAGE, (1n << 40n) + PAGE, 3n, 1n << 63n]),
       ),
     () => iommufd.hwptAlloc(1, 1, 0, 0, 1, attacker.bytes()),
-    () => memory.prefault(),
+    () => owner.prefault(),
   ];
   // What one of them throws at once must not leave the others without somebody who waits for them.
   return Promise.all(Array.from({ length: 1 + random.below(6) }, async () => random.pick(calls)()));
+}
+
+/** A call by a function that knows its handle: of one that others may have closed or forgotten since. */
+function callBound(attacker) {
+  const { random } = attacker;
+  const handle = attacker.anyHandle();
+  // Objects of the library have none.
+  if (typeof handle?.bound === "function" && random.percent(50))
+    attacker.keep(attacker.functions, handle.bound());
+  if (attacker.functions.length === 0) return undefined;
+  const functions = random.pick(attacker.functions);
+  const name = random.pick(Object.keys(functions).filter((name) => name !== "receive"));
+  const values = Array.from({ length: random.below(8) }, () => anyValue(attacker));
+  attacker.note(`a function, ${name}`);
+  const result = functions[name](...values);
+  if (name === "mapRegion") result?.close?.();
+  else if (result instanceof Promise) return result;
+  else if (name === "token") attacker.keep(attacker.tokens, result);
+  else attacker.keepHandle(result?.close ? result : undefined);
+  return undefined;
 }
 
 /** A wait, on what may be ready before, while, or after it is closed, or never. */
@@ -154,6 +177,7 @@ function openAnything(attacker) {
 export const HANDLE_ACTIONS = [
   { name: "make", weight: 12, run: (attacker) => attacker.keepHandle(make(attacker)) },
   { name: "call anything", weight: 20, run: callAnything },
+  { name: "call bound", weight: 10, run: callBound },
   { name: "call asynchronously", weight: 8, run: callAsynchronously },
   { name: "wait", weight: 8, run: wait },
   { name: "pretend", weight: 3, run: (attacker) => pretend(attacker) },

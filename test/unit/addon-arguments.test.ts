@@ -136,6 +136,8 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
       { weight: 30, arbitrary: fc.constantFrom(...methods.filter(({ name }) => name !== "close")) },
       { weight: 1, arbitrary: fc.constantFrom(...methods.filter(({ name }) => name === "close")) },
     ),
+    /** By the function that knows its handle, whatever `this` is. */
+    bound: fc.boolean(),
     /** Of which handle: mostly its own. */
     self: fc.oneof(
       { weight: 5, arbitrary: fc.constant(-1) },
@@ -157,17 +159,23 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
               name,
               result.catch(expectError).finally(() => started.delete(name)),
             );
-          } else if (typeof result === "object" && result !== null && "close" in result)
+          } else if (
+            typeof result === "object" &&
+            result !== null &&
+            "close" in result &&
+            method.name !== "bound"
+          )
             (result as Handle).close();
         };
-        for (const { method, self, values } of calls) {
+        for (const { method, bound, self, values } of calls) {
           const own = handles[method.kind] as Handle;
           const that = self < 0 ? own : (handles[self] ?? {});
           seen.calls++;
           seen.methods.add(`${method.kind}.${method.name}`);
           try {
             const args = values.map((make) => make(handles));
-            use(Reflect.apply(own[method.name] as Callable, that, args), method);
+            const functions = bound ? (own["bound"]?.() as Handle) : own;
+            use(Reflect.apply((functions[method.name] ?? own[method.name]) as Callable, that, args), method);
           } catch (error) {
             seen.errors++;
             expectError(error);

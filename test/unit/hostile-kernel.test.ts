@@ -46,7 +46,7 @@ const SCRIPT = `
     }
     for (let length = 0; length < 100; length++) {
       const bytes = new Uint8Array(length);
-      call(() => iommufd.getHwInfo(1, bytes, new BigUint64Array(4)));
+      call(() => iommufd.getHwInfo(1, new ArrayBuffer(length)));
       call(() => iommufd.hwptAllocSync(1, 2, 0, 0, 1, bytes));
       call(() => iommufd.viommuAlloc(1, 2, 1, bytes));
       call(() => iommufd.hwptInvalidate(1, 0, length, 1, bytes));

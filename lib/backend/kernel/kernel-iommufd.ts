@@ -1,7 +1,7 @@
 /** An open /dev/iommu: the addon's methods, as objects call them. */
 
 import { invalidType } from "../../errors.ts";
-import { IOMMU_HWPT_DATA_NONE } from "../../uapi.ts";
+import { type HwInfo, IOMMU_HWPT_DATA_NONE } from "../../uapi.ts";
 import type { RawIommufdFile } from "../raw.ts";
 import type {
   HwptAllocRequest,
@@ -10,7 +10,6 @@ import type {
   IoasMapManyRequest,
 } from "../requests.ts";
 import type { NativeIommufdFile } from "./addon.ts";
-import { bound } from "./bound.ts";
 import { KernelFaultQueueFile, KernelVeventQueueFile } from "./kernel-event-file.ts";
 import { nativeMemory } from "./kernel-memory.ts";
 import { KernelRegion } from "./kernel-region.ts";
@@ -28,74 +27,92 @@ export function nativeIommufd(file: RawIommufdFile): NativeIommufdFile {
 
 /** An iommufd of the kernel backend. */
 export function kernelIommufd(native: NativeIommufdFile): RawIommufdFile {
-  /** What IOMMU_GET_HW_INFO answers in, apart from the data. */
-  const hwInfo = new BigUint64Array(4);
-  /** Its lower halves are at even places: all that is not 64 bits wide, read without a bigint. */
-  const hwInfoWords = new Uint32Array(hwInfo.buffer);
-  let hwInfoData = new Uint8Array(0);
+  const methods = native.bound();
+  let hwInfo = new HwInfoAnswer(0);
 
   const file: RawIommufdFile = {
-    ...bound(native),
+    ...methods,
 
     ioasAllowIovas(ioasId, ranges) {
       const values = BigUint64Array.from(ranges.flatMap(({ start, last }) => [start, last]));
-      return native.ioasAllowIovas(ioasId, values);
+      return methods.ioasAllowIovas(ioasId, values);
     },
-    ioasCopy: (request) => native.ioasCopy(...copyArguments(request)),
-    ioasCopySync: (request) => native.ioasCopySync(...copyArguments(request)),
+    ioasCopy: (request) => methods.ioasCopy(...copyArguments(request)),
+    ioasCopySync: (request) => methods.ioasCopySync(...copyArguments(request)),
     ioasMap: ({ ioasId, flags, memory, offset, length, iova }) =>
-      native.ioasMap(ioasId, flags, nativeMemory(memory), offset, length, iova),
+      methods.ioasMap(ioasId, flags, nativeMemory(memory), offset, length, iova),
     ioasMapSync: ({ ioasId, flags, memory, offset, length, iova }) =>
-      native.ioasMapSync(ioasId, flags, nativeMemory(memory), offset, length, iova),
-    ioasMapMany: (request) => native.ioasMapMany(...mapManyArguments(request)),
-    ioasMapManySync: (request) => native.ioasMapManySync(...mapManyArguments(request)),
-    ioasMapFile: (request) => native.ioasMapFile(...mapFileArguments(request)),
-    ioasMapFileSync: (request) => native.ioasMapFileSync(...mapFileArguments(request)),
-    option: ({ optionId, op, objectId, value }) => native.option(optionId, op, objectId, value),
-    hwptAlloc: (request) => native.hwptAlloc(...hwptArguments(request)),
-    hwptAllocSync: (request) => native.hwptAllocSync(...hwptArguments(request)),
+      methods.ioasMapSync(ioasId, flags, nativeMemory(memory), offset, length, iova),
+    ioasMapMany: (request) => methods.ioasMapMany(...mapManyArguments(request)),
+    ioasMapManySync: (request) => methods.ioasMapManySync(...mapManyArguments(request)),
+    ioasMapFile: (request) => methods.ioasMapFile(...mapFileArguments(request)),
+    ioasMapFileSync: (request) => methods.ioasMapFileSync(...mapFileArguments(request)),
+    option: ({ optionId, op, objectId, value }) => methods.option(optionId, op, objectId, value),
+    hwptAlloc: (request) => methods.hwptAlloc(...hwptArguments(request)),
+    hwptAllocSync: (request) => methods.hwptAllocSync(...hwptArguments(request)),
     hwptGetDirtyBitmap: ({ hwptId, flags, iova, length, pageSize }) =>
-      native.hwptGetDirtyBitmap(hwptId, flags, iova, length, pageSize),
+      methods.hwptGetDirtyBitmap(hwptId, flags, iova, length, pageSize),
     hwptGetDirtyBitmapSync: ({ hwptId, flags, iova, length, pageSize }) =>
-      native.hwptGetDirtyBitmapSync(hwptId, flags, iova, length, pageSize),
+      methods.hwptGetDirtyBitmapSync(hwptId, flags, iova, length, pageSize),
     hwptInvalidate: ({ id, dataType, entryLength, count, entries }) =>
-      native.hwptInvalidate(id, dataType, entryLength, count, entries),
+      methods.hwptInvalidate(id, dataType, entryLength, count, entries),
 
     getHwInfo(deviceId, capacity, type) {
-      // An array of that size is slow to make, and what is used of it is copied.
-      if (hwInfoData.length !== capacity) hwInfoData = new Uint8Array(capacity);
-      const errno = native.getHwInfo(deviceId, hwInfoData, hwInfo, type);
-      if (errno < 0) return errno;
-      // The kernel answers with the length that it has, which may be more than there was room for.
-      const dataLength = hwInfoWords[2] as number;
-      return {
-        type: hwInfoWords[0] as number,
-        data: hwInfoData.slice(0, dataLength),
-        dataLength,
-        maxPasidLog2: hwInfoWords[4] as number,
-        capabilities: hwInfo[3] as bigint,
-      };
+      // One is slow to make, and what is used of it is copied.
+      if (hwInfo.capacity !== capacity) hwInfo = new HwInfoAnswer(capacity);
+      const errno = methods.getHwInfo(deviceId, hwInfo.buffer, type);
+      return errno < 0 ? errno : hwInfo.read();
     },
 
     faultQueueAlloc() {
-      const queue = native.faultQueueAlloc();
+      const queue = methods.faultQueueAlloc();
       return typeof queue === "number" ? queue : new KernelFaultQueueFile(queue);
     },
-    viommuAlloc: ({ deviceId, hwptId, type, bytes }) => native.viommuAlloc(deviceId, hwptId, type, bytes),
+    viommuAlloc: ({ deviceId, hwptId, type, bytes }) => methods.viommuAlloc(deviceId, hwptId, type, bytes),
     veventqAlloc(viommuId, type, depth) {
-      const queue = native.veventqAlloc(viommuId, type, depth);
+      const queue = methods.veventqAlloc(viommuId, type, depth);
       return typeof queue === "number" ? queue : new KernelVeventQueueFile(queue);
     },
     hwQueueAlloc: ({ viommuId, type, index, iova, length }) =>
-      native.hwQueueAlloc(viommuId, type, index, iova, length),
+      methods.hwQueueAlloc(viommuId, type, index, iova, length),
 
     mapRegion(position, length) {
-      const region = native.mapRegion(position, length);
+      const region = methods.mapRegion(position, length);
       return typeof region === "number" ? region : new KernelRegion(region);
     },
   };
   natives.set(file, native);
   return file;
+}
+
+/** What IOMMU_GET_HW_INFO answers in: four words of 64 bits, then the data. */
+class HwInfoAnswer {
+  readonly capacity: number;
+  readonly buffer: ArrayBuffer;
+  readonly #values: BigUint64Array;
+  /** The lower halves of the words are at even places: all that is not 64 bits wide, read without a bigint. */
+  readonly #halves: Uint32Array;
+  readonly #data: Uint8Array;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.buffer = new ArrayBuffer(32 + capacity);
+    this.#values = new BigUint64Array(this.buffer, 0, 4);
+    this.#halves = new Uint32Array(this.buffer, 0, 8);
+    this.#data = new Uint8Array(this.buffer, 32);
+  }
+
+  read(): HwInfo {
+    // The kernel answers with the length that it has, which may be more than there was room for.
+    const dataLength = this.#halves[2] as number;
+    return {
+      type: this.#halves[0] as number,
+      data: this.#data.slice(0, dataLength),
+      dataLength,
+      maxPasidLog2: this.#halves[4] as number,
+      capabilities: this.#values[3] as bigint,
+    };
+  }
 }
 
 type Arguments<Name extends keyof NativeIommufdFile> = Parameters<NativeIommufdFile[Name]>;

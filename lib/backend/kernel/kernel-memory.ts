@@ -1,15 +1,17 @@
 import { invalidType } from "../../errors.ts";
 import type { BackendMemory } from "../handles.ts";
-import type { NativeMemory } from "./addon.ts";
+import type { NativeMemory, NativeMemoryToken } from "./addon.ts";
 import { check } from "./check.ts";
 
 /** Memory that the kernel can map. */
 export class KernelMemory implements BackendMemory {
   readonly native: NativeMemory;
+  readonly token: NativeMemoryToken;
   readonly length: bigint;
 
   constructor(native: NativeMemory, length: bigint) {
     this.native = native;
+    this.token = native.token();
     this.length = length;
   }
 
@@ -34,8 +36,8 @@ export class KernelMemory implements BackendMemory {
   }
 }
 
-/** What the addon has of a memory. */
-export function nativeMemory(memory: BackendMemory): NativeMemory {
-  if (memory instanceof KernelMemory) return memory.native;
+/** What the addon takes for a memory. */
+export function nativeMemory(memory: BackendMemory): NativeMemoryToken {
+  if (memory instanceof KernelMemory) return memory.token;
   throw invalidType("memory", "memory of the kernel backend", memory);
 }

@@ -4,10 +4,10 @@ import { check } from "./check.ts";
 
 /** Part of a device, or of a vIOMMU, that the kernel has mapped into the process. */
 export class KernelRegion implements BackendRegion {
-  readonly #native: NativeRegion;
+  readonly #native: Omit<NativeRegion, "bound">;
 
   constructor(native: NativeRegion) {
-    this.#native = native;
+    this.#native = native.bound();
   }
 
   buffer(): ArrayBuffer {
