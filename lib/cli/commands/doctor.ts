@@ -9,7 +9,7 @@ import { formatOrigin } from "../../report/text.ts";
 import { addExamples } from "../examples.ts";
 import { EXIT } from "../exit.ts";
 import { addCommonOptions, addRootOption, DEVICES_ARGUMENT } from "../options.ts";
-import { HAS_COLOURS, printJson, printText } from "../output.ts";
+import { LOOK, printJson, printText } from "../output.ts";
 
 /** The command. */
 export function doctorCommand(): Command {
@@ -39,6 +39,6 @@ function doctor(bdfs: string[], { root, json = false }: { root: string; json?: b
   }
   const diagnosis = diagnose(root, bdfs.map(normalizeBdf));
   if (json) printJson(doctorDocument(diagnosis));
-  else printText(`${formatOrigin(diagnosis.origin)}\n\n${formatDoctor(diagnosis, HAS_COLOURS)}`);
+  else printText(`${formatOrigin(diagnosis.origin, LOOK.width)}\n\n${formatDoctor(diagnosis, LOOK)}`);
   if (!isReady(diagnosis.checks)) process.exitCode = EXIT.no;
 }

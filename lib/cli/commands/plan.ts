@@ -16,7 +16,7 @@ import { type Fact, formatAddress } from "../../report/text.ts";
 import type { IovaRange } from "../../uapi.ts";
 import { addExamples } from "../examples.ts";
 import { withIommufd } from "../options.ts";
-import { printNote, TERMINAL_WIDTH } from "../output.ts";
+import { LOOK, printNote } from "../output.ts";
 import { addPlanOptions, onlyDevice, type PlanFlags, readPlanInput, writeReport } from "../plan-input.ts";
 
 interface PlanFileFlags extends PlanFlags {
@@ -93,7 +93,7 @@ async function planFile(file: string | undefined, flags: PlanFileFlags): Promise
   }
   await writeReport(flags, {
     document: () => planDocument(report),
-    text: () => formatPlan(report, TERMINAL_WIDTH),
+    text: () => formatPlan(report, LOOK),
     page: () => planPage(report, source),
   });
 }
@@ -116,7 +116,7 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
     affected: decoded.erratum772415,
     pageSize: iommufd.pageSize,
     nestParent,
-    iommu: describeIommu(device.name, decoded, nestParent),
+    iommu: describeIommu([device.name], decoded, nestParent),
     iovaRanges: iovaRangesIfAny(iommufd, device),
   };
 }
