@@ -163,6 +163,6 @@ function countOutside(plan: Plan, iovaRanges: readonly IovaRange[]): number {
 }
 
 /** "1 mapping", "2 mappings". */
-export function count(number: number, noun: string): string {
+function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
