@@ -1,13 +1,34 @@
 /** What commands write: results to standard output, everything about them to standard error. */
 
-import { inspect } from "node:util";
+import { WriteStream } from "node:tty";
+import { inspect, styleText } from "node:util";
+import { type Look, PLAIN } from "../report/look.ts";
 import { printable } from "../report/text.ts";
 
-/** How wide what is drawn may be, in characters: as the terminal, within reason. */
-export const TERMINAL_WIDTH = Math.min(Math.max(process.stdout.columns ?? 80, 40), 120);
+/**
+ * Whether a stream shows colours: by NO_COLOR, and by FORCE_COLOR, which has the last word. As `styleText` of later Node.js
+ * decides with `validateStream`.
+ */
+function hasColours(stream: NodeJS.WriteStream): boolean {
+  const { FORCE_COLOR } = process.env;
+  // The environment alone, for Node.js warns where NO_COLOR is set too.
+  if (FORCE_COLOR !== undefined) return WriteStream.prototype.getColorDepth({ FORCE_COLOR }) > 1;
+  return stream.isTTY === true && stream.hasColors();
+}
 
-/** Whether standard output is a terminal that shows colours, and nobody said otherwise (NO_COLOR). */
-export const HAS_COLOURS = process.stdout.isTTY === true && process.stdout.hasColors();
+function paintFor(stream: NodeJS.WriteStream): Look["paint"] {
+  // Else later Node.js looks at standard output, whatever this is for.
+  const options = { validateStream: false };
+  return hasColours(stream) ? (colour, text) => styleText(colour, text, options) : PLAIN.paint;
+}
+
+/** How results look on standard output: as wide as the terminal, within reason. */
+export const LOOK: Look = {
+  width: Math.min(Math.max(process.stdout.columns ?? PLAIN.width, 40), PLAIN.width),
+  paint: paintFor(process.stdout),
+};
+
+const paintError = paintFor(process.stderr);
 
 /** A result for people. */
 export function printText(text: string): void {
@@ -27,7 +48,7 @@ export function jsonText(document: object): string {
 /** One clear line; with `--debug`, the stack too. */
 export function printError(error: unknown, debug: boolean): void {
   const text = debug ? inspect(error) : printable(error instanceof Error ? error.message : String(error));
-  process.stderr.write(`iommufd: ${text}\n`);
+  process.stderr.write(`${paintError("red", "iommufd:")} ${text}\n`);
 }
 
 /** A remark that is not the result. */

@@ -14,7 +14,13 @@ import { describeSection, type MemorySection } from "../section.ts";
 import type { IovaRanges } from "../uapi.ts";
 import { IOMMU_HW_CAP_DIRTY_TRACKING } from "../uapi.ts";
 import { ApplyError } from "./apply-error.ts";
-import { type BypassRoSetting, checkBypassRoSetting, decideBypassRo, quirksForDecision } from "./errata.ts";
+import {
+  type BypassRoDecision,
+  type BypassRoSetting,
+  checkBypassRoSetting,
+  decideBypassRo,
+  quirksForDecision,
+} from "./errata.ts";
 import {
   type Decision,
   decide,
@@ -78,7 +84,7 @@ export class Container implements AsyncDisposable {
   readonly #pasid: boolean;
   readonly #warn: (message: string) => void;
   readonly #domains: Domain[] = [];
-  #bypassRo: boolean;
+  #decision: BypassRoDecision;
   #last: Promise<unknown> = Promise.resolve();
 
   /**
@@ -90,7 +96,10 @@ export class Container implements AsyncDisposable {
     this.#iommufd = checkInstance(iommufd, Iommufd, "iommufd");
     this.#nesting = checkOptions(options, CONTAINER_OPTIONS).nesting ?? false;
     this.#bypassRoSetting = checkBypassRoSetting(options.bypassRo, "bypassRo");
-    this.#bypassRo = this.#bypassRoSetting === "on";
+    this.#decision =
+      this.#nesting && this.#bypassRoSetting === "auto"
+        ? { bypassRo: false, reason: "no device is attached, so no IOMMU was asked" }
+        : decideBypassRo({ nesting: this.#nesting, setting: this.#bypassRoSetting });
     this.#pasid = options.pasid ?? false;
     this.#warn = options.onWarning ?? ((message) => process.emitWarning(message, { type: "IommufdWarning" }));
     this.ioas = iommufd.allocIoas();
@@ -98,7 +107,12 @@ export class Container implements AsyncDisposable {
 
   /** Whether read-only sections are left out. Once set, it stays set for the life of the container. */
   get bypassRo(): boolean {
-    return this.#bypassRo;
+    return this.#decision.bypassRo;
+  }
+
+  /** Why {@link bypassRo} is as it is, in one sentence. */
+  get bypassRoReason(): string {
+    return this.#decision.reason;
   }
 
   /** The devices that are in it. */
@@ -260,11 +274,8 @@ export class Container implements AsyncDisposable {
       hwpt.close();
       throw error;
     }
-    this.#bypassRo ||= decideBypassRo({
-      nesting: this.#nesting,
-      setting: this.#bypassRoSetting,
-      quirks,
-    }).bypassRo;
+    if (!this.bypassRo)
+      this.#decision = decideBypassRo({ nesting: this.#nesting, setting: this.#bypassRoSetting, quirks });
     if (this.#domains.some((domain) => domain.dirtyTracking !== dirtyTracking)) {
       this.#warn(
         `${device.name}: its IOMMU ${dirtyTracking ? "tracks" : "does not track"} dirty pages, unlike that of the ` +
@@ -342,7 +353,7 @@ export class Container implements AsyncDisposable {
   }
 
   #planOptions(): PlanOptions {
-    return { bypassRo: this.#bypassRo, pageSize: this.#iommufd.pageSize };
+    return { bypassRo: this.bypassRo, pageSize: this.#iommufd.pageSize };
   }
 
   #serialize<Result>(work: () => Promise<Result>): Promise<Result> {

@@ -74,6 +74,8 @@ export interface DeviceObstacle {
 export interface Preflight {
   /** What was tried; of the devices that could not be attached nothing is in it. */
   readonly plan: Plan;
+  /** Why read-only sections are left out, or are not, in one sentence. */
+  readonly bypassRoReason: string;
   /** Where mappings may be, with all devices attached. */
   readonly iovaRanges: readonly IovaRange[];
   /** Devices that could not be opened or attached. Where there are any, nothing was mapped. */
@@ -112,7 +114,8 @@ export async function preflight(
   const tried = plan(sections, { bypassRo: container.bypassRo, pageSize });
   const { ranges } = container.iovaRanges();
   const total = mappedBytes(tried);
-  const found = { plan: tried, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
+  const { bypassRoReason } = container;
+  const found = { plan: tried, bypassRoReason, iovaRanges: ranges, deviceObstacles, lockedMemory: total };
   if (deviceObstacles.length > 0) return { ...found, obstacles: [] };
 
   const longest = tried.map.reduce(

@@ -3,6 +3,7 @@
  */
 
 import type { PropertyNames, RunningVm } from "../memory-map/running-qemu.ts";
+import { wrap } from "./text.ts";
 
 /** What advice depends on. */
 export interface Situation {
@@ -18,39 +19,57 @@ export interface Situation {
   readonly leftOut: number;
 }
 
+/** One thing to do, or to know. */
+export interface Advice {
+  /** Sentences for people; running text, to be wrapped. */
+  readonly text: string;
+  /** What to type or to write, one a line; never wrapped. */
+  readonly commands?: readonly string[];
+}
+
 /**
  * Advice for the VM that a plan is of.
  *
  * @param vm the running VM, whose QEMU has told its names; undefined: it is not known which QEMU it is
  */
-export function adviceForQemu(situation: Situation, vm?: RunningVm): string[] {
+export function adviceForQemu(situation: Situation, vm?: RunningVm): Advice[] {
   const { nesting, affected, nestParent, bypassRo, leftOut } = situation;
   const names = vm?.propertyNames;
   if (!nesting) {
-    return ["nothing to do: without nested translation, read-only mappings are safe on every host"];
+    return [{ text: "nothing to do: without nested translation, read-only mappings are safe on every host" }];
   }
   if (nestParent === false) {
     return [
-      "- nested translation is not to be had for this device: the kernel makes no nest parent for it (EOPNOTSUPP);",
-      "  `iommufd doctor` tells why; the plan without nesting: --no-nesting",
+      {
+        text:
+          "nested translation is not available for this device: the kernel makes no nest parent for it (EOPNOTSUPP); " +
+          "`iommufd doctor` shows why; --no-nesting plans without nesting",
+      },
     ];
   }
   if (!affected && !bypassRo) {
     return affected === false && nestParent
-      ? ["nothing to do: this host may nest and map read-only memory"]
+      ? [{ text: "nothing to do: this host may nest and map read-only memory" }]
       : [
-          "unknown: no IOMMU was asked whether it may nest, and map read-only memory then; name a device (--device)",
+          {
+            text: "unknown: no IOMMU was asked whether it may nest with read-only memory mapped; name a device (--device)",
+          },
         ];
   }
   return [
-    adviceOnVersion(vm?.version, leftOut),
-    "- if the guest needs no scalable mode, turn it off, and read-only memory stays mapped:",
-    names === undefined
-      ? "    -device intel-iommu,scalable-mode=off        (older QEMUs: x-scalable-mode=off)"
-      : `    -device intel-iommu,${names.scalableMode}=off`,
-    '- if it does, boot it with "intel_iommu=on,sm_on": a guest in legacy mode ("intel_iommu=on,sm_off") is not',
-    "  supported on such a host, nor is a kexec or reboot from sm_on to sm_off",
-    ...(names === undefined ? anyNames() : itsNames(names)),
+    { text: adviceOnVersion(vm?.version, leftOut) },
+    {
+      text:
+        `if the guest needs no scalable mode, turn scalable mode off${names === undefined ? " (older QEMUs: x-scalable-mode)" : ""}; ` +
+        "read-only memory then stays mapped:",
+      commands: [`-device intel-iommu,${names?.scalableMode ?? "scalable-mode"}=off`],
+    },
+    {
+      text:
+        'if the guest needs scalable mode, boot it with "intel_iommu=on,sm_on": a guest in legacy mode ' +
+        '("intel_iommu=on,sm_off") is not supported on such a host, nor is a kexec or reboot from sm_on to sm_off',
+    },
+    names === undefined ? ANY_NAMES : itsNames(names),
   ];
 }
 
@@ -59,22 +78,33 @@ function adviceOnVersion(version: string | undefined, leftOut: number): string {
   const does =
     leftOut === 0
       ? "it leaves read-only sections out by itself"
-      : `it leaves the ${leftOut === 1 ? "section" : `${leftOut} sections`} above out by itself`;
-  if (version === undefined) return `- use a QEMU with commit 68d3a2a24d (January 2026) or later: ${does}`;
+      : `it leaves ${leftOut === 1 ? "the read-only section" : `the ${leftOut} read-only sections`} out by itself`;
+  if (version === undefined) return `use a QEMU with commit 68d3a2a24d (January 2026) or later: ${does}`;
   return Number.parseInt(version, 10) >= 11
-    ? `- this QEMU has commit 68d3a2a24d: ${does}`
-    : `- use QEMU 11.0 or later, or one with commit 68d3a2a24d: ${does}`;
+    ? `this QEMU has commit 68d3a2a24d: ${does}`
+    : `use QEMU 11.0 or later, or one with commit 68d3a2a24d: ${does}`;
 }
 
-function anyNames(): string[] {
-  return [
-    "- nesting is on with scalable-mode=on (older: x-scalable-mode=on) and fsts=on (older: flts=on, x-flts=on);",
-    "  which names yours has, it tells: qemu-system-x86_64 -device intel-iommu,help",
-  ];
-}
+const ANY_NAMES: Advice = {
+  text:
+    "scalable-mode=on (older: x-scalable-mode=on) and fsts=on (older: flts=on, x-flts=on) turn nesting on; " +
+    "QEMU lists the names that it has:",
+  commands: ["qemu-system-x86_64 -device intel-iommu,help"],
+};
 
-function itsNames({ scalableMode, firstStage }: PropertyNames): string[] {
+function itsNames({ scalableMode, firstStage }: PropertyNames): Advice {
   return firstStage === undefined
-    ? ["- this QEMU has no first-stage translation, and so no nesting"]
-    : [`- nesting is on with ${scalableMode}=on and ${firstStage}=on`];
+    ? { text: "this QEMU has no first-stage translation, and so no nesting" }
+    : { text: `${scalableMode}=on and ${firstStage}=on turn nesting on` };
+}
+
+/** Advice as lines of a text: a list where there are several. */
+export function formatAdvice(advice: readonly Advice[], width: number): string[] {
+  const marker = advice.length === 1 ? "" : "- ";
+  return advice.flatMap(({ text, commands = [] }) => [
+    ...wrap(text, width - marker.length).map(
+      (line, index) => `${index === 0 ? marker : " ".repeat(marker.length)}${line}`,
+    ),
+    ...commands.map((command) => `    ${command}`),
+  ]);
 }

@@ -4,15 +4,25 @@ import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../con
 import type { MemlockLimit } from "../host/memlock.ts";
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
+import type { RunningVm } from "../memory-map/running-qemu.ts";
 import type { Origin } from "../origin.ts";
+import type { Advice } from "./advice.ts";
+import { type Look, PLAIN } from "./look.ts";
 import { memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
-import { type Fact, formatFacts, formatRange, originFact, printable } from "./text.ts";
+import { type Fact, formatFacts, formatRange, originFact, paintFirst, printable, wrap } from "./text.ts";
+import { checkVerdict, isLimited } from "./verdict.ts";
 
 /** A plan that was tried, and where. */
 export interface CheckReport extends Preflight {
   readonly origin: Origin;
   readonly devices: readonly string[];
   readonly nesting: boolean;
+  /** Whether an IOMMU reports the erratum; undefined where one did not tell. */
+  readonly affected: boolean | undefined;
+  /** The IOMMUs of the devices, as `describeIommu` words them. */
+  readonly iommu: readonly Fact[];
+  /** The running VM that was asked; undefined where a text was read. */
+  readonly vm?: RunningVm | undefined;
   /** How much memory a process like this one may lock; undefined where that is not known. */
   readonly memlock: MemlockLimit | undefined;
 }
@@ -72,11 +82,6 @@ export function isAccepted(report: CheckReport): boolean {
   return report.deviceObstacles.length === 0 && report.obstacles.length === 0 && !isLimited(report);
 }
 
-/** Whether the plan locks more than the process may. */
-function isLimited({ memlock, lockedMemory }: CheckReport): boolean {
-  return memlock?.exempt === false && memlock.limit !== undefined && lockedMemory > memlock.limit;
-}
-
 /** The document `iommufd.check/1`. */
 export function checkDocument(report: CheckReport): object {
   const { origin, devices, nesting, plan, iovaRanges } = report;
@@ -92,6 +97,7 @@ export function checkDocument(report: CheckReport): object {
     devices,
     nesting,
     bypassRo: plan.bypassRo,
+    reason: report.bypassRoReason,
     mappings: plan.map.length,
     iovaRanges: iovaRanges.map(range),
     deviceObstacles: deviceObstacles.map(({ message, ...obstacle }) => ({
@@ -117,42 +123,54 @@ export function checkDocument(report: CheckReport): object {
   };
 }
 
-/** The outcome, and what it was tried on. */
+/** What was tried, beside the host. */
 export function checkFacts(report: CheckReport): Fact[] {
-  const { origin, devices, nesting, plan, iovaRanges, deviceObstacles, obstacles } = report;
-  const refused = deviceObstacles.length + obstacles.length;
-  const verdict = isAccepted(report)
-    ? `accepted: ${plan.map.length} mappings on ${devices.join(", ")}, all undone again`
-    : deviceObstacles.length > 0
-      ? `refused: ${refused} of ${devices.length} devices cannot be opened or attached, nothing was mapped`
-      : obstacles.length > 0
-        ? `refused: ${refused} of ${plan.map.length} mappings; the others were made, and undone again`
-        : "refused: the limit on locked memory is too low";
+  const { nesting, plan, bypassRoReason, iovaRanges } = report;
   return [
-    originFact(origin),
-    ["Plan", [verdict]],
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
-    ["bypassRo", [plan.bypassRo ? "on: read-only sections are left out" : "off"]],
+    ["bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${bypassRoReason}`]],
     ["IOVAs", [iovaRanges.map(({ start, last }) => formatRange(start, last)).join(", ")]],
     ["Memory", formatMemory(report)],
     ...uncertaintyFacts(plan),
   ];
 }
 
-/** The devices that could not be attached: why, and what helps. */
+/** What helps against what was refused, each once. */
+export function checkAdvice(report: CheckReport): Advice[] {
+  const { deviceObstacles, obstacles } = report;
+  return [
+    ...deviceObstacles.map((obstacle) => `${obstacle.device}: ${helpForDevice(obstacle)}`),
+    ...new Set(obstacles.map(({ reason }) => REASONS[reason][1])),
+    ...(isLimited(report) ? [REASONS.memory[1]] : []),
+  ].map((text) => ({ text }));
+}
+
+/** The devices that could not be opened or attached: with what. */
 export function deviceFacts({ deviceObstacles }: CheckReport): Fact[] {
-  return deviceObstacles.map((obstacle) => [
-    obstacle.device,
-    [`${obstacle.code}, ${obstacle.syscall}`, helpForDevice(obstacle)],
-  ]);
+  return deviceObstacles.map(({ device, code, syscall }) => [device, [`${code}, ${syscall}`]]);
 }
 
 /** The outcome for people. */
-export function formatCheck(report: CheckReport): string {
+export function formatCheck(report: CheckReport, { width, paint }: Look = PLAIN): string {
+  const { text } = checkVerdict(report);
+  const accepted = isAccepted(report);
+  const outcome = accepted ? "accepted" : "refused";
+  const head: Fact[] = [originFact(report.origin), ["Plan", [`${outcome}: ${text}`]], ...checkFacts(report)];
+  const indented = (line: string) => wrap(line, width - 2).map((each) => `  ${each}`);
   return [
-    formatFacts(checkFacts(report)),
-    ...deviceFacts(report).map(([device, [what, help]]) => `\n${device}: ${what}\n  ${help}`),
-    ...report.obstacles.map((obstacle) => `\n${formatObstacle(obstacle)}`),
+    paintFirst(formatFacts(head, width), `${outcome}:`, (word) => paint(accepted ? "green" : "red", word)),
+    ...report.deviceObstacles.flatMap((obstacle) => [
+      "",
+      `${obstacle.device}: ${paint("red", obstacle.code)}, ${obstacle.syscall}`,
+      ...indented(helpForDevice(obstacle)),
+    ]),
+    ...report.obstacles.flatMap((obstacle) => [
+      "",
+      ...wrap(describeMapping(obstacle), width - obstacle.code.length - 2).map((line, index, lines) =>
+        index === lines.length - 1 ? `${line}: ${paint("red", obstacle.code)}` : line,
+      ),
+      ...explainObstacle(obstacle).flatMap(indented),
+    ]),
   ].join("\n");
 }
 
@@ -172,13 +190,10 @@ function formatMemory(report: CheckReport): string[] {
   return [each, isLimited(report) ? `${limit}, which is too low: ${REASONS.memory[1]}` : limit];
 }
 
-function formatObstacle(obstacle: Obstacle): string {
-  const { section, iova, length, readonly } = obstacle.mapping;
+function describeMapping({ mapping }: Obstacle): string {
+  const { section, iova, length, readonly } = mapping;
   const range = formatRange(iova, iova + length - 1n);
-  return [
-    `${printable(section.region)} at ${range}${readonly ? ", read-only" : ""}: ${obstacle.code}`,
-    ...explainObstacle(obstacle).map((line) => `  ${line}`),
-  ].join("\n");
+  return `${printable(section.region)} at ${range}${readonly ? ", read-only" : ""}`;
 }
 
 /** Why a mapping was refused, and what helps. */

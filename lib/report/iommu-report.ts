@@ -9,10 +9,16 @@ import { type Fact, formatAddress } from "./text.ts";
 /**
  * The IOMMU, what its registers say, and the verdicts on nesting and on the erratum.
  *
- * @param nestParent whether the kernel makes a nest parent for the device; undefined: it did not say
+ * @param devices by their PCI addresses: those that are told the same
+ * @param nestParent whether the kernel makes a nest parent for them; undefined: it did not say
  */
-export function describeIommu(bdf: string, info: DecodedHwInfo, nestParent: boolean | undefined): Fact[] {
-  const lines = [`${info.type} (IOMMU_GET_HW_INFO type ${info.typeId}), as ${bdf} sees it`];
+export function describeIommu(
+  devices: readonly string[],
+  info: DecodedHwInfo,
+  nestParent: boolean | undefined,
+): Fact[] {
+  const see = devices.length === 1 ? "sees" : "see";
+  const lines = [`${info.type} (IOMMU_GET_HW_INFO type ${info.typeId}), as ${devices.join(", ")} ${see} it`];
   if (info.vtd !== undefined) {
     lines.push(
       `CAP  ${formatAddress(info.vtd.capReg)}`,
@@ -27,7 +33,7 @@ export function describeIommu(bdf: string, info: DecodedHwInfo, nestParent: bool
     lines.push(`CMDQ-V version ${version}, ${vcmdqs} virtual command queues, ${vsids} stream ids`);
   }
   lines.push(
-    `for this device: ${info.outCapabilities.join(", ") || "no further capabilities"}; ` +
+    `${devices.length === 1 ? "for this device" : "for these devices"}: ${info.outCapabilities.join(", ") || "no further capabilities"}; ` +
       (info.maxPasidLog2 === 0 ? "no PASID" : `PASID of ${info.maxPasidLog2} bits`) +
       `; nest parent ${nestParent === undefined ? "unknown" : nestParent ? "accepted" : "refused (EOPNOTSUPP)"}`,
   );
@@ -82,8 +88,8 @@ export function formatDerived(derived: VtdDerived): string[] {
 function describeVerdict({ erratum772415, type, typeId }: DecodedHwInfo): string[] {
   if (erratum772415) {
     return [
-      "ERRATA_772415_SPR17 is reported, as Linux does of every VT-d unit: with nested translation the IOMMU may set",
-      "Accessed and Dirty bits in pages that are mapped read-only, so a nest parent must have no read-only mapping",
+      "ERRATA_772415_SPR17 is reported, as Linux does of every VT-d unit: with nested translation the IOMMU may set " +
+        "Accessed and Dirty bits in pages that are mapped read-only, so a nest parent must have no read-only mapping",
     ];
   }
   if (erratum772415 === undefined) return ["unknown: the kernel gave too little data to hold the flag"];

@@ -49,8 +49,8 @@ export function uncertaintyFacts(plan: Plan): Fact[] {
       [
         ...uncertain.slice(0, NAMED).map(({ section }) => printable(describeSection(section))),
         ...(uncertain.length > NAMED ? [`and ${uncertain.length - NAMED} more`] : []),
-        'taken for RAM; as a ROM device QEMU would not map it. "info mtree -f" shows both as rom: a running QEMU tells',
-        '(--qmp, --libvirt), or what "info mtree" prints, pasted below',
+        'taken for RAM; QEMU would not map a ROM device. "info mtree -f" shows both as rom: a running QEMU knows ' +
+          '(--qmp, --libvirt), and so does the output of "info mtree", pasted below',
       ],
     ],
   ];

@@ -10,8 +10,9 @@ import type { Origin } from "../origin.ts";
 import { sectionLast } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
 import { type DrawnSection, drawPlan } from "./address-map.ts";
-import { adviceForQemu } from "./advice.ts";
+import { type Advice, adviceForQemu, formatAdvice } from "./advice.ts";
 import { formatBar } from "./bar.ts";
+import { type Look, PLAIN } from "./look.ts";
 import { damageFacts, memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
 import {
   type Fact,
@@ -22,8 +23,10 @@ import {
   LABEL_WIDTH,
   labelled,
   originFact,
+  paintFirst,
   printable,
 } from "./text.ts";
+import { leftOutReadOnly, OUTCOME_COLOURS, planVerdict } from "./verdict.ts";
 
 /** A plan and what it was made from. */
 export interface PlanReport {
@@ -90,7 +93,7 @@ export function planDocument({
     })),
     totals: {
       mapped: hex(mappedBytes(plan)),
-      skippedReadOnly: hex(skippedReadOnlyBytes(plan)),
+      skippedReadOnly: hex(leftOutReadOnly(plan).bytes),
       sections: plan.map.length + plan.skipped.length,
     },
     memoryMap: memoryMapDocument(plan, damage),
@@ -98,13 +101,9 @@ export function planDocument({
   };
 }
 
-/** What a plan was made from. */
-export function planFacts({ origin, nesting, decision, plan, iommu = [], vm, damage }: PlanReport): Fact[] {
+/** What a plan was made from, beside the host. */
+export function planFacts({ nesting, decision, plan }: PlanReport): Fact[] {
   return [
-    originFact(origin),
-    ...damageFacts(damage),
-    ...iommu,
-    ["VM", vm === undefined ? NOT_ASKED : describeVm(vm)],
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
     ["bypassRo", [`${plan.bypassRo ? "on" : "off"}: ${decision.reason}`]],
     ...uncertaintyFacts(plan),
@@ -113,52 +112,65 @@ export function planFacts({ origin, nesting, decision, plan, iommu = [], vm, dam
 
 /** What came of it, in figures. */
 export function planTotals({ plan }: PlanReport): Fact {
+  const { sections, bytes } = leftOutReadOnly(plan);
   return [
     "Totals",
     [
       `${plan.map.length} of ${plan.map.length + plan.skipped.length} sections mapped, ${formatLength(mappedBytes(plan))}; ` +
-        `${readOnlyLeftOut(plan)} left out as read-only, ${formatLength(skippedReadOnlyBytes(plan))}`,
+        `${sections} left out as read-only, ${formatLength(bytes)}`,
     ],
   ];
 }
 
 /** What to configure in the VM. */
-export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanReport): string[] {
-  const leftOut = readOnlyLeftOut(plan);
+export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanReport): Advice[] {
+  const leftOut = leftOutReadOnly(plan).sections;
   return adviceForQemu({ nesting, affected, nestParent, bypassRo: plan.bypassRo, leftOut }, vm);
 }
 
-/**
- * The plan for people.
- *
- * @param width how wide the bar may be, in characters
- */
-export function formatPlan(report: PlanReport, width: number): string {
-  const { addressSpace, plan, iovaRanges } = report;
+/** The plan for people. */
+export function formatPlan(report: PlanReport, { width, paint }: Look = PLAIN): string {
+  const { origin, addressSpace, plan, iommu = [], iovaRanges, vm, damage } = report;
   const map = drawPlan(plan, iovaRanges);
+  const { outcome, text } = planVerdict(report);
+  const head: Fact[] = [
+    originFact(origin),
+    ["Plan", [`${outcome}: ${text}`]],
+    ...damageFacts(damage),
+    ...iommu,
+    ["VM", describeVm(vm)],
+    ...planFacts(report),
+  ];
+  const colour = OUTCOME_COLOURS[outcome];
   return [
-    formatFacts(planFacts(report)),
+    paintFirst(formatFacts(head, width), `${outcome}:`, (word) => paint(colour, word)),
     "",
     `Address space ${printable(JSON.stringify(addressSpace))}, pages of ${formatLength(BigInt(plan.pageSize))}:`,
     "",
-    formatTable(["DMA", "address", "length", "region"], map.guest.map(row)),
+    formatTable(
+      ["DMA", "address", "length", "region"],
+      map.guest.map((drawn) => row(drawn, paint)),
+      width,
+    ),
     "",
-    labelled("Map", formatBar(map, width - LABEL_WIDTH)),
+    labelled("Map", formatBar(map, width - LABEL_WIDTH), width),
     "",
-    formatFacts([planTotals(report)]),
+    formatFacts([planTotals(report)], width),
     "",
     "In QEMU:",
-    ...planAdvice(report),
+    ...formatAdvice(planAdvice(report), width),
   ].join("\n");
 }
 
 /** What the flat view of QEMU does not show, and so no file does. */
-const NOT_ASKED = [
-  "not asked: a file does not tell what of virtio-mem is plugged (the plan has all of it), what is SGX's memory,",
-  "or whether the VM is confidential; a running QEMU does (--qmp, --libvirt)",
-];
+const NOT_ASKED =
+  "not asked: a file does not show how much of virtio-mem is plugged (the plan has all of it), which memory is SGX's, " +
+  "or whether the VM is confidential; a running QEMU does (--qmp, --libvirt)";
 
-function describeVm({ version, nesting, virtioMem, sgxEpc }: RunningVm): string[] {
+/** The VM in words. */
+export function describeVm(vm: RunningVm | undefined): string[] {
+  if (vm === undefined) return [NOT_ASKED];
+  const { version, nesting, virtioMem, sgxEpc } = vm;
   return [
     `QEMU ${version}, started ${nesting ? "with" : "without"} nesting`,
     ...virtioMem.map(({ id, start, last, plugged }) => {
@@ -186,9 +198,10 @@ function vmDocument({ version, nesting, virtioMem, sgxEpc }: RunningVm): object 
   };
 }
 
-function row({ start, last, decision }: DrawnSection): string[] {
+function row({ start, last, kind, decision }: DrawnSection, paint: Look["paint"]): string[] {
+  const use = describeDecision(decision);
   return [
-    describeDecision(decision),
+    kind === "left-out-read-only" ? paint("yellow", use) : use,
     formatRange(start, last),
     formatLength(last - start + 1n),
     describeRegion(decision),
@@ -213,15 +226,4 @@ export function describeUse(
   if (!use.mapped) return `skip: ${REASONS[use.reason]}`;
   const access = use.readonly ? "map read-only" : "map read-write";
   return use.ramDevice ? `${access}, peer-to-peer` : access;
-}
-
-function readOnlyLeftOut({ skipped }: Plan): number {
-  return skipped.filter(({ reason }) => reason === "read-only").length;
-}
-
-function skippedReadOnlyBytes({ skipped }: Plan): bigint {
-  return skipped.reduce(
-    (sum, { section, reason }) => (reason === "read-only" ? sum + section.size : sum),
-    0n,
-  );
 }

@@ -2,6 +2,7 @@
 
 import { stringWidth } from "../lazy.ts";
 import type { Origin } from "../origin.ts";
+import { PLAIN } from "./look.ts";
 
 /** An address for people. */
 export function formatAddress(address: bigint): string {
@@ -29,21 +30,72 @@ export function formatRegion(region: string, offset: bigint): string {
 /** What is between two columns. */
 const GAP = "  ";
 
-/** Rows under a heading, in columns, without lines around them. The last column may be as long as it likes. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** In fewer columns than this a text is not wrapped: it would be one word a line. */
+const NARROWEST = 20;
+
+/**
+ * Rows under a heading, in columns, without lines around them. The last column is wrapped.
+ *
+ * @param width how wide a line may be, in columns of a terminal
+ */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  width: number = PLAIN.width,
+): string {
   const lines = [head, ...rows];
   const widths = new Array<number>(head.length).fill(0);
   for (const cells of lines)
     for (const [column, cell] of cells.entries())
       widths[column] = Math.max(widths[column] ?? 0, widthOf(cell));
+  const last = head.length - 1;
+  const before = widths.slice(0, last).reduce((sum, each) => sum + each + GAP.length, 0);
+  const continued = `\n${" ".repeat(before)}`;
   return lines
     .map((cells) =>
       cells
-        .map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - widthOf(cell)))
+        .map((cell, column) =>
+          column === last
+            ? wrap(cell, width - before).join(continued)
+            : cell + " ".repeat((widths[column] ?? 0) - widthOf(cell)),
+        )
         .join(GAP)
         .trimEnd(),
     )
     .join("\n");
+}
+
+/**
+ * Breaks a text into lines, at spaces; a word that is longer than a line is broken anywhere.
+ *
+ * @param text one line, without colours
+ * @param width how wide a line may be, in columns of a terminal
+ */
+export function wrap(text: string, width: number): string[] {
+  if (width < NARROWEST || widthOf(text) <= width) return [text];
+  const lines: string[] = [];
+  let line = "";
+  for (const [chunk] of text.matchAll(/ *[^ ]+/g)) {
+    if (widthOf(line) + widthOf(chunk) <= width) {
+      line += chunk;
+      continue;
+    }
+    if (line !== "") lines.push(line);
+    line = "";
+    for (const character of lines.length === 0 ? chunk : chunk.trimStart()) {
+      if (widthOf(line) + widthOf(character) > width) {
+        lines.push(line);
+        line = "";
+      }
+      line += character;
+    }
+  }
+  return [...lines, line];
+}
+
+/** Paints a word where it stands first. */
+export function paintFirst(text: string, word: string, paint: (word: string) => string): string {
+  return text.replace(word, paint);
 }
 
 /** How many columns of a terminal a text takes. Most is ASCII, and counted at once. */
@@ -73,16 +125,23 @@ export function describeOrigin(origin: Origin): string {
 }
 
 /** The first line of a text: {@link originFact}. */
-export function formatOrigin(origin: Origin): string {
-  return formatFacts([originFact(origin)]);
+export function formatOrigin(origin: Origin, width?: number): string {
+  return formatFacts([originFact(origin)], width);
 }
 
 /** Facts, one below the other. */
-export function formatFacts(facts: readonly Fact[]): string {
-  return facts.map(([label, lines]) => labelled(label, lines)).join("\n");
+export function formatFacts(facts: readonly Fact[], width?: number): string {
+  return facts.map(([label, lines]) => labelled(label, lines, width)).join("\n");
 }
 
-/** Lines under a label, the way all reports here begin a paragraph. */
-export function labelled(label: string, lines: readonly string[]): string {
-  return lines.map((line, index) => `${(index === 0 ? label : "").padEnd(LABEL_WIDTH)}${line}`).join("\n");
+/**
+ * Lines under a label, the way all reports here begin a paragraph.
+ *
+ * @param width how wide a line may be, in columns of a terminal; longer ones are wrapped
+ */
+export function labelled(label: string, lines: readonly string[], width: number = PLAIN.width): string {
+  return lines
+    .flatMap((line) => wrap(line, width - LABEL_WIDTH))
+    .map((line, index) => `${(index === 0 ? label : "").padEnd(LABEL_WIDTH)}${line}`)
+    .join("\n");
 }

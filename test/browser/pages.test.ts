@@ -52,6 +52,12 @@ interface Opened {
   readonly wrong: readonly string[];
 }
 
+/** What a page says under a label. */
+const fact = (page: Page, label: string) => page.locator(`dt:text-is("${label}") + dd`).textContent();
+
+/** Where a box ends, in pixels. */
+const endOf = (box: { x: number; width: number } | undefined) => (box === undefined ? 0 : box.x + box.width);
+
 /** Text of a column of the rows that are shown. */
 const column = (page: Page, index: number) =>
   page.locator(`tbody tr:visible td:nth-child(${index})`).allTextContents();
@@ -129,11 +135,12 @@ describe("the page of a plan", () => {
     expect(await detail.textContent()).toContain("reserved by the host");
   });
 
-  it("prints without what is of no use on paper", async () => {
-    const { page } = await open(write("plan", GUEST));
-    await page.emulateMedia({ media: "print" });
+  it("prints without what is of no use on paper, and black on white", async () => {
+    const { page } = await open(write("plan", GUEST), { colorScheme: "dark" });
+    await page.emulateMedia({ media: "print", colorScheme: "dark" });
     expect(await page.getByLabel("Search").isVisible()).toBe(false);
     expect(await page.locator("svg.map").isVisible()).toBe(true);
+    expect(await page.evaluate("getComputedStyle(document.body).color")).toBe("rgb(26, 26, 26)");
     expect((await page.pdf({ format: "A4" })).length).toBeGreaterThan(10_000);
   });
 
@@ -149,16 +156,8 @@ describe("the page of a plan", () => {
     const { page } = await open(write("plan", file("tib.json", sectionList(sections))));
     const box = await page.locator("svg a").nth(1).boundingBox();
     expect(box?.width).toBeGreaterThan(10);
-    const many = Array.from({ length: 3000 }, (_, index) => {
-      const start = BigInt(index) << 20n;
-      return {
-        start: `0x${start.toString(16)}`,
-        last: `0x${(start + 0xfffn).toString(16)}`,
-        type: "ram",
-        region: `r${index}`,
-      };
-    });
-    const { page: wide, wrong } = await open(write("plan", file("many.json", sectionList(many))));
+    const many = file("many.json", sectionList(manySections(3000)));
+    const { page: wide, wrong } = await open(write("plan", many));
     expect(await wide.locator("tbody tr").count()).toBe(3000);
     await wide.getByLabel("Search").fill("r2999");
     expect(await column(wide, 5)).toEqual(["r2999"]);
@@ -168,14 +167,120 @@ describe("the page of a plan", () => {
 
 it("the page of a check shows what was refused, why, and what helps", async () => {
   const { page, wrong } = await open(write("check", GUEST, "--bypass-ro", "off"));
-  const verdict = page.locator('dt:text-is("Plan") + dd');
-  expect(await verdict.textContent()).toContain("refused: 3 of 5 mappings");
+  expect(await page.locator("p.verdict.refused").textContent()).toBe(
+    "Refused: 3 of 5 mappings; the others were made, and undone again (a model of sapphire-rapids answered)",
+  );
+  expect(await fact(page, "IOMMU")).toContain(
+    "intel-vtd (IOMMU_GET_HW_INFO type 1), as 0000:6a:01.0 sees it",
+  );
+  expect(await fact(page, "IOMMU")).toContain("nest parent accepted");
+  expect(await fact(page, "bypassRo")).toMatch(
+    /^off: set by hand, although the IOMMU reports ERRATA_772415_SPR17/,
+  );
   expect(await page.locator("svg.map rect.refused").count()).toBe(3);
   expect(await page.locator("tr.refused td:last-child").first().textContent()).toBe(
-    "EINVAL: this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping; " +
-      "leave read-only sections out: --bypass-ro auto or on; QEMU 11.0 and later do (commit 68d3a2a24d)",
+    "EINVAL: this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping",
   );
+  // What helps against all three is said once.
+  expect(await page.locator("ul.advice li").allTextContents()).toEqual([
+    "leave read-only sections out: --bypass-ro auto or on; QEMU 11.0 and later do (commit 68d3a2a24d)",
+  ]);
   expect(wrong).toEqual([]);
+});
+
+describe("a page for a ticket", () => {
+  it("begins with the verdict, and then says where, what, when and who answered", async () => {
+    const { page } = await open(write("plan", GUEST));
+    expect(await page.locator("h1 + p").textContent()).toBe(
+      "Changed: 2 mappings; 3 read-only sections left out for ERRATA_772415_SPR17, 512 KiB (a model of sapphire-rapids answered)",
+    );
+    expect(await page.locator("dt").allTextContents()).toEqual(
+      "Host IOMMU Erratum QEMU Time Version Backend Nesting bypassRo Totals".split(" "),
+    );
+    expect(await fact(page, "Host")).toBe("none: a model answered");
+    expect(await fact(page, "Backend")).toBe("software (asked for; model of sapphire-rapids)");
+    expect(await fact(page, "Time")).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    expect(await fact(page, "Version")).toMatch(/^iommufd \d/);
+  });
+
+  it("has its advice as a list, commands apart", async () => {
+    const { page } = await open(write("plan", GUEST));
+    expect(await page.locator("ul.advice li").count()).toBe(4);
+    expect(await page.locator("ul.advice li pre").allTextContents()).toEqual([
+      "-device intel-iommu,scalable-mode=off",
+      "qemu-system-x86_64 -device intel-iommu,help",
+    ]);
+  });
+
+  const guest = () =>
+    file("guest.json", sectionList([{ start: "0x0", last: "0xfffff", type: "ram", region: "r" }]));
+
+  it.each([
+    ["plan", ["--profile", "sapphire-rapids"], "changed"],
+    ["plan", ["--profile", "sapphire-rapids", "--bypass-ro", "off"], "refused"],
+    ["plan", ["--profile", "vtd-no-erratum"], "safe"],
+    ["plan", ["--profile", "none"], "refused"],
+    ["plan", ["--bypass-ro", "on"], "unknown"],
+    ["plan", ["--no-nesting"], "unknown"],
+    ["check", ["--profile", "sapphire-rapids"], "changed"],
+    ["check", ["--profile", "vtd-no-erratum"], "safe"],
+    ["check", ["--profile", "none"], "refused"],
+    ["check", ["--profile", "qemu-vtd", "--device", "00:01.0", "00:02.0"], "changed"],
+  ] as const)("%s %j: %s, and no line break is printed as an escape", async (command, options, outcome) => {
+    for (const input of [GUEST, guest()]) {
+      const path = join(directory, "page.html");
+      iommufd([command, input, ...options, "--html", path]);
+      const { page, wrong } = await open(path);
+      if (input === GUEST)
+        expect(await page.locator("p.verdict").getAttribute("class")).toBe(`verdict ${outcome}`);
+      expect(await page.locator("main").innerText()).not.toContain("\\u{");
+      expect(wrong).toEqual([]);
+    }
+  });
+});
+
+describe.each([400, 800, 1280, 1920])("at %i px", (width) => {
+  /** What overprints, sticks out or blows up. */
+  async function measure(path: string) {
+    const { page } = await open(path, { viewport: { width, height: 800 } });
+    const boxes = async (selector: string) => {
+      const found = await Promise.all((await page.locator(selector).all()).map((each) => each.boundingBox()));
+      return found.filter((box) => box !== null);
+    };
+    const labels = (await boxes("svg.map text")).sort((a, b) => a.x - b.x);
+    const [drawing] = await boxes("svg.map");
+    const [frame] = await boxes(".map-scroll");
+    return {
+      labels: labels.length,
+      overprinted: labels.filter((box, index) => box.x < endOf(labels[index - 1])).length,
+      lastLabel: endOf(labels.at(-1)),
+      drawing: drawing?.width ?? 0,
+      drawingEnd: endOf(drawing),
+      frame: frame?.width ?? 0,
+      tallest: Math.max(...(await boxes("tbody tr")).map(({ height }) => height)),
+      sideways: await page.evaluate("document.documentElement.scrollWidth - innerWidth"),
+    };
+  }
+
+  it.each([
+    ["plan", GUEST],
+    ["check", GUEST],
+    ["plan", "many"],
+    ["check", "many"],
+  ] as const)(
+    "the page of a %s of %s keeps its labels apart, its rows low, and uses the width",
+    async (command, of) => {
+      const input = of === "many" ? file("many.json", sectionList(manySections(200))) : of;
+      const found = await measure(write(command, input, "--bypass-ro", "off"));
+      expect(found.labels).toBeGreaterThan(2);
+      expect(found.overprinted).toBe(0);
+      expect(found.lastLabel).toBeLessThanOrEqual(found.drawingEnd + 1);
+      expect(found.drawing).toBeGreaterThanOrEqual(found.frame - 1);
+      expect(found.tallest).toBeLessThan(120);
+      // Tables and drawings scroll by themselves, and the page does not.
+      expect(found.sideways).toBeLessThanOrEqual(0);
+    },
+  );
 });
 
 describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
@@ -258,4 +363,18 @@ describe("names from outside", () => {
 
 function sectionList(sections: readonly object[]): string {
   return JSON.stringify({ schema: "iommufd.sections/1", sections });
+}
+
+/** A page of memory in each MiB; every third is read-only. */
+function manySections(count: number): object[] {
+  return Array.from({ length: count }, (_, index) => {
+    const start = BigInt(index) << 20n;
+    return {
+      start: `0x${start.toString(16)}`,
+      last: `0x${(start + 0xfffn).toString(16)}`,
+      type: "ram",
+      readonly: index % 3 === 2,
+      region: `r${index}`,
+    };
+  });
 }

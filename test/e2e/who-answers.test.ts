@@ -97,7 +97,7 @@ describe("a report", () => {
       const path = `${directory}/${command}.html`;
       expect(iommufd([command, GUEST, ...host, "--html", path]).status).toBe(0);
       expect(readFileSync(path, "utf8")).toMatch(
-        /<dt>Asked<\/dt><dd><p>software backend \(asked for; model of qemu-vtd\); iommufd [\d.]+, 20\d\d-/,
+        /<dt>Time<\/dt><dd><p>20\d\d-.*\n<dt>Version<\/dt><dd><p>iommufd [\d.]+<.*\n<dt>Backend<\/dt><dd><p>software \(asked for; model of qemu-vtd\)</,
       );
     }
   });

@@ -48,7 +48,7 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
     expect(stdout).toContain(`\n    -device intel-iommu,${scalableMode}=off\n`);
     expect(stdout).toContain(
       hasFirstStage
-        ? `\n- nesting is on with ${scalableMode}=on and ${firstStage}=on\n`
+        ? `\n- ${scalableMode}=on and ${firstStage}=on turn nesting on\n`
         : "\n- this QEMU has no first-stage translation, and so no nesting\n",
     );
   });
@@ -110,7 +110,13 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
     const commands = readFileSync(`${PROJECT}docs/commands.md`, "utf8");
     const [, shown] = /^\$ iommufd plan --qmp .*\n([\s\S]*?)^```$/m.exec(commands) ?? [];
     // A later 11 may be what the mirror has by now.
-    const alike = (text = "") => text.replace(/^(VM +QEMU )[\d.]+/m, "$1VERSION");
-    expect(alike(stdout).split("\n").slice(0, 5)).toEqual(alike(shown).trimEnd().split("\n"));
+    const alike = (text = "") =>
+      text
+        .replace(/^(VM +QEMU )[\d.]+/m, "$1VERSION")
+        .trimEnd()
+        .split("\n");
+    const lines = alike(shown);
+    expect(lines.length).toBeGreaterThan(4);
+    expect(alike(stdout).slice(0, lines.length)).toEqual(lines);
   });
 });

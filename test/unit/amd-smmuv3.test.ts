@@ -125,7 +125,7 @@ describe("hardware information", () => {
         },
       },
     });
-    expect(formatFacts(describeIommu("0000:01:00.0", decoded, undefined))).toMatchInlineSnapshot(`
+    expect(formatFacts(describeIommu(["0000:01:00.0"], decoded, undefined))).toMatchInlineSnapshot(`
       "IOMMU     amd (IOMMU_GET_HW_INFO type 4), as 0000:01:00.0 sees it
                 EFR  0x210000f00001010
                 EFR2 0x2
@@ -162,7 +162,7 @@ describe("hardware information", () => {
         unnamedBits: {},
       },
     });
-    expect(formatFacts(describeIommu("0000:01:00.0", decoded, false))).toMatchInlineSnapshot(`
+    expect(formatFacts(describeIommu(["0000:01:00.0"], decoded, false))).toMatchInlineSnapshot(`
       "IOMMU     arm-smmuv3 (IOMMU_GET_HW_INFO type 2), as 0000:01:00.0 sees it
                 IDR0 0x19800c0f, IDR1 0x420, IDR2 0x0, IDR3 0x400
                 IDR4 0x0, IDR5 0x875, IIDR 0x43b, AIDR 0x2
@@ -177,7 +177,7 @@ describe("hardware information", () => {
   it("of a Tegra241 CMDQV is read from the kernel's structure", () => {
     const decoded = decodeHwInfo(info(3, new Uint8Array([0, 0, 0, 0, 1, 7, 4, 0])));
     expect(decoded.tegra241Cmdqv).toEqual({ flags: 0, version: 1, vcmdqs: 128, vsids: 16 });
-    expect(formatFacts(describeIommu("0000:01:00.0", decoded, undefined))).toContain(
+    expect(formatFacts(describeIommu(["0000:01:00.0"], decoded, undefined))).toContain(
       "CMDQ-V version 1, 128 virtual command queues",
     );
     expect(decodeHwInfo(info(3, new Uint8Array(7))).tegra241Cmdqv).toBeUndefined();

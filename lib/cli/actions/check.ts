@@ -1,17 +1,20 @@
 /** What `iommufd check` does: whether a plan would be accepted, tried for real without a VM. */
 
+import { inspect } from "node:util";
 import { normalizeBdf } from "../../bdf.ts";
 import { type DeviceObstacle, preflight } from "../../container/preflight.ts";
 import { IommufdError, isSystemError } from "../../errors.ts";
 import { memlockLimit } from "../../host/memlock.ts";
+import { type DecodedHwInfo, decodeHwInfo } from "../../hw-info/hw-info.ts";
 import type { Device } from "../../iommufd/device.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
 import { originOf } from "../../origin.ts";
 import { type CheckReport, checkDocument, formatCheck, isAccepted } from "../../report/check-report.ts";
+import { describeIommu } from "../../report/iommu-report.ts";
 import { onlyDevice, withIommufd } from "../asked-iommufd.ts";
 import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
-import { printError } from "../output.ts";
+import { LOOK, printError } from "../output.ts";
 import { readPlanInput, writeReport } from "../plan-input.ts";
 import type { PlanFlags } from "../plan-options.ts";
 import { Progress } from "../progress.ts";
@@ -22,7 +25,7 @@ interface CheckFlags extends PlanFlags {
 
 /** Runs `iommufd check`. */
 export async function check(file: string | undefined, flags: CheckFlags): Promise<void> {
-  const { source, sections, nesting } = await readPlanInput(file, flags);
+  const { source, sections, nesting, vm } = await readPlanInput(file, flags);
   using interruption = new Interruption();
   try {
     const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
@@ -40,11 +43,19 @@ export async function check(file: string | undefined, flags: CheckFlags): Promis
         signal,
         unopened,
       });
-      return { origin: originOf(iommufd), devices: names, nesting, ...found, memlock: limitOf(iommufd) };
+      return {
+        origin: originOf(iommufd),
+        devices: names,
+        nesting,
+        ...found,
+        ...describeIommus(devices, nesting, found.deviceObstacles),
+        vm,
+        memlock: limitOf(iommufd),
+      };
     });
     await writeReport(flags, {
       document: () => checkDocument(report),
-      text: () => formatCheck(report),
+      text: () => formatCheck(report, LOOK),
       page: async () => (await import("../../report/page/check-page.ts")).checkPage(report, source),
     });
     if (!isAccepted(report)) process.exitCode = EXIT.no;
@@ -78,6 +89,33 @@ function openAll(
     }
   }
   return { devices, unopened };
+}
+
+/** The IOMMUs of devices: those that tell the same are described once. A nest parent was made for each that was attached. */
+function describeIommus(
+  devices: readonly Device[],
+  nesting: boolean,
+  obstacles: readonly DeviceObstacle[],
+): Pick<CheckReport, "iommu" | "affected"> {
+  const groups = new Map<string, { names: string[]; info: DecodedHwInfo; nestParent: boolean | undefined }>();
+  const reported: (boolean | undefined)[] = [];
+  for (const device of devices) {
+    const info = decodeHwInfo(device.hwInfo());
+    reported.push(info.erratum772415);
+    const obstacle = obstacles.find((each) => each.device === device.name);
+    const nestParent =
+      nesting && obstacle === undefined ? true : obstacle?.code === "EOPNOTSUPP" ? false : undefined;
+    const key = inspect([info, nestParent], { depth: null });
+    const group = groups.get(key) ?? { names: [], info, nestParent };
+    group.names.push(device.name);
+    groups.set(key, group);
+  }
+  return {
+    iommu: [...groups.values()].flatMap(({ names, info, nestParent }) =>
+      describeIommu(names, info, nestParent),
+    ),
+    affected: reported.includes(true) ? true : reported.includes(undefined) ? undefined : false,
+  };
 }
 
 /** A modelled machine has its own limit, which is answered with ENOMEM. */

@@ -6,7 +6,7 @@ import { diagnose } from "../../host/doctor.ts";
 import { doctorDocument, formatDoctor, isReady } from "../../report/doctor-report.ts";
 import { formatOrigin } from "../../report/text.ts";
 import { EXIT } from "../exit.ts";
-import { HAS_COLOURS, printJson, printText } from "../output.ts";
+import { LOOK, printJson, printText } from "../output.ts";
 
 /** Runs `iommufd doctor`. */
 export function doctor(bdfs: string[], { root, json = false }: { root: string; json?: boolean }): void {
@@ -19,6 +19,6 @@ export function doctor(bdfs: string[], { root, json = false }: { root: string; j
   }
   const diagnosis = diagnose(root, bdfs.map(normalizeBdf));
   if (json) printJson(doctorDocument(diagnosis));
-  else printText(`${formatOrigin(diagnosis.origin)}\n\n${formatDoctor(diagnosis, HAS_COLOURS)}`);
+  else printText(`${formatOrigin(diagnosis.origin, LOOK.width)}\n\n${formatDoctor(diagnosis, LOOK)}`);
   if (!isReady(diagnosis.checks)) process.exitCode = EXIT.no;
 }

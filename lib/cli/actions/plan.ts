@@ -13,7 +13,7 @@ import { formatPlan, planDocument } from "../../report/plan-report.ts";
 import { type Fact, formatAddress } from "../../report/text.ts";
 import type { IovaRange } from "../../uapi.ts";
 import { onlyDevice, withIommufd } from "../asked-iommufd.ts";
-import { printNote, TERMINAL_WIDTH } from "../output.ts";
+import { LOOK, printNote } from "../output.ts";
 import { readPlanInput, writeReport } from "../plan-input.ts";
 import type { PlanFlags } from "../plan-options.ts";
 
@@ -71,7 +71,7 @@ export async function planFile(file: string | undefined, flags: PlanFileFlags): 
   }
   await writeReport(flags, {
     document: () => planDocument(report),
-    text: () => formatPlan(report, TERMINAL_WIDTH),
+    text: () => formatPlan(report, LOOK),
     page: async () => (await import("../../report/page/plan-page.ts")).planPage(report, source),
   });
 }
@@ -94,7 +94,7 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
     affected: decoded.erratum772415,
     pageSize: iommufd.pageSize,
     nestParent,
-    iommu: describeIommu(device.name, decoded, nestParent),
+    iommu: describeIommu([device.name], decoded, nestParent),
     iovaRanges: iovaRangesIfAny(iommufd, device),
   };
 }

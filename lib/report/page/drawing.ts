@@ -22,19 +22,26 @@ const HOST_TITLES: Readonly<Record<HostKind, string>> = {
   outside: "the IOMMU cannot translate these addresses",
 };
 
-/** How much of the width an address below needs, from 0 to 1. */
-const LABEL_WIDTH = 0.11;
+/** How wide a character of an address below is, and the least space behind it, in pixels: 12 px of any monospaced font. */
+const CHARACTER = 7.5;
+const LABEL_GAP = 12;
+
+/** Widths of the drawing, in pixels, from which on more addresses have room. page.css hides those that do not. */
+const WIDTHS = [300, 600, 900, 1200, 2400, 4800] as const;
 
 /** How narrow a piece may get, in pixels, before the drawing gets wider than the page. */
 const NARROWEST = 6;
 
+/** How wide the drawing gets at most, in pixels. */
+const WIDEST = 8000;
+
 /** @param shown for each section of the guest, in order, what to say of it */
 export function drawSvg({ host, axis }: AddressMap, shown: readonly ShownSection[]): Markup {
   const narrowest = axis.reduce((least, { from, to }) => Math.min(least, to - from), 1);
-  const narrow = Math.ceil(NARROWEST / narrowest);
   // Not wider than a few screens, however many sections there are.
-  const width = narrow > 900 ? Math.min(narrow, 8000) : "100%";
-  return html`<svg class="map" width="${width}" height="${host.length > 0 ? 118 : 90}" role="group" aria-labelledby="map-title">
+  const least = Math.min(Math.ceil(NARROWEST / narrowest), WIDEST);
+  // An element without a height keeps the drawing from getting narrower: the page's policy allows no style of one element.
+  return html`<div class="canvas"><svg class="least" width="${least}" height="0" aria-hidden="true"></svg><div class="drawing"><svg class="map" width="100%" height="${host.length > 0 ? 118 : 90}" role="group" aria-labelledby="map-title">
 <defs>${["left-out", "left-out-read-only"].map(
     (kind) =>
       html`<pattern id="hatch-${kind}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6" class="hatch ${kind}"/></pattern>`,
@@ -46,8 +53,9 @@ ${host.map(
     html`<rect class="host ${range.kind}" ${extent(axis, range)} y="62" height="20" role="img" tabindex="0" aria-label="${titleOf(range)}"><title>${titleOf(range)}</title></rect>\n`,
 )}
 ${labels(axis).map(
-  ({ at, text }) => html`<text x="${percent(at)}" y="${host.length > 0 ? 104 : 78}">${text}</text>\n`,
-)}</svg>`;
+  ({ at, text, from }) =>
+    html`<text class="from-${from}" x="${percent(at)}" y="${host.length > 0 ? 104 : 78}">${text}</text>\n`,
+)}</svg></div></div>`;
 }
 
 function drawSection(axis: readonly Piece[], section: ShownSection): Markup {
@@ -77,13 +85,49 @@ function pieceAt(axis: readonly Piece[], address: bigint): Piece {
   return axis[low] as Piece;
 }
 
-function labels(axis: readonly Piece[]): { at: number; text: string }[] {
-  let free = 0;
-  return axis.flatMap(({ start, from }) => {
-    if (from < free || from > 1 - LABEL_WIDTH) return [];
-    free = from + LABEL_WIDTH;
-    return [{ at: from, text: formatAddress(start) }];
-  });
+/** An address below the drawing. */
+interface Label {
+  readonly at: number;
+  readonly text: string;
+  /** How wide the drawing has to be for it, in pixels. */
+  readonly from: number;
+}
+
+/** The addresses where pieces begin, for each width as many as do not overlap. */
+function labels(axis: readonly Piece[]): Label[] {
+  const found = new Map<Piece, Label>();
+  for (const width of WIDTHS) {
+    const size = (text: string) => (text.length * CHARACTER + LABEL_GAP) / width;
+    let free = 0;
+    let next = nextFound(axis, found, 0);
+    for (const [index, piece] of axis.entries()) {
+      const there = found.get(piece);
+      if (there !== undefined) {
+        free = piece.from + size(there.text);
+        next = nextFound(axis, found, index + 1);
+        continue;
+      }
+      const text = formatAddress(piece.start);
+      const end = piece.from + size(text);
+      if (piece.from < free || end > (next ?? 1 + LABEL_GAP / width)) continue;
+      found.set(piece, { at: piece.from, text, from: width });
+      free = end;
+    }
+  }
+  return axis.flatMap((piece) => found.get(piece) ?? []);
+}
+
+/** Where the next address begins that a narrower drawing has already. */
+function nextFound(
+  axis: readonly Piece[],
+  found: ReadonlyMap<Piece, Label>,
+  from: number,
+): number | undefined {
+  for (let index = from; index < axis.length; index++) {
+    const label = found.get(axis[index] as Piece);
+    if (label !== undefined) return label.at;
+  }
+  return undefined;
 }
 
 function percent(part: number): string {

@@ -6,10 +6,13 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { formatLength } from "../../lengths.ts";
+import type { Origin } from "../../origin.ts";
 import { PACKAGE } from "../../package.ts";
 import type { IovaRange } from "../../uapi.ts";
 import type { AddressMap, GuestKind } from "../address-map.ts";
+import type { Advice } from "../advice.ts";
 import { type Fact, formatAddress, formatRange } from "../text.ts";
+import type { Outcome, Verdict } from "../verdict.ts";
 import { drawSvg } from "./drawing.ts";
 import { html, Markup } from "./markup.ts";
 
@@ -27,18 +30,36 @@ export interface PageSection extends IovaRange {
 /** What a page is made of. */
 export interface PageContent {
   readonly title: string;
+  readonly origin: Origin;
+  readonly verdict: Verdict;
+  /** The IOMMU and what is known of it; none where it was not asked. */
+  readonly iommu: readonly Fact[];
+  /** The VM, in lines. */
+  readonly vm: readonly string[];
+  /** What else there is to say. */
   readonly facts: readonly Fact[];
   readonly map: AddressMap;
   /** The guest's sections of the map, in its order. */
   readonly sections: readonly PageSection[];
-  /** What to do about it, line by line; the heading says where. */
-  readonly advice?: { readonly heading: string; readonly lines: readonly string[] };
+  /** What to do about it; the heading says where. */
+  readonly heading: string;
+  readonly advice: readonly Advice[];
 }
+
+const VERDICTS: Readonly<Record<Outcome, string>> = {
+  safe: "Safe:",
+  changed: "Changed:",
+  refused: "Refused:",
+  unknown: "Unknown:",
+};
+
+const NOT_ASKED = "not asked";
 
 const ASSETS = new URL("assets/", PACKAGE);
 
 /** The page, as the text of an HTML file. */
-export function formatPage({ title, facts, map, sections, advice }: PageContent): string {
+export function formatPage(content: PageContent): string {
+  const { title, verdict, facts, map, sections, heading, advice } = content;
   const style = asset("page.css");
   const script = asset("page.js");
   const policy = `default-src 'none'; style-src ${hash(style)}; script-src ${hash(script)}; img-src data:`;
@@ -60,10 +81,18 @@ export function formatPage({ title, facts, map, sections, advice }: PageContent)
 <body>
 <main>
 <h1>${title}</h1>
+<p class="verdict ${verdict.outcome}"><strong>${VERDICTS[verdict.outcome]}</strong> ${verdict.text}${byModel(content.origin)}</p>
 <dl>
-${facts.map(([label, lines]) => html`<dt>${label}</dt><dd>${lines.map((line) => html`<p>${line}</p>`)}</dd>\n`)}</dl>
-<h2 id="map-title">Addresses</h2>
-<div class="scroll">${drawSvg(
+${[...identify(content), ...facts].map(([label, lines]) => html`<dt>${label}</dt><dd>${lines.map((line) => html`<p>${line}</p>`)}</dd>\n`)}</dl>
+${
+  advice.length === 0
+    ? ""
+    : html`<h2>${heading}</h2>
+<ul class="advice">
+${advice.map(adviceItem)}</ul>
+`
+}<h2 id="map-title">Addresses</h2>
+<div class="scroll map-scroll">${drawSvg(
     map,
     numbered.map((section) => ({ ...section, title: describe(section) })),
   )}</div>
@@ -82,17 +111,36 @@ ${[...kinds].map(([kind, uses]) => legend(kind, [...uses].join(", ")))}${map.hos
 ${numbered.map((section) => tableRow(section, hasRemarks))}</tbody>
 </table>
 </div>
-${
-  advice === undefined
-    ? ""
-    : html`<h2>${advice.heading}</h2>
-<pre>${advice.lines.join("\n")}</pre>
-`
-}</main>
+</main>
 <script>${new Markup(script)}</script>
 </body>
 </html>
 `.text;
+}
+
+/** What the page is of: where, what, when, and who answered. */
+function identify({ origin, iommu, vm }: PageContent): Fact[] {
+  const { backend, backendReason, hostName, kernelRelease, time, iommufdVersion } = origin;
+  const machine = [hostName, kernelRelease === null ? null : `Linux ${kernelRelease}`].filter(
+    (each) => each !== null,
+  );
+  return [
+    ["Host", [machine.join(", ") || (backend === null ? NOT_ASKED : "none: a model answered")]],
+    ...(iommu.length > 0 ? iommu : [["IOMMU", [NOT_ASKED]] as const]),
+    ["QEMU", vm],
+    ["Time", [time]],
+    ["Version", [`iommufd ${iommufdVersion}`]],
+    ["Backend", [backend === null ? "none: no IOMMU was asked" : `${backend} (${backendReason})`]],
+  ];
+}
+
+/** A model is not the host: who reads the verdict alone has to know. */
+function byModel({ backend, profile }: Origin): string {
+  return backend === "software" ? ` (a model of ${profile ?? "a host"} answered)` : "";
+}
+
+function adviceItem({ text, commands = [] }: Advice): Markup {
+  return html`<li>${text}${commands.map((command) => html`<pre>${command}</pre>`)}</li>\n`;
 }
 
 function legend(kind: string, meaning: string): Markup {
@@ -104,7 +152,7 @@ function tableRow(
   hasRemarks: boolean,
 ): Markup {
   const length = last - start + 1n;
-  return html`<tr id="${row}" class="${kind}"><td>${use}</td>${[start, last].map((address) => number(address, formatAddress(address)))}${number(length, formatLength(length))}<td>${region}</td>${hasRemarks ? html`<td>${remark}</td>` : ""}</tr>\n`;
+  return html`<tr id="${row}" class="${kind}"><td>${use}</td>${[start, last].map((address) => number(address, formatAddress(address)))}${number(length, formatLength(length))}<td class="region">${region}</td>${hasRemarks ? html`<td class="remark">${remark}</td>` : ""}</tr>\n`;
 }
 
 /** What is sorted by is text that sorts as the number does, for JavaScript's numbers are too short. */

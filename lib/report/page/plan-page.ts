@@ -1,15 +1,17 @@
 /** A plan as a page. */
 
 import { type DrawnSection, drawPlan } from "../address-map.ts";
-import { isUncertain } from "../memory-map-report.ts";
+import { damageFacts, isUncertain } from "../memory-map-report.ts";
 import {
   describeDecision,
   describeRegion,
+  describeVm,
   type PlanReport,
   planAdvice,
   planFacts,
   planTotals,
 } from "../plan-report.ts";
+import { planVerdict } from "../verdict.ts";
 import { formatPage, type PageSection } from "./page.ts";
 
 /** @param source what the plan is of: a file, a socket, a domain */
@@ -17,10 +19,15 @@ export function planPage(report: PlanReport, source: string): string {
   const map = drawPlan(report.plan, report.iovaRanges);
   return formatPage({
     title: `DMA plan of ${source}`,
-    facts: [...planFacts(report), planTotals(report)],
+    origin: report.origin,
+    verdict: planVerdict(report),
+    iommu: report.iommu ?? [],
+    vm: describeVm(report.vm),
+    facts: [...damageFacts(report.damage), ...planFacts(report), planTotals(report)],
     map,
     sections: map.guest.map(describeSection),
-    advice: { heading: "In QEMU", lines: planAdvice(report) },
+    heading: "In QEMU",
+    advice: planAdvice(report),
   });
 }
 
