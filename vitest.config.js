@@ -11,7 +11,7 @@ const collecting = process.env.IOMMUFD_TEST_GC
 export default {
   test: {
     ...collecting,
-    // Of the library; what the command's own processes run, scripts/coverage.sh counts apart.
+    // Coverage of the library; scripts/coverage.sh counts the code in the command's own processes apart.
     coverage: {
       provider: "v8",
       include: ["lib/**/*.ts"],

@@ -1,4 +1,4 @@
-/** What the rules find in a file. */
+/** Applies the rules to a file. */
 
 import { toString as toText } from "nlcst-to-string";
 import { ParseEnglish } from "parse-english";
@@ -18,8 +18,7 @@ function sentencesOf(text) {
   return sentences;
 }
 
-/**
- * What the rules find in a file.
+/** Finds the sentences of a file that break a rule.
  *
  * @param {string} name
  * @param {string} source
@@ -30,7 +29,7 @@ export function findings(name, source) {
       RULES.flatMap(({ name: rule, test, instead }) => {
         const at = test(sentence, { first: index === 0, kind, words });
         if (at === undefined) return [];
-        return [{ line, rule, instead, excerpt: sentence.slice(Math.max(0, at - 20), at + 80) }];
+        return [{ line, rule, instead, sentence, excerpt: sentence.slice(Math.max(0, at - 20), at + 80) }];
       }),
     ),
   );

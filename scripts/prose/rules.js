@@ -14,12 +14,21 @@ const CLAUSE = "(?:^|[;:] (?:and |but |so |or )?)";
 /** Pronouns and articles, with which a noun clause that stands as subject or object goes on. */
 const STARTER = "(?:it|they|he|we|you|the|a|an|this|these|those|there|such|no|nothing|nobody|each|all|any)";
 
+/** Verbs that have such clauses as objects. */
+const VERBS = "tells?|says?|shows?|knows?|has|sees?|settles|decides";
+
 const PARTICIPLE =
   "(?:\\w{2,}ed|been|begun|bound|broken|built|chosen|cut|done|drawn|driven|found|given|gone|held|kept|known|laid|left|lost|made|meant|" +
   "put|read|said|seen|sent|set|shown|shut|split|taken|thrown|told|torn|undone|understood|woken|written)";
 const PASSIVE = new RegExp(
   `\\b(?:is|are|was|were|be|been|being)(?: \\w+ly| not| never| then| also)? ${PARTICIPLE}\\b`,
   "gi",
+);
+
+/** A noun clause as subject ("That nothing was there is …"), or as object before its verb ("Which names yours has, it says"). */
+const FRONTED = new RegExp(
+  `^that ${STARTER} |^(?:whether|how|why|which|what)\\b[^,]*, (?:(?:the|a|this) )?\\w+ (?:${VERBS})\\b`,
+  "i",
 );
 
 /** A pattern as a test: where in the sentence it is found, or undefined. */
@@ -47,7 +56,8 @@ export const RULES = [
   },
   {
     name: "double-space",
-    test: matches(/\S {2,}\S/),
+    // Wider gaps are columns.
+    test: matches(/\S {2}\S/),
     instead: "one space",
   },
   {
@@ -63,7 +73,7 @@ export const RULES = [
   {
     name: "bare-it",
     // A sentence before may have named what "it" is; the first of a text has none before it.
-    test: (sentence, { first }) => (first ? matches(/^It(?:s|'s)?\b/)(sentence) : undefined),
+    test: (sentence, { first }) => (first ? matches(/^It(?:'s)?\b/)(sentence) : undefined),
     instead: "name the subject",
   },
   {
@@ -103,7 +113,8 @@ export const RULES = [
   },
   {
     name: "fronted-of",
-    test: matches(new RegExp(`${CLAUSE}of (?!course\\b)`, "i")),
+    // Behind a tag or in a table, "of the first" goes on with what stands before it.
+    test: matches(/^Of (?!course\b)|[;:] (?:and |but |so )?of (?!course\b)/),
     instead: "begin with the subject",
   },
   {
@@ -111,12 +122,7 @@ export const RULES = [
     test: (sentence, { kind }) =>
       kind === "heading" || kind === "cell" || sentence.endsWith("?")
         ? undefined
-        : matches(
-            new RegExp(
-              `^whether\\b|^that (?:${STARTER.slice(3)} |^(?:how|why|where|when|which)\\b[^,]*, (?:it|they|${STARTER.slice(3, -1)}) (?:tells?|says?|shows?|knows?|has|sees?|settles|decides)\\b`,
-              "i",
-            ),
-          )(sentence),
+        : matches(FRONTED)(sentence),
     instead: "subject first, then the verb, then the clause",
   },
   {

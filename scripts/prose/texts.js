@@ -18,7 +18,7 @@ import { visit } from "unist-util-visit";
 
 const markdown = unified().use(remarkParse).use(remarkGfm);
 
-/** What stands for code in a sentence. */
+/** The word that stands for code in a sentence. */
 const CODE = "Code";
 
 /** The words of a node of Markdown. */
@@ -58,7 +58,7 @@ const TAG =
 const INSTRUCTION = /^(?:biome-|c8 |v8 |clang-format|@ts-|shellcheck |NOLINT|SPDX)/;
 
 /**
- * A comment's prose. What is not prose, such as instructions to tools, is left out.
+ * A comment's prose. Instructions to tools are left out.
  *
  * @param {string[]} lines without the marks of the comment
  * @param {number} line of the first
@@ -66,7 +66,7 @@ const INSTRUCTION = /^(?:biome-|c8 |v8 |clang-format|@ts-|shellcheck |NOLINT|SPD
 function fromComment(lines, line) {
   const parts = [];
   for (const [index, each] of lines.entries()) {
-    // A tag begins a text of its own, and what it names is not prose.
+    // A tag begins a text of its own; the name behind it is not prose.
     if (index === 0 || TAG.test(each)) parts.push({ line: line + index, lines: [] });
     const prose = INSTRUCTION.test(each)
       ? ""
@@ -113,7 +113,7 @@ function fromComments(comments) {
   return blocks.flatMap(({ lines, line }) => fromComment(lines, line));
 }
 
-/** Comments of C++, of shell scripts, of YAML: those that a line begins with, or ends with behind two spaces. */
+/** Comments of C++, shell scripts and YAML. */
 function commentsOfLines(source) {
   const comments = [];
   const pattern = /(?:^|(?<=\s))(?:\/\*[\s\S]*?\*\/|\/\/.*|#(?= ).*)/gm;

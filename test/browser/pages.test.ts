@@ -30,7 +30,7 @@ function write(command: "plan" | "check", input: string, ...more: string[]): str
   return path;
 }
 
-/** Opens a page; whatever goes wrong in it, or goes out from it, is an error. */
+/** Opens a page. Every error in it and every request from it counts as an error. */
 async function open(path: string, options: Parameters<Browser["newContext"]>[0] = {}): Promise<Opened> {
   const context = await browser.newContext(options);
   const page = await context.newPage();

@@ -11,7 +11,7 @@ import { Iommufd, selectBackend } from "../../lib/index.ts";
 /** Which one it is, for the titles. */
 export const backendName = process.env["IOMMUFD_TEST_BACKEND"] === "kernel" ? "kernel" : "software";
 
-/** The machine itself, for what objects do not let one do. */
+/** The machine itself, for actions that objects do not offer. */
 export const machine = selectBackend(
   backendName === "kernel" ? { backend: "kernel" } : { profile: "qemu-vtd" },
 );

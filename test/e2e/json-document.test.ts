@@ -44,14 +44,14 @@ for (const line of readFileSync(`${PROJECT}docs/json.md`, "utf8").split("\n")) {
   for (const [, name = ""] of names.matchAll(/`([^`]+)`/g)) fields.set(name, new Set(types.split(" or ")));
 }
 
-/** The table of a schema; what every document has comes with it. */
+/** The table of a schema, with the fields that every document has. */
 function documented(schema: string): Fields {
   const [, own = new Map<string, Set<string>>()] =
     [...tables].find(([title]) => title.startsWith(`\`${schema}\``)) ?? [];
   return new Map([...(tables.get("Who answered") ?? []), ...own]);
 }
 
-/** What a command writes; whether it succeeds is not of interest here. */
+/** The document that a command writes, whether the command succeeds or not. */
 const written = (args: readonly string[], input = ""): unknown => JSON.parse(iommufd(args, input).stdout);
 
 const vm = {

@@ -19,10 +19,10 @@ describe("the rules of plain English", () => {
     ["bare-what", "What follows a name takes time by the square of it."],
     ["that-which", "The range is that which can be translated."],
     ["fronted-of", "Of one input no more than this is read."],
-    ["fronted-clause", "Whether it is a file."],
+    ["fronted-clause", "Whether it is a file, the kernel says."],
     ["fronted-clause", "That nothing was there is a fact."],
     ["fronted-clause", "Which names yours has, it says."],
-    ["is-no", "A directory is no file."],
+    ["is-no", "Whether it is no file."],
     ["for-because", "Memory stays, for it is mapped."],
   ])("%s: %s", (rule, sentence) => {
     expect(rulesOf(`The first sentence of a text. ${sentence}`.replace(/^.*(?=It is loaded)/, ""))).toContain(
@@ -35,6 +35,7 @@ describe("the rules of plain English", () => {
     "Prebuilt for glibc x86-64 and arm64; other Linux systems compile it at install (C++17, make, Python 3).",
     "These formats never fall back to the model.",
     "A file does not show how much virtio-mem is plugged; the plan assumes all of it.",
+    "Whether the device is bound.",
     "There is no device. It is no longer there. What do I run?",
     "# What do I change?",
     "`doctor` can tell them apart. It is a list of `[section(s)](what)`.",
