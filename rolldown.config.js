@@ -16,7 +16,7 @@ const withMaps = {
   },
 };
 
-/** What even `--help` needs, and what needs nothing else. */
+/** Modules that even `--help` needs, and that need no others. */
 const BASE =
   /\/dist\/((?!index)[^/]+|hw-info\/[^/]+|report\/(text|vtd-report)|host\/dmesg|backend\/(choice|software\/shipped-profiles)|cli\/(output|exit|input))\.js$/;
 

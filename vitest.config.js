@@ -8,7 +8,7 @@ const collecting = process.env.IOMMUFD_TEST_GC
   ? { execArgv: ["--expose-gc"], setupFiles: ["test/collect.ts"] }
   : {};
 
-/** What all lanes have. */
+/** The settings of all lanes. */
 export const common = {
   test: {
     ...collecting,
@@ -24,7 +24,7 @@ const OTHER_IOMMUS = ["qemu-smmuv3", "qemu-amd"];
 
 export default {
   test: {
-    // Of the library; what the command's own processes run, scripts/coverage.sh counts apart.
+    // Coverage of the library; scripts/coverage.sh counts the code in the command's own processes apart.
     coverage: {
       provider: "v8",
       include: ["lib/**/*.ts"],

@@ -12,7 +12,7 @@ const links = document.querySelectorAll("svg a");
 /** The sections of the drawing, by the id of their row. */
 const drawn = new Map([...links].map((link) => [link.dataset.row, link]));
 
-/** What a cell is sorted by. */
+/** The value by which a cell is sorted. */
 function order(row, column) {
   const cell = row.cells[column];
   return cell.dataset.order ?? cell.textContent;
@@ -54,7 +54,7 @@ function mark(id, marked) {
 for (const [id, link] of drawn) {
   for (const name of ["pointerenter", "focus"]) link.addEventListener(name, () => mark(id, true));
   for (const name of ["pointerleave", "blur"]) link.addEventListener(name, () => mark(id, false));
-  // What is searched for may have hidden the row that the link leads to.
+  // A search may have hidden the row that the link leads to.
   link.addEventListener("click", () => {
     if (!document.getElementById(id)?.hidden) return;
     search.value = "";

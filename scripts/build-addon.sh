@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the addon for a processor: build-addon.sh ARCH DIRECTORY, ARCH as Node.js calls it (x64, arm64). It is
-# DIRECTORY/build/Release/iommufd.node then; what did not change since is not compiled again.
+# Builds the addon for a processor: build-addon.sh ARCH DIRECTORY, ARCH as Node.js calls it (x64, arm64). The result is
+# DIRECTORY/build/Release/iommufd.node. Unchanged sources are not compiled again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -28,7 +28,7 @@ fragments=("$(cd "$(dirname "$0")" && pwd)/test-kernel.config")
 image=arch/x86/boot/bzImage options=(INTEL_IOMMU) gcc=gcc
 if [ -n "$page_size" ]; then
   export ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-
-  # What is said there of x86 does not exist in this architecture, and is left out.
+  # Options of x86 in it do not exist in this architecture, and are left out.
   fragments+=("${fragments[0]%.config}-arm64.config")
   image=arch/arm64/boot/Image.gz options=(ARM_SMMU_V3_IOMMUFD "ARM64_${page_size}K_PAGES") gcc=${CROSS_COMPILE}gcc
 fi

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Counts lines and branches: of the library as its own tests use it, and of the command in processes of its own.
+# Counts lines and branches that run: first those of the library in its own tests, then those of the command in
+# processes of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

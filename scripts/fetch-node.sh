@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fetches a Node.js for Linux from the registry of npm: fetch-node.sh MAJOR ARCH, ARCH as Node.js calls it (x64, arm64).
-# Prints its path; what was fetched before is not fetched again.
+# Prints its path. A version that was fetched before is not fetched again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

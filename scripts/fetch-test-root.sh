@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD/build/test/arm64/root
 
-# gdb tells where a program was that crashed (test/kernel/backtrace.cc); the rest is for init.sh and Node.js.
+# gdb prints where a program crashed (test/kernel/backtrace.cc); the rest is for init.sh and Node.js.
 [ -x "$root/bin/bash" ] ||
   scripts/fetch-packages.sh --architecture arm64 "$root" "$(. /etc/os-release && echo "$VERSION_CODENAME")" \
     install -y --download-only --no-install-recommends \

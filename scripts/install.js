@@ -20,7 +20,7 @@ if (process.platform !== "linux") {
   }
 }
 
-/** Of a checkout there is no dist yet, and nothing prebuilt either. */
+/** A checkout has no dist yet, and nothing prebuilt either. */
 async function prebuiltLoads() {
   try {
     const bundled = "../dist/bundled/prebuilt.js";

@@ -1,8 +1,9 @@
 #!/bin/bash
 # Runs a command under AddressSanitizer and UndefinedBehaviorSanitizer: with-sanitizers.sh COMMAND…
 #
-# It runs in a copy of the working tree, build/sanitized, whose addon is built with both, so that the build here stays as it
-# is. The copy is kept: what did not change is not compiled again. IOMMUFD_TEST_NODE=20, 22 or 24 says which Node.js `node`
+# The command runs in a copy of the working tree, build/sanitized, whose addon is built with both. So the build here
+# stays as it is. The copy is kept: what did not change is not compiled again. IOMMUFD_TEST_NODE=20, 22 or 24 says which
+# Node.js `node`
 # is there (default: this one); one build serves all of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,7 +28,7 @@ mkdir -p "$copy"
 [ -z "${node:-}" ] || PATH=$(dirname "$node"):$PATH
 cd "$copy"
 # No report of leaks: it names hundreds of V8's and Node.js's own, which free little when they exit, and a suppression that names
-# them hides the addon's too, since they are in every stack. What the addon keeps, the tests and test/attack count.
+# them hides the addon's too, since they are in every stack. The tests and test/attack count what the addon keeps.
 # Allocations that are too large are refused, as they are without. V8 would take SIGSEGV for WebAssembly's traps, and end the
 # process without a word where it is none of them; so signals stay with the sanitizer.
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_segv=2:handle_sigbus=2:handle_abort=2${ASAN_OPTIONS:+:$ASAN_OPTIONS}

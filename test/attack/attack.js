@@ -14,7 +14,7 @@ import { lastCalls } from "./call-log.js";
 
 /** A process that takes longer hangs. */
 const PATIENCE_MS = 120_000;
-/** Of descriptors, so that running out of them is quick. */
+/** Limit of descriptors, so that running out of them is quick. */
 const DESCRIPTORS = 400;
 
 const { values } = parseArgs({

@@ -12,12 +12,12 @@ import { DESCRIPTOR_ACTIONS } from "./descriptor-actions.js";
 import { HANDLE_ACTIONS, signal } from "./handle-actions.js";
 import { Random } from "./random.js";
 
-/** How many handles, buffers and descriptors are kept; what comes on top is dropped, for the collector to find. */
+/** How many handles, buffers and descriptors are kept. More are dropped, for the collector to find. */
 const KEPT = 16;
 /** How long the last promises may take, in milliseconds. A sanitized process on a busy machine is slow. */
 const PATIENCE_MS = 20_000;
 
-/** What counts as broken although nothing crashed. */
+/** Findings other than crashes. */
 export class Finding extends Error {}
 
 /**
@@ -25,8 +25,8 @@ export class Finding extends Error {}
  * @property {number} seed
  * @property {string} directory for sockets, files and the log
  * @property {string} thread its name in the log
- * @property {Int32Array} [moved] counts in the first element what a thread has moved that may end before it is given up: whoever
- *   has it then, in whatever thread, nothing tells when that is gone, so it stays mapped
+ * @property {Int32Array} [moved] counts in the first element what a thread has moved that may end before it is given
+ * up: nobody knows when another thread lets go of it, so it stays mapped
  * @property {boolean} passDescriptors whether descriptors may be received: not where the thread can end before it closes them
  */
 
@@ -47,7 +47,7 @@ export class Attacker {
   buffers = /** @type {ArrayBuffer[]} */ ([]);
   /** Descriptors that this thread has opened itself. */
   descriptors = /** @type {number[]} */ ([]);
-  /** What the Externals point into. */
+  /** The memory that the Externals point into. */
   owners = /** @type {unknown[]} */ ([]);
   figures = { calls: 0, errors: 0, transfers: 0, truncations: 0, closes: 0, collections: 0 };
   #pending = new Map();
@@ -104,7 +104,7 @@ export class Attacker {
     }
   }
 
-  /** Adds to the log what only the call itself can tell. */
+  /** Adds to the log what only the call itself knows. */
   note(text) {
     this.#log.note(`  ${text}`);
   }
@@ -117,7 +117,7 @@ export class Attacker {
 
   #seen(error) {
     if (error instanceof Finding) throw error;
-    // What the model throws inside must have become an error of the library.
+    // An internal error of the model must have become an error of the library.
     if (error?.constructor?.name === "Refusal") throw new Finding(`an internal error: ${error.stack}`);
     this.figures.errors++;
   }
@@ -129,7 +129,7 @@ export class Attacker {
       const at = this.random.below(KEPT);
       const [old] = list.splice(at, 1, item);
       if (typeof old === "number") closeSync(old);
-      // What is waited for is held by the wait.
+      // The wait keeps its object alive.
       else if (typeof old?.readable === "function") old.close();
     }
     return item;

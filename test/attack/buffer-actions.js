@@ -1,6 +1,6 @@
 /**
- * What is done to the bytes: ArrayBuffers over pages of the addon are moved by others, read, written, forgotten and
- * collected, in every order, while their handles live or are closed.
+ * Actions on the bytes: others move, read, write, forget and collect ArrayBuffers over pages of the addon, in every
+ * order, while their handles live or are closed.
  */
 
 import { randomFill } from "node:crypto";

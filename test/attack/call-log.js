@@ -26,7 +26,7 @@ export class CallLog {
   }
 }
 
-/** What was noted of each thread, the latest last. */
+/** The log of each thread, the latest call last. */
 export function lastCalls(directory) {
   return readdirSync(directory)
     .filter((name) => name.endsWith(".calls"))

@@ -1,4 +1,4 @@
-/** What a process has open and mapped, so that what is left behind can be told. */
+/** Lists the open descriptors and the mappings of a process, to find leaks. */
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
@@ -7,7 +7,8 @@ import { setTimeout } from "node:timers/promises";
 const PATIENCE_MS = 5000;
 
 /**
- * What each descriptor is of: "anon_inode:[eventfd]", "/dev/null"; sockets and pipes without their numbers. Not modules, nor
+ * The target of each descriptor: "anon_inode:[eventfd]", "/dev/null"; sockets and pipes without their numbers. Not
+ * modules, nor
  * Node.js itself: it leaves one open where a worker ends while it is read.
  */
 function descriptors() {
@@ -37,7 +38,7 @@ function count(items) {
   return counts;
 }
 
-/** What is open now, to compare with later. */
+/** The open descriptors now, to compare with later. */
 export function census() {
   return count(descriptors());
 }

@@ -18,12 +18,15 @@ const AT_A_TIME = 3;
 const TOGETHER = 60;
 /** After so many rounds V8's heaps and the quarantine have their size; memory is measured from there. */
 const WARM_UP = 304;
-/** What may be added to it: V8's own ups and downs, and what workers that load nothing add (9 KiB each, over 1200 of them). */
+/**
+ * Growth that is allowed: V8's own ups and downs, and the growth of workers that load nothing (9 KiB each, over 1200 of
+ * them).
+ */
 const GROWTH_MIB = 16;
 const GROWTH_PER_WORKER_KIB = 12;
 const ENDS = ["return", "exit", "throw", "terminate"];
 
-/** CommonJS, which starts sooner than modules. What is left open is the environment's to close. */
+/** CommonJS, which starts sooner than modules. The environment closes whatever is left open. */
 const SCRIPT = `
   const { parentPort, workerData: { addonPath, end } } = require("node:worker_threads");
   const addon = require(addonPath);

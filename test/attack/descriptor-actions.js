@@ -1,6 +1,6 @@
 /**
- * What is done to descriptors: files of memory are made shorter and longer, numbers are closed and taken by others while calls
- * with them are queued, and descriptors go over sockets.
+ * Actions on descriptors: they change the length of files of memory, close numbers and let others take them while calls
+ * are queued, and send descriptors over sockets.
  */
 
 import { closeSync, ftruncateSync, openSync } from "node:fs";
@@ -66,7 +66,7 @@ function send(attacker) {
   return socket.send(bytes, descriptors);
 }
 
-/** Takes a connection, and what came over one; of the library's sockets that is a promise. */
+/** Takes a connection, and a message over one; sockets of the library return a promise. */
 function receive(attacker) {
   const socket = attacker.handleOf("UnixSocket");
   if (socket === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** What is done to the handles of the addon: making them, calling them with anything, and pretending to be one. */
+/** Actions on the handles of the addon: making them, calling them with anything, and pretending to be one. */
 
 import { writeSync } from "node:fs";
 import { anyValue } from "./values.js";
@@ -58,13 +58,13 @@ function methodsOf(handle) {
   );
 }
 
-/** A call with anything; of mapRegion the result is closed unseen, for it may be past the end of its file. */
+/** A call with anything. The result of mapRegion is closed unseen, because it may be past the end of its file. */
 function callAnything(attacker) {
   const { random } = attacker;
   const handle = attacker.anyHandle();
   if (handle === undefined) return undefined;
   const name = random.pick(methodsOf(handle));
-  // What is received must be closed, and what is closed is an action of its own.
+  // A received descriptor must be closed, and closing is an action of its own.
   if (name === "receive" || name === "close") return undefined;
   const that = random.percent(10) ? attacker.anyHandle() : handle;
   const values = Array.from({ length: random.below(8) }, () => anyValue(attacker));
@@ -77,7 +77,7 @@ function callAnything(attacker) {
   return undefined;
 }
 
-/** A call that the pool of threads makes, with arguments that are right as far as anybody can tell. */
+/** A call that the pool of threads makes, with arguments that look right. */
 function callAsynchronously(attacker) {
   const { random } = attacker;
   const iommufd = attacker.handleOf("IommufdFile");
@@ -102,11 +102,11 @@ function callAsynchronously(attacker) {
     () => iommufd.hwptAlloc(1, 1, 0, 0, 1, attacker.bytes()),
     () => owner.prefault(),
   ];
-  // What one of them throws at once must not leave the others without somebody who waits for them.
+  // If one of them throws at once, somebody must still wait for the others.
   return Promise.all(Array.from({ length: 1 + random.below(6) }, async () => random.pick(calls)()));
 }
 
-/** A call by a function that knows its handle: of one that others may have closed or forgotten since. */
+/** A call by a function that knows its handle. Others may have closed or forgotten the handle since. */
 function callBound(attacker) {
   const { random } = attacker;
   const handle = attacker.anyHandle();

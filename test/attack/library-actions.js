@@ -6,7 +6,7 @@ import { wrap } from "../../dist/backend/wrapper.js";
 import { Iommufd, softwareMachine } from "../../dist/index.js";
 import { anyValue } from "./values.js";
 
-/** Names of all methods and getters of an object, those that it inherits included. */
+/** Names of all methods and getters of an object, including inherited ones. */
 function membersOf(object) {
   const names = new Set();
   for (
@@ -18,7 +18,7 @@ function membersOf(object) {
   }
   return [...names].filter((name) => name !== "constructor");
 }
-/** Those that are never called at random: what they return is waited for, or must be closed. */
+/** Methods that are never called at random: their result needs a wait, or must be closed. */
 const LEFT_OUT = new Set(["receive", "changeProcess"]);
 
 function open(attacker) {

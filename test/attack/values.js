@@ -16,7 +16,7 @@ const HOSTILE = [
   () => -1n,
   () => 1n << 63n,
   () => 1n << 64n,
-  // Page sizes that are no power of two, and lengths that go with them.
+  // Page sizes other than powers of two, and lengths that go with them.
   () => (1n << 40n) + 4096n,
   () => 4097n,
   () => "",

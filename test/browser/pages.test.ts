@@ -30,7 +30,7 @@ function write(command: "plan" | "check", input: string, ...more: string[]): str
   return path;
 }
 
-/** Opens a page; whatever goes wrong in it, or goes out from it, is an error. */
+/** Opens a page. Every error in it and every request from it counts as an error. */
 async function open(path: string, options: Parameters<Browser["newContext"]>[0] = {}): Promise<Opened> {
   const context = await browser.newContext(options);
   const page = await context.newPage();
@@ -52,7 +52,7 @@ interface Opened {
   readonly wrong: readonly string[];
 }
 
-/** What a page says under a label. */
+/** The text of a page under a label. */
 const fact = (page: Page, label: string) => page.locator(`dt:text-is("${label}") + dd`).textContent();
 
 /** Where a box ends, in pixels. */
@@ -181,7 +181,7 @@ it("the page of a check shows what was refused, why, and what helps", async () =
   expect(await page.locator("tr.refused td:last-child").first().textContent()).toBe(
     "EINVAL: this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping",
   );
-  // What helps against all three is said once.
+  // The advice against all three appears once.
   expect(await page.locator("ul.advice li").allTextContents()).toEqual([
     "leave read-only sections out: --bypass-ro auto or on; QEMU 11.0 and later do (commit 68d3a2a24d)",
   ]);
@@ -240,7 +240,7 @@ describe("a page for a ticket", () => {
 });
 
 describe.each([400, 800, 1280, 1920])("at %i px", (width) => {
-  /** What overprints, sticks out or blows up. */
+  /** Elements that overprint, stick out or blow up. */
   async function measure(path: string) {
     const { page } = await open(path, { viewport: { width, height: 800 } });
     const boxes = async (selector: string) => {

@@ -17,7 +17,7 @@ export const profile = process.env["IOMMUFD_TEST_PROFILE"] ?? "qemu-vtd";
 /** The modelled machine; undefined on the kernel. */
 const model = backendName === "kernel" ? undefined : softwareMachine(profile);
 
-/** The machine itself, for what objects do not let one do. */
+/** The machine itself, for actions that objects do not offer. */
 export const machine = model ?? selectBackend({ backend: "kernel" });
 
 /** Opens an iommufd on the machine. */

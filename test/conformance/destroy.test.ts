@@ -29,7 +29,7 @@ afterEach(() => {
   file.close();
 });
 
-/** What destroying an object answers. */
+/** The answers to destroying an object. */
 function destroy(id: ObjectId): string {
   try {
     file.destroy(id);

@@ -74,7 +74,7 @@ describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a fault queue (${backendName}
     machine.fault(device, { groupId: 1, permissions: READ, address: 0n, count: 200 });
     const [first] = await take(1);
     expect(first?.faults[0]?.address).toBe(0n);
-    // What was not asked for is in the kernel still: the 65th group can be read there.
+    // Groups that were not read yet are still in the kernel: the 65th group can be read there.
     const stolen = backendName === "kernel" ? 64 : undefined;
     if (stolen !== undefined) {
       const record = Buffer.alloc(40);

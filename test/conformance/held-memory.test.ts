@@ -1,4 +1,4 @@
-/** What is held is what is mapped, in whatever order calls are made, and end. */
+/** Memory is held exactly while it is mapped, in whatever order calls are made and end. */
 
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -181,7 +181,7 @@ class Run {
       case "close": {
         ioas.close();
         this.#spaces[step.which] = { ioas: this.#iommufd.allocIoas(), oracle: new Oracle() };
-        // What is in flight there is applied to what is gone.
+        // Calls in flight there apply to something that is gone.
         this.#closed.push(oracle);
         return this.#call(
           () => undefined,

@@ -96,7 +96,7 @@ describe(`copying (${backendName})`, () => {
     expect(memory.mappings).toBe(4);
     ioas.close();
     expect(memory.mappings).toBe(2);
-    // It is two mappings, of which each can be unmapped.
+    // These are two mappings, and each can be unmapped.
     expect(other.unmapSync(64n * PAGE, PAGE)).toBe(PAGE);
     expect(memory.mappings).toBe(1);
     expect(other.unmapSync(65n * PAGE, PAGE)).toBe(PAGE);
@@ -270,7 +270,7 @@ describe(`another process (${backendName})`, () => {
   );
 });
 
-/** What an older kernel lacks is skipped there. */
+/** Tests of features that an older kernel lacks are skipped there. */
 function supports(ioctl: Parameters<Iommufd["supports"]>[0]): boolean {
   using probe = open();
   return probe.supports(ioctl);

@@ -9,9 +9,9 @@ import { backendName, profile } from "./backend.ts";
 
 /** An IOMMU, as QEMU emulates it and Linux drives it. */
 interface Iommu {
-  /** What IOMMU_GET_HW_INFO answers; the data as hexadecimal digits. */
+  /** The answer of IOMMU_GET_HW_INFO; the data as hexadecimal digits. */
   readonly hwInfo: { readonly type: number; readonly data: string };
-  /** What an address space is narrowed to by a device: the first gap is for interrupts. */
+  /** The ranges that a device leaves in an address space: the first gap is for interrupts. */
   readonly ranges: readonly IovaRange[];
   /** Tests are skipped where it has not what they are of, by which that is: a reason for each. */
   readonly lacks: {

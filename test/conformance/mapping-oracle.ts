@@ -1,4 +1,7 @@
-/** What an address space has to have mapped: an independent model, of whole pages, to hold the library and its books against. */
+/**
+ * An independent model of the mappings of an address space, in whole pages, to compare the library and its records
+ * with.
+ */
 
 import { expect } from "vitest";
 import type { DmaMemory } from "../../lib/index.ts";
@@ -17,7 +20,7 @@ export interface Area extends Extent {
 const overlaps = (one: Extent, other: Extent) =>
   one.first < other.first + other.pages && other.first < one.first + one.pages;
 
-/** What an address space has to have: calls are applied in the order in which they were made. */
+/** The expected mappings: calls are applied in the order in which they were made. */
 export class Oracle {
   areas: Area[] = [];
   /** Ranges mapped since the last time that nothing was under way: they may have been in the way of an earlier call. */

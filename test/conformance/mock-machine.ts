@@ -1,5 +1,6 @@
 /**
- * Mock devices, for what QEMU's hardware has not: dirty tracking, page requests, nesting with a driver's own data, vIOMMUs,
+ * Mock devices, for features that QEMU's hardware lacks: dirty tracking, page requests, nesting with a driver's own
+ * data, vIOMMUs,
  * PASIDs. On the kernel they are its own (CONFIG_IOMMUFD_TEST), made and driven by a helper program; on the model those of
  * profile `selftest`. Linux 6.12 answers the request for one with EINVAL.
  */
@@ -68,7 +69,7 @@ export function openMockMachine(): MockMachine {
 class KernelMocks implements MockMachine {
   readonly file: IommufdFile;
   readonly iommufd: Iommufd;
-  /** What a device is attached to that is attached to nothing: a mock device always is to something. */
+  /** The page table of a device that nobody attached: a mock device always has one. */
   readonly #nothing: Ioas;
   /** Their own ids, by object id. */
   readonly #mocks = new Map<DeviceId, number>();

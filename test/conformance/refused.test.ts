@@ -1,6 +1,6 @@
 /**
- * Each call, refused: the whole error is the same on both backends. What it is stands here as a literal, which the model has to
- * give in `npm test`, and the kernel in its lane.
+ * Each call, refused: the whole error is the same on both backends. The error stands here as a literal, which the model
+ * has to give in `npm test`, and the kernel in its lane.
  */
 
 import { constants } from "node:os";
@@ -24,11 +24,11 @@ const LENGTHS = BigUint64Array.of(PAGE, PAGE, PAGE);
 const MAP = { flags: 7, offset: 0n, length: PAGE, iova: 0n };
 const COPY = { flags: 7, length: PAGE, destinationIova: 0n, sourceIova: PAGE };
 const FILE = { flags: 7, start: 0n, length: PAGE, iova: PAGE };
-/** Of a nested page table, which not every machine's IOMMU has. */
+/** Calls on a nested page table, which not every machine's IOMMU has. */
 const PARTLY_INVALIDATED = "EOPNOTSUPP: not supported, IOMMU_HWPT_INVALIDATE index=1 id=4 dataType=0";
 const BITMAP = { flags: 0, iova: 0n, length: PAGE, pageSize: PAGE };
 
-/** What calls are made on. */
+/** The objects of the calls. */
 interface World {
   readonly file: IommufdFile;
   readonly memory: BackendMemory;
@@ -294,7 +294,7 @@ const ON_DEVICE: readonly Case[] = [
   ],
 ];
 
-/** What nothing that is asked can make fail, but a kernel that does not know it. */
+/** Calls that fail only on a kernel that does not know them. */
 const UNKNOWN = { ioasAlloc: "IOMMU_IOAS_ALLOC", faultQueueAlloc: "IOMMU_FAULT_QUEUE_ALLOC" } as const;
 
 /** An iommufd that does not know an ioctl; as one of the kernel, /dev/null. */
@@ -344,7 +344,7 @@ function expected(message: string, request: Case[3]): object {
   return { code, errno, syscall, request, message };
 }
 
-/** What a call of a method comes to: how many were handled, and the error. */
+/** The outcome of a call: how many were handled, and the error. */
 async function outcome(method: () => unknown): Promise<{ done?: number; error: object }> {
   const { done, error } = await (async () => method())().then(
     (value) => value as { done: number; error: unknown },

@@ -9,7 +9,7 @@ import { APERTURE, type MockMachine, nestedSelftest, openMockMachine, words } fr
 
 const SELFTEST = 0xdeadbeef;
 const VEVENTS = { type: 0xbeefbeef, dataLength: 4 } as const;
-/** What a cache of a mock device has at first (IOMMU_TEST_DEV_CACHE_DEFAULT). */
+/** The first content of a cache of a mock device (IOMMU_TEST_DEV_CACHE_DEFAULT). */
 const CACHED = 0xbaddad;
 
 let machine: MockMachine;

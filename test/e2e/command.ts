@@ -10,7 +10,7 @@ export const PROJECT = fileURLToPath(new URL("../..", import.meta.url));
 /** The built command. */
 export const MAIN = fileURLToPath(new URL("../../dist/bundled/iommufd.js", import.meta.url));
 
-/** What came of it. */
+/** The outcome. */
 export interface Outcome {
   status: number | null;
   stdout: string;
@@ -25,7 +25,7 @@ export function atFixedTime(report: string): string {
   return report.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g, TIME);
 }
 
-/** Who answered, in the documents of {@link iommufd}. */
+/** The origin in the documents of {@link iommufd}. */
 export const ORIGIN = {
   nobody: originOf(undefined, new Date(TIME)),
   modelOf: (profile: string) =>
@@ -37,7 +37,7 @@ export const ORIGIN = {
 
 /** Runs `iommufd` with arguments, in the project's directory; its reports are as of {@link TIME}. */
 export function iommufd(args: readonly string[], input = "", settings: Record<string, string> = {}): Outcome {
-  // Who runs the tests may have a model answer by default; they say themselves who is to.
+  // The user may have set a model as the default; the tests choose by themselves.
   const { IOMMUFD_BACKEND: _, ...environment } = process.env;
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     cwd: PROJECT,

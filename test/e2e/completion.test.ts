@@ -16,7 +16,7 @@ const COMMANDS = "capture check completion decode demo diff doctor help plan pro
 
 const isHere = (command: string) => spawnSync(command, ["--version"]).error === undefined;
 
-/** What a shell offers for what has been typed. */
+/** The offers of a shell for a typed text. */
 type Offers = (typed: string) => string[];
 
 function script(shell: string): string {

@@ -8,7 +8,7 @@ import { temporaryFiles } from "./temporary-files.ts";
 
 const { file } = temporaryFiles();
 const LINES = readFileSync(`${PROJECT}examples/guest-with-nesting.mtree`, "utf8").split("\n");
-/** What `head -n COUNT` leaves. */
+/** The lines that `head` leaves. */
 const head = (count: number) =>
   LINES.slice(0, count)
     .map((line) => `${line}\n`)

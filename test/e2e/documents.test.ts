@@ -23,7 +23,7 @@ interface Block {
   readonly line: number;
   readonly language: string;
   readonly code: string;
-  /** What stands right before it. */
+  /** The lines right before it. */
   readonly before: string;
 }
 
@@ -54,7 +54,7 @@ const shown = inLanguage("console").flatMap(({ document, code }) => {
   return output === "" || output.startsWith("$ ") ? [] : [{ document, command, output }];
 });
 
-/** What a terminal shows for a command. */
+/** The output that a terminal shows for a command. */
 function terminal(command: string): string {
   const [, line = "", lines] = /^(.*?)(?: \| head -n (\d+))?$/.exec(command) ?? [];
   const words = (line === "npm start" ? (scripts["start"] ?? "") : line).split(" ");

@@ -1,4 +1,7 @@
-/** What editors and shells make of files: marks, UTF-16, carriage returns. Everything that the command reads is read. */
+/**
+ * Encodings that editors and shells give to files: marks, UTF-16, carriage returns. Everything that the command reads
+ * is read.
+ */
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

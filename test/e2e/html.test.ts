@@ -1,4 +1,4 @@
-/** `--html`: the file is written whole or not at all. What is in it, test/browser looks at. */
+/** `--html`: the file is written whole or not at all. The tests in test/browser look at the content. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** What all commands have in common. */
+/** The manners that all commands share. */
 
 import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";

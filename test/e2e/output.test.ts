@@ -135,7 +135,7 @@ describe("what is no file", () => {
   it("standard output that is full: one line, exit 1", () => {
     expect(shell(`"$1" "$0" probe --profile qemu-vtd --quiet > /dev/full; echo $?`)).toEqual({
       status: 0,
-      // Of both streams, standard output first.
+      // Both streams, standard output first.
       output: "1\niommufd: cannot write to standard output: ENOSPC: no space left on device\n",
     });
     expect(shell(`"$1" "$0" probe --profile qemu-vtd 2> /dev/full | head -n 1`).output).toMatch(/^Asked /);
@@ -193,7 +193,7 @@ describe("a signal while it writes", () => {
   });
 });
 
-/** Has fsync tell, and take for ever. */
+/** Makes fsync say that it runs, and take for ever. */
 const SLOW_DISK = `
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";

@@ -1,4 +1,4 @@
-/** What is published, and what comes with it. */
+/** The content of the published package, and its dependencies. */
 
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -54,7 +54,7 @@ describe("the package", () => {
       expect(integrity, path).toMatch(/^sha512-/);
       expect(hasInstallScript, path).toBeUndefined();
     }
-    // What is built with is not shipped, and may be under more.
+    // Build tools are not shipped, and may have other licences too.
     for (const [path, { license }] of Object.entries(packages))
       if (path !== "")
         expect(license, path).toMatch(

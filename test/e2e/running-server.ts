@@ -10,7 +10,7 @@ export class RunningServer implements AsyncDisposable {
   readonly process: ChildProcess;
   /** "http://127.0.0.1:40123/metrics" */
   readonly url: URL;
-  /** What it has said on standard error, line by line; lines are added as they come. */
+  /** Its lines on standard error; lines are added as they come. */
   readonly said: readonly string[];
 
   private constructor(process: ChildProcess, url: URL, said: readonly string[]) {

@@ -127,7 +127,7 @@ describe("iommufd serve", () => {
         heard += data;
       });
       socket.end(said);
-      // It may hang up before all has been said.
+      // The server may hang up before the client has sent everything.
       await closed(socket);
       return heard.split("\r\n")[0];
     };

@@ -1,4 +1,4 @@
-/** Who answers: the kernel, unless a model is asked for; and every report says who did. */
+/** The kernel answers unless a model is asked for, and every report says who did. */
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";

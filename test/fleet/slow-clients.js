@@ -5,7 +5,7 @@ import process from "node:process";
 
 const [port, count] = process.argv.slice(2).map(Number);
 
-/** What a client does with a connection; gives the time in ms after which it says more, and what. */
+/** The behaviour of a client; returns the time in ms after which it sends more, and the text. */
 const WAYS = [
   // Says nothing.
   () => {},

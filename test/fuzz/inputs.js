@@ -1,5 +1,5 @@
-// What comes from outside, for the fuzzer: one function for each kind of input, by the name of which scripts/fuzz-inputs.js
-// calls it. An input is read, or refused with one of the library's own errors; it changes nothing else, and takes no longer
+// Input from outside, for the fuzzer: scripts/fuzz-inputs.js calls a function for each kind of input, by name. An input
+// is read, or refused with one of the library's own errors; it changes nothing else, and takes no longer
 // than the fuzzer's time-out.
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
@@ -42,7 +42,7 @@ function unpolluted() {
     throw new Error("Object.prototype was changed");
 }
 
-/** What is made of sections, down to the page. */
+/** Everything that sections become, down to the page. */
 function use(sections) {
   const made = plan(sections, { bypassRo: true });
   const decision = { bypassRo: true, reason: "fuzzed" };

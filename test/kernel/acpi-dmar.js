@@ -9,7 +9,7 @@ const RESERVED_REGION = { start: 0x7fff_f000, last: 0x7fff_ffff };
 /**
  * An initrd with nothing but a DMAR table.
  *
- * @param {readonly Endpoint[]} endpoints those that the region has to stay mapped for
+ * @param {readonly Endpoint[]} endpoints the devices for which the region has to stay mapped
  */
 export function initrdWithReservedRegion(endpoints) {
   const table = dmarTable(endpoints);

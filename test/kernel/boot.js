@@ -6,8 +6,8 @@
 //
 // IOMMUFD_TEST_MACHINE names a machine of machines.js; the usual one has a VT-d, and this machine's own root file system.
 //
-// What the machine cannot compile is compiled before it boots: the lane's helpers, mock-device.cc and backtrace.cc, and for
-// another processor the addon.
+// The machine has no compiler, so the lane's helpers are compiled before it boots: mock-device.cc and backtrace.cc, and
+// for another processor the addon.
 //
 // IOMMUFD_TEST_GC=1 forces garbage collections around every ioctl, as in `npm run test:gc`; the lane takes nearly twice as long.
 // IOMMUFD_TEST_KERNEL names the kernel (default: that of ../shared/kernel); scripts/build-test-kernel.sh makes one.
@@ -131,7 +131,7 @@ function commandLineOfKernel() {
     "panic=-1 quiet",
     "root=host rootfstype=9p rootflags=trans=virtio,version=9p2000.L,msize=512000,cache=loose ro",
     wanted.kernelCommandLine,
-    // What the kernel does not know is in the environment of its first program.
+    // The kernel passes unknown parameters to its first program, in the environment.
     `IOMMUFD_PROJECT=${project}`,
   ];
   if (root === "/") return [...words, `init=${project}test/kernel/init.sh`].join(" ");

@@ -72,7 +72,7 @@ class Side {
 
 type Call = (side: Side) => unknown;
 
-/** What a call came to, as far as both sides have to agree. */
+/** The outcome of a call, as far as both sides have to agree. */
 function outcome(side: Side, call: Call): unknown {
   try {
     return call(side) ?? "done";
@@ -302,7 +302,7 @@ const all: { weight: number; arbitrary: fc.Arbitrary<Step> }[] = [
     weight: 1,
     arbitrary: step(
       "getDirtyBitmap",
-      // A length of 0, and page sizes that are no powers of two, are refused before the kernel is asked.
+      // A length of 0, and page sizes other than powers of two, are refused before the kernel is asked.
       [
         id,
         fc.constantFrom(0, 1, 2),
@@ -382,7 +382,7 @@ it.skipIf(!laterThan(6, 12)).each(seeds)(
   "the model answers as the kernel does, seed %d",
   (seed) => {
     const { total, made } = compare(CALLS / seeds.length, seed);
-    // That it is not refusals alone that agree.
+    // Both sides must agree on more than refusals.
     expect(made.get("success")).toBeGreaterThan(total / 10);
     console.log(
       `${total} calls compared, seed ${seed}: ${made.get("success")} succeeded, refused in ${made.size - 1} ways`,

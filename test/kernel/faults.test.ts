@@ -58,12 +58,12 @@ class Thread {
   }
 }
 
-/** What came of a sequence. */
+/** The outcome of a sequence. */
 interface Outcome {
   sequence: string;
   /** Allocations that were made to fail, one after the other. */
   faults: number;
-  /** Of them the sequence went on without … */
+  /** Failures that the sequence survived. */
   survived: number;
   /** … or was refused, by code. Not always ENOMEM: the kernel puts others in its place, and looking up an object fails with
    * ENOENT where CONFIG_IOMMUFD_TEST has it fail (iommufd_should_fail()). */
@@ -118,7 +118,7 @@ function codeOf(error: unknown): unknown {
   return String(code).startsWith("ERR_IOMMUFD_") && cause !== undefined ? codeOf(cause) : code;
 }
 
-/** What the kernel holds for this process. */
+/** The memory that the kernel holds for this process. */
 function held(): object {
   const files = readdirSync("/proc/self/fd").map((fd) => {
     try {
@@ -222,7 +222,7 @@ describe.runIf(CAN_INJECT)("every allocation fails once", () => {
     }));
 
   it("a container that applies a plan: all or nothing", async () => {
-    // What takes long runs on libuv's threads. There is one here (UV_THREADPOOL_SIZE), which one it has to be found out.
+    // Slow calls run on libuv's threads. There is one here (UV_THREADPOOL_SIZE), which one it has to be found out.
     const pool = new Thread(await poolThread());
     const own = iommufd.allocMemory(64n * PAGE);
     own.prefaultSync();

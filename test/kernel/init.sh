@@ -1,6 +1,7 @@
 #!/bin/bash
-# The first process of the test machine: mounts what a Linux needs, gives the edu and NVMe devices to vfio-pci, runs the
-# command that boot.js left in /run/out, leaves its exit status there and powers off. The kernel's command line sets
+# The first process of the test machine. It mounts what a Linux needs, and gives the edu and NVMe devices to vfio-pci.
+# Then it runs the command that boot.js left in /run/out, leaves its exit status there and powers off. The kernel's
+# command line sets
 # IOMMUFD_PROJECT and IOMMUFD_BUILD.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp NO_COLOR=1
@@ -34,8 +35,9 @@ for device in /sys/bus/pci/devices/*; do
   esac
 done
 
-# A program that crashes leaves a backtrace of all its threads: test/kernel/backtrace.cc. Who crashes on purpose does so with
-# `ulimit -c 0`, which says that nobody wants to know.
+# A program that crashes leaves a backtrace of all its threads: test/kernel/backtrace.cc. A test that crashes on purpose
+# does so with
+# `ulimit -c 0`, which turns the backtrace off.
 ulimit -c unlimited
 # Through a pipe, so that no program takes the serial console for a terminal.
 LD_PRELOAD=${IOMMUFD_PROJECT}build/test/backtrace.so bash /run/out/command 2>&1 | cat
@@ -47,7 +49,7 @@ for crash in /run/crashes/*; do
   # A crash is a failure, whoever saw it.
   [ "$status" -ne 0 ] || status=1
 done
-# Of a program that had no such backtrace: the kernel tells the file, and the address in it.
+# For a program without such a backtrace, the kernel logs the file, and the address in it.
 if [ "$status" -ne 0 ]; then dmesg | grep -E "segfault|general protection|traps:" | tail -n 5; fi
 echo "$status" >/run/out/status
 sync

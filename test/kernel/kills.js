@@ -30,7 +30,7 @@ let waiting = start();
 for (let count = 0; count < kills; count++) {
   const victim = waiting;
   victim.stdin.write("go\n");
-  // It must get the device, which the one before it had when it was killed.
+  // The program must get the device, which the program before it had when it was killed.
   const [said] = await Promise.race([once(victim.stdout, "data"), once(victim, "exit").then(() => [])]);
   if (said === undefined) {
     console.error(`after ${count} kills the next one did not work`);

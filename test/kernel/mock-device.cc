@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kIommufd = 3;
 
-// Each use is one request; what it answers is printed, numbers in decimal. Where the kernel refuses, the
+// Each use is one request. The answer is printed, numbers in decimal. Where the kernel refuses, the
 // error number goes to standard error.
 constexpr char kUsage[] =
     "device IOAS FLAGS             a device attached to an IOAS: its own id, its object id, its HWPT's\n"

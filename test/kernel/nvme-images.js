@@ -1,7 +1,7 @@
 // The disks of the machine "nvme": the host makes them with random content, and looks at them again when the machine is gone.
 //
-// In the machine's /run/out: nvme-before.json says what is in them, namespace by namespace; who changes them leaves what the
-// kernel's own driver then read in nvme-after.json.
+// In the machine's /run/out: nvme-before.json has the content, namespace by namespace. A test that changes the disks
+// writes nvme-after.json: the content that the kernel's own driver read afterwards.
 import { createHash, randomFillSync } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -35,7 +35,7 @@ export function makeNvmeDisks(out) {
   ];
 }
 
-/** What is wrong with the disks now: they must be as the kernel's driver read them last, or as they were made. */
+/** The errors on the disks now: they must be as the kernel's driver read them last, or as they were made. */
 export function checkNvmeDisks(out) {
   const after = join(out, "nvme-after.json");
   const expected = JSON.parse(

@@ -1,8 +1,9 @@
-// What is written to the disk of the machine "nvme" is known from a seed, so that who is killed while writing needs not tell.
+// A seed determines the data that is written to the disk of the machine "nvme", so that a killed writer need not report
+// anything.
 
 import { createHash } from "node:crypto";
 
-/** What is written at once, in bytes; a place is as long. */
+/** Length of one write, in bytes; a place has the same length. */
 export const LENGTH = 4096;
 const SECTOR = 512;
 
@@ -22,7 +23,7 @@ function commonDivisor(a, b) {
   return b === 0 ? a : commonDivisor(b, a % b);
 }
 
-/** What a round writes to a place; each sector of it differs. */
+/** The data that a round writes to a place; each sector of it differs. */
 export function contentOf(seed, round, place) {
   const bytes = Buffer.alloc(LENGTH, hash(seed, round, place));
   for (let at = 0; at < LENGTH; at += SECTOR) bytes.writeUInt32LE(at, at);

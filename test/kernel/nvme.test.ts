@@ -1,7 +1,7 @@
 /**
- * examples/nvme on QEMU's NVMe controller, in a machine of its own (IOMMUFD_TEST_MACHINE=nvme): what the host wrote is read,
- * what was flushed is there for the kernel's own driver, whoever was killed, and the IOMMU is in the way of what is not mapped.
- * boot.js then looks at the disks from outside.
+ * examples/nvme on QEMU's NVMe controller, in a machine of its own (IOMMUFD_TEST_MACHINE=nvme). It reads the data of
+ * the host. The kernel's own driver finds all flushed data, whatever was killed. The IOMMU stops DMA to memory that is
+ * not mapped. Then boot.js looks at the disks from outside.
  */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
@@ -35,7 +35,10 @@ interface Disk {
 const disks = here ? (JSON.parse(readFileSync("/run/out/nvme-before.json", "utf8")) as Disk[]) : [];
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** What the disks should have, by namespace; of the first, which rounds may have written a place last (-1: none). */
+/**
+ * The expected content of the disks, by namespace. For the first, the rounds that may have written a place last (-1:
+ * none).
+ */
 const expected = new Map<number, Buffer>();
 const rounds = new Map<number, Set<number>>();
 
@@ -136,7 +139,8 @@ describe.runIf(here)("a driver in TypeScript for NVMe", () => {
         .stdout.split("\n")
         .filter((line) => line.includes(`Request device [${BDF}] fault addr 0x3000`));
     const before = faults().length;
-    // A page, and pages in a list. QEMU's controller reports success, for it is not told that its writes went nowhere.
+    // A page, and pages in a list. QEMU's controller reports success, because it does not know that its writes went
+    // nowhere.
     for (const [iova, blocks] of [
       [0x3_0000_0000, 8],
       [0x3_0008_0800, 32],

@@ -1,4 +1,4 @@
-/** Figures that the kernel tells of memory: /proc/meminfo, and /proc/self/status (proc(5)). */
+/** The kernel's figures about memory: /proc/meminfo, and /proc/self/status (proc(5)). */
 
 import { readFileSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-/** What is said on the machine whose devices share an IOMMU group: IOMMUFD_TEST_MACHINE=shared-group. */
+/** Reports on the machine whose devices share an IOMMU group: IOMMUFD_TEST_MACHINE=shared-group. */
 
 import { existsSync, writeFileSync } from "node:fs";
 import { expect, it } from "vitest";

@@ -1,5 +1,5 @@
 /**
- * A machine with an SMMUv3 of two stages: IOMMUFD_TEST_MACHINE=smmuv3. What its nested translation does, and what is said of
+ * A machine with an SMMUv3 of two stages: IOMMUFD_TEST_MACHINE=smmuv3. Its nested translation, and the reports about
  * it. Where a VT-d takes no read-only mapping into a nest parent, an SMMU does.
  */
 

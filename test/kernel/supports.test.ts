@@ -1,4 +1,4 @@
-/** What docs/coverage.md says an older kernel lacks, asked of the kernel that runs. */
+/** Asks the running kernel for the features that docs/coverage.md says an older kernel lacks. */
 
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";

@@ -34,7 +34,8 @@ function npm(directory: string, ...args: string[]) {
 }
 
 beforeAll(() => {
-  // Of a copy: packing builds, and puts prebuilt addons beside the package, which other tests would load meanwhile.
+  // A copy is packed: packing builds, and puts prebuilt addons beside the package, which other tests would load
+  // meanwhile.
   mkdirSync(source);
   execFileSync(`${PROJECT}scripts/copy-tree.sh`, [source]);
   const packed = execFileSync("npm", ["pack", "--json", "--pack-destination", work], {
@@ -154,7 +155,7 @@ describe("installed where there is no compiler", () => {
         `import { Iommufd } from "iommufd";
          let opened;
          { using iommufd = Iommufd.open({ backend: "auto" }); opened = iommufd; }
-         try { opened.devices(); } catch (error) { console.log(error.code); }`,
+         try { opened.allocIoas(); } catch (error) { console.log(error.code); }`,
       );
       expect(output).toBe("ERR_IOMMUFD_CLOSED\n");
     });
@@ -219,7 +220,7 @@ describe("installed where the addon that comes with it does not fit", () => {
     rmSync(join(copy, "prebuilds"), { recursive: true });
   });
 
-  /** What the kernel's backend says, and which addon it loaded. */
+  /** The answer of the kernel's backend, and the addon that it loaded. */
   const open = (before = "") =>
     run(elsewhere, process.execPath, [
       "--input-type=module",

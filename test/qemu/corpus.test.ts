@@ -1,6 +1,6 @@
 /**
- * The machines of the corpus, on the QEMUs that are here: the plan of each against what QEMU's own VFIO listener maps for a
- * device that is no hardware (vfio-user-device.ts).
+ * The machines of the corpus, on the QEMUs that are here: the plan of each against what QEMU's own VFIO listener maps
+ * for a device without hardware (vfio-user-device.ts).
  *
  * IOMMUFD_TEST_CAPTURE=1 writes the captures of test/fixtures/qemu-corpus anew.
  */
@@ -119,7 +119,7 @@ async function capture(machine: Machine, qemu: Qemu): Promise<Capture> {
     const recorder = new Recorder(client);
     await askMonitor(recorder, "memory");
     const mtree = await client.ask("human-monitor-command", { "command-line": "info mtree -f" }, z.string());
-    // What the listener has sent arrives by another socket.
+    // The requests of the listener arrive by another socket.
     await setTimeout(500);
     return {
       qemu: qemu.version,
@@ -151,7 +151,7 @@ describe.each(MACHINES.map((machine) => [machine.name, machine] as const))("%s",
         writeFileSync(new URL(`${name}.json`, CORPUS), `${JSON.stringify(captured, null, 1)}\n`);
       const { sections, virtioMem } = await askCapture(name, captured);
       if (captured.mapped === null) return;
-      // Of virtio-mem QEMU maps what is plugged, which is nothing yet.
+      // QEMU maps the plugged part of virtio-mem, which is nothing yet.
       const { map } = plan(sections.filter(({ start }) => virtioMem.every((each) => each.start !== start)));
       expect(
         map.map(({ iova, length, readonly }) => ({

@@ -13,13 +13,13 @@ export interface Machine {
   readonly options: (directory: string) => readonly string[];
   /** How long its firmware runs, in seconds; default: it is stopped before its first instruction. */
   readonly runs?: number;
-  /** Of these files it needs to be here; others it makes. */
+  /** Files that it needs; it makes the others. */
   readonly needs?: readonly string[];
   /** Files of 16 MiB that it needs in its directory. */
   readonly makes?: readonly string[];
   /** Needs a TPM, of swtpm, at DIRECTORY/tpm. */
   readonly tpm?: true;
-  /** What is written to the machine's ports and memory, in QEMU's qtest protocol. */
+  /** Writes to the machine's ports and memory, in QEMU's qtest protocol. */
   readonly writes?: readonly string[];
 }
 
@@ -37,7 +37,7 @@ const flash = (unit: number, file: string) => [
 const SEABIOS = 8;
 const UEFI = 25;
 
-/** Those of the corpus. */
+/** The machines of the corpus. */
 export const MACHINES: readonly Machine[] = [
   {
     name: "pc-seabios",

@@ -26,7 +26,10 @@ export interface Qemu {
 /** Not fetched for the tests: `scripts/fetch-packages.sh build/test/qemu-latest-arm …` with qemu-system-arm, as that of x86. */
 const LATEST_ARM = join(PROJECT, "build/test/qemu-latest-arm/usr/lib/x86_64-linux-gnu");
 
-/** Those that are here: of this machine, of its backports, and of the next Debian, which has libraries of its own. */
+/**
+ * The QEMUs that are here: the one of this machine, the one of its backports, and the one of the next Debian, which has
+ * libraries of its own.
+ */
 export const QEMUS: readonly Qemu[] = [
   { command: "qemu-system-x86_64", args: [], env: {} },
   { command: `${UNPACKED}/bin/qemu-system-x86_64`, args: ["-L", `${UNPACKED}/share/qemu`], env: {} },

@@ -1,4 +1,4 @@
-/** What docs/troubleshooting.md quotes of QEMU and of libvirt is in their programs, and `doctor` sees what QEMUs do. */
+/** The quotes of QEMU and libvirt in docs/troubleshooting.md are in their programs, and `doctor` sees what QEMUs do. */
 
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";

@@ -53,7 +53,7 @@ export class VfioUserDevice implements AsyncDisposable {
     return device;
   }
 
-  /** What is mapped now, by address. */
+  /** The mappings now, by address. */
   mapped(): MappedRange[] {
     return [...this.#mapped.values()].sort((a, b) => (a.iova < b.iova ? -1 : 1));
   }
@@ -83,7 +83,7 @@ export class VfioUserDevice implements AsyncDisposable {
     });
   }
 
-  /** What answers a command. */
+  /** The answers to commands. */
   #answer(command: number, request: Buffer): Buffer {
     const reply = Buffer.from(request);
     switch (command) {

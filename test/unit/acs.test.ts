@@ -12,7 +12,7 @@ function config(...capabilities: { id: number; at: number; words?: number[] }[])
 /** The same of a PCI Express function of any type. */
 function express(type: number, ...capabilities: { id: number; at: number; words?: number[] }[]): Buffer {
   const space = Buffer.alloc(4096);
-  // It has standard capabilities: power management, then PCI Express.
+  // The device has standard capabilities: power management, then PCI Express.
   space.writeUInt16LE(0x10, 6);
   space.writeUInt8(0x40, 0x34);
   space.writeUInt16LE(0x5001, 0x40);

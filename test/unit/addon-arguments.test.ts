@@ -138,7 +138,7 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
     ),
     /** By the function that knows its handle, whatever `this` is. */
     bound: fc.boolean(),
-    /** Of which handle: mostly its own. */
+    /** The handle: mostly its own. */
     self: fc.oneof(
       { weight: 5, arbitrary: fc.constant(-1) },
       { weight: 1, arbitrary: fc.nat({ max: kinds.length }) },
@@ -182,7 +182,7 @@ describe.runIf(process.platform === "linux")("the addon's arguments", () => {
           }
         }
         for (const handle of handles) handle.close();
-        // What waits ends when its handle is closed.
+        // A wait ends when its handle is closed.
         await Promise.race([Promise.all(started.values()), setTimeout(10_000, undefined, { ref: false })]);
         expect([...started.keys()]).toEqual([]);
       }),

@@ -1,4 +1,4 @@
-/** The addon's files that tell of events: eventfds, and what reads like the queues of an iommufd. */
+/** The addon's files for events: eventfds, and what reads like the queues of an iommufd. */
 
 import { spawnSync } from "node:child_process";
 import { existsSync, writeSync } from "node:fs";

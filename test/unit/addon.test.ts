@@ -1,6 +1,6 @@
 /**
- * The addon's own surface, on files that are no iommufd: what it refuses before it calls the kernel, and how it
- * passes on what the kernel answers. What the ioctls do is shown in the kernel lane.
+ * The addon's own surface, on files other than an iommufd: what it refuses before it calls the kernel, and how it
+ * passes on what the kernel answers. The kernel lane shows what the ioctls do.
  */
 
 import { closeSync, fstatSync, openSync } from "node:fs";
@@ -267,7 +267,7 @@ describe.runIf(process.platform === "linux")("the addon", () => {
     expect(() => iommufd.destroy.call({} as never, 1)).toThrow(TypeError);
     const Constructor = iommufd.constructor as new (value?: unknown) => unknown;
     expect(() => Constructor.call(iommufd)).toThrow(TypeError);
-    // What other modules hand out of native parts must not be taken for one of ours.
+    // Native parts of other modules must not be taken for one of ours.
     const server = createServer().listen(0);
     const external = (server as unknown as { _handle: { _externalStream: object } })._handle._externalStream;
     server.close();

@@ -1,4 +1,4 @@
-/** What plans are drawn by: the axis, and the bar of a terminal. */
+/** The drawing of plans: the axis, and the bar of a terminal. */
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

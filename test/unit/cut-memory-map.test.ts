@@ -38,7 +38,9 @@ const read = (input: string) => readMemoryMap(input, "memory", "guest");
 const certain = (sections: readonly MemorySection[]) =>
   sections.filter(({ typeIsAssumed }) => !typeIsAssumed);
 
-/** What was cut is refused, and with a handler read and told; or nothing of the address space is missing. */
+/**
+ * A cut text is refused, or read and reported if there is a handler. Otherwise nothing of the address space is missing.
+ */
 function expectNoSilence(cut: string, whole: readonly MemorySection[]): void {
   let sections: readonly MemorySection[];
   try {

@@ -1,4 +1,6 @@
-/** What is said of hosts of different kinds: Intel's, AMD's and Arm's, guests, containers; and what follows a symptom. */
+/**
+ * Reports about hosts of different kinds: Intel's, AMD's and Arm's, guests, containers; and the advice after a symptom.
+ */
 
 import { describe, expect, it } from "vitest";
 import type { CheckStatus } from "../../lib/host/check.ts";

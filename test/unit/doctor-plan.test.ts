@@ -104,7 +104,7 @@ function make(tree: RecordedTree, of: typeof machine extends fc.Arbitrary<infer 
   IOMMUS[of.iommu](tree);
   if (of.qemu !== undefined) tree.qemu(...of.qemu);
   for (const [index, bdf] of BDFS.entries()) tree.device(bdf, of.functions[index]);
-  // What /proc/swaps names is behind the last.
+  // The file of /proc/swaps is behind the last.
   mkdirSync(join(tree.root, `sys/bus/pci/devices/${BDFS[2]}/block/sda`), { recursive: true });
   tree.link("sys/class/block/sda", `../../bus/pci/devices/${BDFS[2]}/block/sda`);
   for (const path of of.files) tree.file(path, FILES[path]);

@@ -1,4 +1,4 @@
-/** What `iommufd doctor` says of whole machines: hosts/NAME.tree, and hosts/NAME.doctor. */
+/** The reports of `iommufd doctor` about whole machines: hosts/NAME.tree, and hosts/NAME.doctor. */
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

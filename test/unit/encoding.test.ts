@@ -21,7 +21,7 @@ async function* pieces<Whole extends { length: number; slice(start: number, end:
   for (let start = 0; start < whole.length; start += size) yield whole.slice(start, start + size);
 }
 
-/** What is well-formed, and begins with no mark of its own. */
+/** Well-formed text that does not begin with a mark. */
 const text = fc.string({ unit: "binary" }).filter((each) => !/^[\0\ufeff]|^.\0/su.test(each));
 const size = fc.integer({ min: 1, max: 9 });
 

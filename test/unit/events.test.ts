@@ -46,7 +46,7 @@ describe("a fault queue", () => {
 });
 
 describe("a vEVENTQ", () => {
-  /** What a queue yields of records. */
+  /** The events that a queue yields for records. */
   async function events(type: VeventQueueType, records: VeventRecord[]): Promise<Vevent[]> {
     using iommufd = Iommufd.open({ profile: "qemu-vtd" });
     const file: VeventQueueFile = {

@@ -1,10 +1,10 @@
-// A kernel that writes as far as any kernel may: preloaded under the addon (LD_PRELOAD), it answers the
-// ioctls of iommufd and VFIO with success, reads all that it is pointed to, and fills all that the rules of
-// the user API let it fill. With AddressSanitizer in it, it tells where that is more than the addon has set
+// A kernel that writes as far as any kernel may. It is preloaded under the addon (LD_PRELOAD), and answers the ioctls
+// of iommufd and VFIO with success. It reads everything that a pointer leads to, and fills everything that the rules of
+// the user API let it fill. With AddressSanitizer in it, it reports each write beyond the memory that the addon has set
 // aside.
 //
-// How far, by drivers/iommu/iommufd and drivers/vfio: a structure as long as it says; what a pointer in it
-// leads to as long as the length beside it, except for bitmaps, whose length follows from the range.
+// The limits come from drivers/iommu/iommufd and drivers/vfio. A structure is as long as it says. A buffer behind a
+// pointer is as long as the length beside the pointer. The length of a bitmap follows from the range.
 
 #include <dlfcn.h>
 #include <sys/ioctl.h>
@@ -144,7 +144,7 @@ extern "C" int ioctl(int fd, unsigned long request, ...) {
   void* argument = va_arg(list, void*);
   va_end(list);
   struct stat status;
-  // Of /dev/null, which stands for both kinds of files here.
+  // Descriptors of /dev/null, which stands for both kinds of files here.
   if (_IOC_TYPE(request) == uapi::kVfioType && fstat(fd, &status) == 0 && status.st_rdev == makedev(1, 3)) {
     return _IOC_NR(request) >= 0x80 ? Iommufd(request, argument) : Vfio(request, argument);
   }

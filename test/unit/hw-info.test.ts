@@ -59,7 +59,7 @@ describe("decodeHwInfo", () => {
       type: name,
       typeId: type,
       flags: [],
-      // VT-d without data does not tell.
+      // VT-d without data does not say.
       erratum772415: type === INTEL_VTD ? undefined : false,
       outCapabilities: [],
       maxPasidLog2: 0,
@@ -115,7 +115,7 @@ describe("whether the erratum is reported", () => {
 
   it.each([
     [24, true, "reported", "true", 1],
-    // Too little data to hold the flag is no promise.
+    // Too little data to hold the flag promises nothing.
     [23, null, "?", "unknown", undefined],
   ])("with %d bytes of data", async (length, json, table, label, metric) => {
     expect(probeDocument(report(length))).toMatchObject({ devices: [{ erratum772415: json }] });

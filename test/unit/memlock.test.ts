@@ -1,4 +1,4 @@
-/** The limit on locked memory, as a machine tells it. */
+/** The limit on locked memory, as a machine reports it. */
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What QEMU prints and what JSON lists, read; and what is neither, refused. */
+/** Reading the output of QEMU and JSON lists, and refusing everything else. */
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -73,7 +73,7 @@ class Program {
   }
 }
 
-/** What is made to fail. */
+/** The calls that are made to fail. */
 const FAILING = [
   "IOMMU_DESTROY",
   "IOMMU_IOAS_ALLOC",
@@ -171,7 +171,7 @@ const CALLS = {
   closeMemory: (p: Program, a: number) => p.memories[a % p.memories.length]?.close(),
 };
 
-/** What a caller may see: an error of the system, of the library, or about an argument. */
+/** Errors that a caller may see: an error of the system, of the library, or about an argument. */
 function checkError(error: unknown): void {
   const expected =
     isSystemError(error) ||

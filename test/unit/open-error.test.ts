@@ -1,4 +1,4 @@
-/** What the errors of opening a device mean, and who is in the way. */
+/** The explanations of errors of opening a device, with the user that is in the way. */
 
 import { describe, expect, it } from "vitest";
 import { deviceUse } from "../../lib/backend/kernel/device-use.ts";

@@ -31,7 +31,7 @@ const SECTION: MemorySection = {
 
 const FIRST = "0000:00:01.0";
 
-/** Objects that are no options: each field is checked, or the schema of a document is. */
+/** Objects other than options: each field is checked, or the schema of a document is. */
 const CHECKED_AS_DATA = ["MemorySection", "Profile", "SelectedBackend"];
 
 function makeObjects() {
@@ -158,7 +158,7 @@ it("nothing public that takes options is missing above", () => {
   expect(publicCallsWithOptions().sort()).toEqual(Object.keys(CALLS).sort());
 }, 120_000);
 
-/** What is exported and takes an object of options, or one with something optional in it, as the compiler sees it. */
+/** The exports that take an object of options, or one with something optional in it, as the compiler sees them. */
 function publicCallsWithOptions(): string[] {
   const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
   const { config } = ts.parseConfigFileTextToJson("", ts.sys.readFile(path("tsconfig.json")) ?? "");

@@ -1,6 +1,6 @@
 /**
  * Pages live as long as anything shows them: an ArrayBuffer that somebody else has moved, in this thread or another, or a
- * running read. Each case runs in a process of its own, for what they are about ends the process.
+ * running read. Each case runs in a process of its own, because a mistake would end the process.
  */
 
 import { spawnSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { describe, expect, it } from "vitest";
 
 const ADDON = fileURLToPath(new URL("../../build/Release/iommufd.node", import.meta.url));
 
-/** What every case starts with: both kinds of pages, and two ways to move an ArrayBuffer to another. */
+/** The start of every case: both kinds of pages, and two ways to move an ArrayBuffer to another. */
 const PRELUDE = `
   const fs = require("node:fs");
   const { Worker, isMainThread, parentPort } = require("node:worker_threads");

@@ -1,4 +1,4 @@
-/** What changes between two plans: against a byte-by-byte comparison, and in words. */
+/** Changes between two plans: compared byte by byte, and in words. */
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -51,7 +51,7 @@ const ranges = fc
 
 const END = 110n;
 
-/** What is done with one address, so that equal uses are equal strings. */
+/** The use of one address, so that equal uses are equal strings. */
 function useAt(list: readonly PlannedRange[], address: bigint): string {
   const range = list.find(({ start, last }) => start <= address && address <= last);
   return range === undefined ? "nothing" : useString(range.use, address - range.start);

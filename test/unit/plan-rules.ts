@@ -1,11 +1,11 @@
-/** What holds of every plan of doctor's, whatever the machine. */
+/** Rules that hold for every plan of doctor, whatever the machine. */
 
 import { expect } from "vitest";
 import type { CheckStatus } from "../../lib/host/check.ts";
 import type { Diagnosis } from "../../lib/host/doctor.ts";
 import { Machine } from "../../lib/host/machine.ts";
 
-/** What advice would contradict a check that passed, or that another decides. */
+/** Advice that would contradict a check that passed, or one that another check decides. */
 const CONTRADICTIONS: readonly (readonly [check: string, status: CheckStatus, advice: RegExp])[] = [
   ["kernel", "pass", /kernel of Linux/],
   ["kernel config", "pass", /CONFIG_IOMMUFD|CONFIG_VFIO_DEVICE_CDEV/],
@@ -37,7 +37,7 @@ export function expectSound(root: string, { checks, steps }: Diagnosis): void {
   expect(reboots.length).toBeLessThanOrEqual(1);
   const at = reboots[0] === undefined ? -1 : steps.indexOf(reboots[0]);
   for (const [index, { title, commands }] of steps.entries()) {
-    // What the next boot undoes comes after it, and what it brings before.
+    // Settings that a boot undoes come after the reboot; settings that take effect with it come before.
     if (/modprobe|driver_override|driverctl/.test(commands.join())) expect(index).toBeGreaterThan(at);
     if (/kernel command line|nstall a kernel|urn on .* in the firmware's setup/.test(title))
       expect(index).toBeLessThan(at);

@@ -1,4 +1,4 @@
-/** What becomes of a section, rule by rule, and of many at once. */
+/** The outcome for a section, rule by rule, and for many at once. */
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,4 @@
-/** Profiles: the shipped ones, captured ones, and those that do not fit. */
+/** Profiles: shipped ones, captured ones, and wrong ones. */
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

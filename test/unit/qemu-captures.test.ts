@@ -13,7 +13,7 @@ import {
 } from "../../lib/index.ts";
 import { CAPTURES, parseTrace, readCapture, type TraceEvent } from "../fixtures/captures.ts";
 
-/** What is mapped, and what was last skipped, when the trace ends. */
+/** The mappings, and the sections that were skipped last, when the trace ends. */
 function finalState(events: readonly TraceEvent[]) {
   const mapped = new Map<bigint, Extract<TraceEvent, { event: "map" }>>();
   const skipped = new Map<bigint, { start: bigint; last: bigint }>();

@@ -1,9 +1,10 @@
 /**
  * The plans of the corpus: what is done with each section, why that is what QEMU does, and that it is what its VFIO listener did.
  *
- * The corpus is written by test/qemu/corpus.test.ts. What QEMU emulates nowhere without KVM is not in it: SGX ("invalid object
- * type: memory-backend-epc") and confidential guests ("accelerator does not support confidential guest sev-guest", "cannot set
- * up private guest memory for tdx-guest: KVM required", QEMU 11.1.3). Of those, what QMP says is by QEMU's own schema.
+ * The corpus is written by test/qemu/corpus.test.ts. The corpus lacks devices that need KVM: SGX ("invalid object
+ * type: memory-backend-epc") and confidential guests. QEMU 11.1.3 refuses these with ("accelerator does not support
+ * confidential guest sev-guest", "cannot set
+ * up private guest memory for tdx-guest: KVM required", QEMU 11.1.3). Their QMP answers follow QEMU's own schema.
  */
 
 import { describe, expect, it } from "vitest";
@@ -26,7 +27,7 @@ const RULE = {
 
 type Use = "map" | "map read-only" | SkipReason;
 
-/** What is done with a region, by which rule, and where QEMU makes it. */
+/** The use of a region, the rule, and the place of the rule in QEMU. */
 const REGIONS: readonly (readonly [region: string, use: Use, rule: keyof typeof RULE, made: string])[] = [
   ["pc.ram", "map", "ram", "hw/core/machine.c: the default memory backend"],
   [
@@ -143,7 +144,7 @@ describe.each(CAPTURED)("%s", (name, capture) => {
 
   it.runIf(capture.mapped !== null)("QEMU's listener mapped what is planned, and nothing else", async () => {
     const { sections, virtioMem } = await askCapture(name, capture);
-    // Of virtio-mem nothing is plugged, and so nothing mapped: the plan says so beside.
+    // No virtio-mem is plugged, so nothing of it is mapped. The plan says so beside.
     for (const { plugged } of virtioMem) expect(plugged).toBe(0n);
     const { map } = plan(sections.filter(({ start }) => virtioMem.every((each) => each.start !== start)));
     const hex = (value: bigint) => `0x${value.toString(16)}`;

@@ -105,7 +105,7 @@ export class RecordedTree {
   }
 }
 
-/** What QEMU 11.1.3 of Debian has in its program, as far as it is looked at. */
+/** Texts in the program of Debian's QEMU 11.1.3 that `doctor` looks for. */
 export const QEMU_11 = [
   "memory_listener_register",
   "vfio_device_get_viommu_flags_want_nesting",

@@ -14,7 +14,8 @@ const folders = foldersOf().filter(({ path }) => !/^test\/fixtures\/qemu-/.test(
 
 describe("the tree", () => {
   it.each(folders)("$path says what it is for", ({ path, files }) => {
-    // What a folder of tests shows, and how it is run, is in one table. A README there has what the table has no room for.
+    // One table says what each folder of tests shows, and how to run it. A README there has what the table has no room
+    // for.
     if (path.startsWith("test/") && !files.includes("README.md")) {
       expect(readFileSync(join(PROJECT, "docs/testing.md"), "utf8")).toMatch(
         new RegExp(`^\\| ${path} `, "m"),

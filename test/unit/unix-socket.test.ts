@@ -179,7 +179,7 @@ describe.runIf(process.platform === "linux")("unix sockets", () => {
     const [sent, other] = ["sent", "other"].map((name) => join(directory, name)) as [string, string];
     const fd = openSync(sent, "w+");
     const data = Buffer.from("message");
-    // It waits behind more than fits.
+    // The message waits behind more data than fits.
     const before = client.send(Buffer.alloc(1 << 20));
     const promise = client.send(data, [fd]);
     data.fill(0);

@@ -27,7 +27,7 @@ export interface FakeOptions {
   readonly interrupts?: number;
 }
 
-/** What it does with a command in place of what it should: nothing at all, or to complete it with that status. */
+/** How it mistreats a command: it does nothing, or completes the command with that status. */
 export type Misdeed = "drop" | { readonly status: number } | undefined;
 
 /** A command as the controller has fetched it. */
@@ -105,7 +105,7 @@ export class FakeController implements Registers {
     this.#device = this.iommufd.openDevice(BDF);
   }
 
-  /** What the driver gets. */
+  /** The transport that the driver gets. */
   transport(): Transport {
     const ioas = this.iommufd.allocIoas();
     this.#device.attachSync(ioas);
@@ -174,7 +174,7 @@ export class FakeController implements Registers {
       bigint,
     ];
     const entries = Number(sizes & 0xfffn) + 1;
-    // It takes a moment, and doorbells must not be rung before.
+    // Enabling takes a moment, and doorbells must not be rung before.
     const generation = this.#generation;
     setTimeout(() => {
       this.#ready = generation === this.#generation;

@@ -195,7 +195,7 @@ describe("a controller", () => {
       const settled = Promise.allSettled(reads);
       if (count % 2) await new Promise((resolve) => setImmediate(resolve));
       const reset = controller.reset();
-      // It waits until the controller is ready again.
+      // The driver waits until the controller is ready again.
       expect(await controller.namespaces()).toEqual([1]);
       await reset;
       for (const outcome of await settled)
