@@ -33,8 +33,8 @@ Sigaction RealSigaction() {
   return real;
 }
 
-// Not all that is called here may be called in a handler of signals. The process is lost already; in the worst case
-// there is no backtrace.
+// Not all that is called here may be called in a handler of signals. The process is lost already; in the
+// worst case there is no backtrace.
 void Tell(int signal) {
   struct sigaction usual = {};
   usual.sa_handler = SIG_DFL;

@@ -1,10 +1,11 @@
-// A kernel that writes as far as any kernel may. It is preloaded under the addon (LD_PRELOAD), and answers the ioctls
-// of iommufd and VFIO with success. It reads everything that a pointer leads to, and fills everything that the rules of
-// the user API let it fill. With AddressSanitizer in it, it reports each write beyond the memory that the addon has set
-// aside.
+// A kernel that writes as far as any kernel may. It is preloaded under the addon (LD_PRELOAD), and answers
+// the ioctls of iommufd and VFIO with success. It reads everything that a pointer leads to, and fills
+// everything that the rules of the user API let it fill. With AddressSanitizer in it, it reports each write
+// beyond the memory that the addon has set aside.
 //
-// The limits come from drivers/iommu/iommufd and drivers/vfio. A structure is as long as it says. A buffer behind a
-// pointer is as long as the length beside the pointer. The length of a bitmap follows from the range.
+// The limits come from drivers/iommu/iommufd and drivers/vfio. A structure is as long as it says. A buffer
+// behind a pointer is as long as the length beside the pointer. The length of a bitmap follows from the
+// range.
 
 #include <dlfcn.h>
 #include <sys/ioctl.h>
