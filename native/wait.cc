@@ -1,5 +1,7 @@
 #include "wait.h"
 
+#include <sys/epoll.h>
+
 #include <cerrno>
 
 #include "operation.h"
@@ -85,9 +87,22 @@ int Waits::Ask(int events) noexcept {
   const auto ready = [](uv_poll_t* poll, int status, int ready_events) {
     static_cast<Waits*>(poll->data)->Ready(status, ready_events);
   };
-  const int status = events == 0 ? uv_poll_stop(&poll_) : uv_poll_start(&poll_, events, ready);
+  uv_poll_stop(&poll_);
+  int status = events == 0 ? 0 : CanBeAsked();
+  if (events != 0 && status == 0) status = uv_poll_start(&poll_, events, ready);
   asked_ = status < 0 ? 0 : events;
   return status;
+}
+
+// libuv puts the descriptor into its epoll later, and ends the process where that is refused. It can be:
+// somebody may have closed the number, or have another file there by now. uv_poll_init() looks too, but once
+// only.
+int Waits::CanBeAsked() const noexcept {
+  const int epoll = uv_backend_fd(poll_.loop);
+  epoll_event event = {EPOLLIN, {}};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor_->fd(), &event) < 0) return -errno;
+  epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor_->fd(), &event);
+  return 0;
 }
 
 // An error of the poll counts as ready: reading tells what it is. libuv has stopped the handle then.

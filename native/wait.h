@@ -52,6 +52,7 @@ class Waits {
 
   // Asks the event loop for these events, and for no others. Returns 0 or -errno.
   int Ask(int events) noexcept;
+  int CanBeAsked() const noexcept;
 
   bool AnyoneWaits() const noexcept { return waiting_[0] != nullptr || waiting_[1] != nullptr; }
   Promises Take(int events) noexcept;

@@ -116,6 +116,27 @@ describe.runIf(process.platform === "linux")("files of events, in the addon", ()
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "true\n", stderr: "" });
   });
 
+  it("end no process when somebody else has closed their descriptor, between two waits too", () => {
+    const script = `
+      const addon = require(${JSON.stringify(ADDON)});
+      const { closeSync, openSync, writeSync } = require("node:fs");
+      (async () => {
+        const file = addon.createEventFd();
+        writeSync(file.fd(), new BigUint64Array([1n]));
+        await file.readable();
+        // The event loop is told once more, and then not asked again.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        closeSync(file.fd());
+        console.log(file.readable());
+        // A file that cannot be waited for gets the number.
+        if (openSync("/proc/self/status") === file.fd() || openSync(process.execPath) === file.fd())
+          console.log(file.readable());
+      })();`;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^-9\n(-1\n)?$/);
+  });
+
   it("are not waited for, or read, where that is not to be", () => {
     const file = create();
     expect(file.readFaults(1)).toBe(EAGAIN);
