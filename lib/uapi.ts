@@ -242,6 +242,8 @@ export const VFIO_PCI_BAR0_REGION_INDEX = 0;
 export const VFIO_PCI_ROM_REGION_INDEX = 6;
 /** Regions of a PCI device: its configuration space. */
 export const VFIO_PCI_CONFIG_REGION_INDEX = 7;
+/** VGA's, which only graphics devices have. */
+export const VFIO_PCI_VGA_REGION_INDEX = 8;
 
 /** Interrupts of a PCI device: the one of a pin. */
 export const VFIO_PCI_INTX_IRQ_INDEX = 0;

@@ -6,11 +6,12 @@ import type { BatchStatus, RawIommufdFile } from "./raw.ts";
 import type { IoasMapManyRequest } from "./requests.ts";
 
 /** Those for one thing. */
-export type SingleCalls = Pick<RawIommufdFile, "ioasMapSync" | "ioasUnmapSync">;
+export type SingleCalls = Pick<RawIommufdFile, "ioasMapSync" | "ioasUnmapSync" | "assertOpen">;
 
 /** Maps until one is refused, and by choice takes those before it back. */
 export function mapMany(file: SingleCalls, request: IoasMapManyRequest): BatchStatus {
   const { ioasId, flags, memory, iovas, offsets, lengths, rollBack } = request;
+  file.assertOpen?.();
   for (const [index, offset] of offsets.entries()) {
     if (offset + (lengths[index] as bigint) > memory.length)
       throw outOfRange(`the range at index ${index}`, "within the memory", offset);
@@ -33,6 +34,7 @@ export function unmapMany(
   iovas: BigUint64Array,
   lengths: BigUint64Array,
 ): BatchStatus {
+  file.assertOpen?.();
   return batch([iovas, lengths], (iova = 0n, length = 0n) => file.ioasUnmapSync(ioasId, iova, length));
 }
 

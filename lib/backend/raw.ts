@@ -44,10 +44,10 @@ type RawFile<File, Own> = Omit<Answering<File>, Spare<File> | keyof Own> &
   Partial<Pick<Answering<File>, Spare<File>>> &
   Own;
 
-/** An iommufd. It is asked for an ioctl by number. */
+/** An iommufd. It is asked for an ioctl by number, and, where it has no calls for many things, whether it is open. */
 export type RawIommufdFile = RawFile<
   IommufdFile,
-  Pick<IommufdFile, "fd" | "close"> & { supports(number: number): boolean | Errno }
+  Pick<IommufdFile, "fd" | "close"> & { supports(number: number): boolean | Errno; assertOpen?(): void }
 >;
 
 /** A device. */

@@ -65,6 +65,7 @@ export function wrap(raw: RawBackend, failures?: Failures): Backend {
   return {
     name: raw.name,
     profile: raw.profile,
+    kernelRelease: raw.kernelRelease,
     pageSize: raw.pageSize,
     vfioDevices: () => raw.vfioDevices(),
     findVfioDevice: (bdf) => raw.findVfioDevice(bdf),
@@ -80,7 +81,7 @@ export function wrap(raw: RawBackend, failures?: Failures): Backend {
   function wrapIommufd(file: RawIommufdFile): IommufdFile {
     const methods = methodsOf(file, IOMMUFD_CALLS, failures);
     // A backend without a call for many things makes one after the other.
-    const single = methods as unknown as SingleCalls;
+    const single = { ...methods, assertOpen: () => file.assertOpen?.() } as unknown as SingleCalls;
     const many: Methods = {
       ioasMapManySync: (request) => mapMany(single, request as IoasMapManyRequest),
       ioasUnmapManySync: (ioasId, iovas, lengths) =>

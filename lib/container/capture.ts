@@ -97,6 +97,7 @@ export function captureProfile(
   return {
     schema: "iommufd.profile/1",
     ...originOf(iommufd),
+    kernelRelease: iommufd.kernelRelease,
     ...words,
     pageSize: iommufd.pageSize,
     sources: sourcesOf(iommufd),
@@ -109,6 +110,7 @@ export function captureProfile(
 function sourcesOf({ backend, profile }: Iommufd): Record<string, string> {
   const who = backend === "kernel" ? "the kernel" : `a model of ${profile}`;
   return {
+    kernelRelease: `${who}: what it calls itself`,
     pageSize: `${who}: the size of its pages`,
     iommus: `${who}: IOMMU_GET_HW_INFO, IOMMU_HWPT_ALLOC and IOMMU_IOAS_IOVA_RANGES; larger pages computed from the registers`,
     devices: `${who}: VFIO_DEVICE_GET_INFO, IOMMU_GET_HW_INFO, and IOMMU_IOAS_IOVA_RANGES once attached`,

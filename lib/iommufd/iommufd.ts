@@ -152,6 +152,11 @@ export class Iommufd extends Resource {
     return this.#backend.name;
   }
 
+  /** The release of Linux that answers, or that is modelled: "6.12.48-amd64". */
+  get kernelRelease(): string {
+    return this.#backend.kernelRelease;
+  }
+
   /** Name of the profile of the machine that is modelled; undefined where the kernel answers. */
   get profile(): string | undefined {
     return this.#backend.profile;

@@ -6,6 +6,7 @@
  */
 
 import { release } from "node:os";
+import { loadProfile, type Profile } from "../../lib/backend/software/profile.ts";
 import { Iommufd, selectBackend, softwareMachine } from "../../lib/index.ts";
 
 /** Which one it is, for the titles. */
@@ -14,11 +15,26 @@ export const backendName = process.env["IOMMUFD_TEST_BACKEND"] === "kernel" ? "k
 /** The profile of the machine that is modelled. */
 export const profile = process.env["IOMMUFD_TEST_PROFILE"] ?? "qemu-vtd";
 
+/** The Linux that answers. The model is of 7.2, or of the one that IOMMUFD_TEST_RELEASE names. */
+const RELEASE = backendName === "kernel" ? release() : (process.env["IOMMUFD_TEST_RELEASE"] ?? "7.2");
+
+const ATS = "PCI_ATS_NOT_SUPPORTED";
+
 /** The modelled machine; undefined on the kernel. */
-const model = backendName === "kernel" ? undefined : softwareMachine(profile);
+const model = backendName === "kernel" ? undefined : softwareMachine(profileOf(profile));
 
 /** The machine itself, for actions that objects do not offer. */
 export const machine = model ?? selectBackend({ backend: "kernel" });
+
+/** A shipped profile as the release under test would be captured: 6.12 has no word for devices without ATS. */
+export function profileOf(name: string): Profile {
+  const machine = loadProfile(name);
+  const devices = machine.devices.map((device) => ({
+    ...device,
+    outCapabilities: device.outCapabilities.filter((each) => each !== ATS || laterThan(6, 12)),
+  }));
+  return { ...machine, kernelRelease: RELEASE, devices };
+}
 
 /** Opens an iommufd on the machine. */
 export function open(): Iommufd {
@@ -28,10 +44,9 @@ export function open(): Iommufd {
 /** The two devices of the machine. */
 export const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
 
-/** Whether it is a Linux later than the one named; the model is of 7.2. Titles of skipped tests say what is missing. */
+/** Whether it is a Linux later than the one named. Titles of skipped tests say what is missing. */
 export function laterThan(major: number, minor: number): boolean {
-  const [ours = 0, ourMinor = 0] =
-    backendName === "kernel" ? release().split(".").map(Number.parseFloat) : [7, 2];
+  const [ours = 0, ourMinor = 0] = RELEASE.split(".").map(Number.parseFloat);
   return ours > major || (ours === major && ourMinor > minor);
 }
 

@@ -259,6 +259,24 @@ describe.skipIf(lacks.pasid || !laterThan(6, 12))(`a PASID (${backendName})`, ()
   });
 });
 
+describe.skipIf(lacks.pasid || !laterThan(6, 12))(
+  `a PASID of a device that has none (${backendName})`,
+  () => {
+    it("is attached without the driver being asked: a fault queue is no obstacle", () => {
+      expect(device.hwInfo().maxPasidLog2).toBe(0);
+      const hwpt = ioas.allocHwptSync(device, { faultQueue: iommufd.allocFaultQueue(), pasid: true });
+      expect(device.attachSync(hwpt, { pasid: 7 })).toBe(hwpt.id);
+    });
+  },
+);
+
+describe(`a region (${backendName})`, () => {
+  it("of VGA is no device's that is not for graphics: EINVAL", () => {
+    expect(device.info().numRegions).toBe(9);
+    expect(() => device.region(8)).toThrow(refusal("EINVAL", "VFIO_DEVICE_GET_REGION_INFO"));
+  });
+});
+
 describe(`interrupts (${backendName})`, () => {
   it("are of five kinds, of which a conventional PCI device has four: EINVAL", () => {
     const flags = [0, 1, 2, 4].map((index) => device.interruptInfo(index).flags);

@@ -188,6 +188,37 @@ describe(`a page table (${backendName})`, () => {
   });
 });
 
+// Linux loses them: docs/software-backend.md, "Mistakes of Linux".
+describe.skipIf(lacks.vtdNesting)(`a replacement that fails (${backendName})`, () => {
+  it("within one address space leaves the device attached, and nothing reserved for it", () => {
+    const parent = ioas.allocHwptSync(device, { nestParent: true });
+    device.attachSync(parent);
+    expect(ioas.iovaRanges().ranges).toEqual(iommu.ranges);
+    // This IOMMU has no first stage of five levels.
+    const guest = { type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 57 } as const;
+    const nested = parent.allocNestedSync(device, guest);
+    expect(() => device.attachSync(nested)).toThrow(
+      expect.objectContaining({ code: "EINVAL", syscall: "VFIO_DEVICE_ATTACH_IOMMUFD_PT" }),
+    );
+    expect(device.attachedTo).toBe(parent);
+    expect(ioas.iovaRanges().ranges).toEqual([{ start: 0n, last: LAST }]);
+    device.detach();
+    device.attachSync(parent);
+    expect(ioas.iovaRanges().ranges).toEqual(iommu.ranges);
+  });
+
+  it("in another address space changes neither", () => {
+    const other = iommufd.allocIoas();
+    const parent = other.allocHwptSync(device, { nestParent: true });
+    const guest = { type: "vtd-s1", flags: 0n, pgtblAddr: 0n, addrWidth: 57 } as const;
+    const nested = parent.allocNestedSync(device, guest);
+    device.attachSync(ioas);
+    expect(() => device.attachSync(nested)).toThrow(expect.objectContaining({ code: "EINVAL" }));
+    expect(ioas.iovaRanges().ranges).toEqual(iommu.ranges);
+    expect(other.iovaRanges().ranges).toEqual([{ start: 0n, last: LAST }]);
+  });
+});
+
 describe.skipIf(lacks.erratum)(`ERRATA_772415_SPR17 (${backendName})`, () => {
   it("lets read-only mappings be on a plain page table", () => {
     device.attachSync(ioas.allocHwptSync(device));

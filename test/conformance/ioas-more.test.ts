@@ -80,6 +80,32 @@ describe(`mapping a file (${backendName})`, () => {
   });
 });
 
+describe(`allowed ranges that touch (${backendName})`, () => {
+  it("are one to automatic placement", () => {
+    ioas.allowIovas([
+      { start: 0x8000n, last: 0x8fffn },
+      { start: 0x9000n, last: 0x9fffn },
+    ]);
+    expect(ioas.mapSync(memory, { length: 2n * PAGE })).toBe(0x8000n);
+  });
+
+  it("are one where the memory begins within a page", () => {
+    ioas.allowIovas([
+      { start: 0x6000n, last: 0x205fffn },
+      { start: 0x3000n, last: 0x5fffn },
+    ]);
+    expect(ioas.mapSync(memory, { length: 0x8000n, offset: 0x800n })).toBe(0x3800n);
+  });
+
+  it("are two with one address between them", () => {
+    ioas.allowIovas([
+      { start: 0x7000n, last: 0x7ffen },
+      { start: 0x8000n, last: 0x8fffn },
+    ]);
+    expect(ioas.mapSync(memory, { length: PAGE })).toBe(0x8000n);
+  });
+});
+
 describe(`copying (${backendName})`, () => {
   let other: Ioas;
 

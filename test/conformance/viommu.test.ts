@@ -66,6 +66,22 @@ describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a nested page table (${backen
     expect([nested.closed, parent.closed]).toEqual([true, false]);
   });
 
+  it("is not the only one that takes data of the mock driver", () => {
+    const alloc = (type: number, ...values: number[]) =>
+      machine.file.hwptAllocSync({
+        deviceId: device.id,
+        ptId: ioas.id,
+        flags: 0,
+        data: words(type, ...values),
+      });
+    expect(device.attachSync(machine.iommufd.allocIoas())).toBeGreaterThan(0);
+    expect(alloc(0xdead, 1, 0)).toBeGreaterThan(0);
+    expect(alloc(0xdead, 1)).toBeGreaterThan(0);
+    expect(() => alloc(0xdead, 1, 0, 0)).toThrow(refusal("EINVAL", "IOMMU_HWPT_ALLOC"));
+    expect(() => alloc(0xdead, 1, 9)).toThrow(refusal("EOPNOTSUPP", "IOMMU_HWPT_ALLOC"));
+    expect(() => alloc(1, 1, 0)).toThrow(refusal("EOPNOTSUPP", "IOMMU_HWPT_ALLOC"));
+  });
+
   it("is refused with data of another driver: EOPNOTSUPP, or without a nest parent: EINVAL", () => {
     expect(() => parent.allocNestedSync(device, { type: "arm-smmuv3", ste: [0n, 0n] })).toThrow(
       refusal("EOPNOTSUPP", "IOMMU_HWPT_ALLOC"),
@@ -224,8 +240,12 @@ describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a vIOMMU (${backendName})`, (
     expect(() => alloc(0, { iova: (1n << 64n) - 1n })).toThrow(refused("EOVERFLOW"));
     expect(() => alloc(0, { iova: APERTURE + PAGE })).toThrow(refused("ENOENT"));
     expect(() => alloc(0, { type: "tegra241-cmdqv" })).toThrow(refused("EOPNOTSUPP"));
+    // Whole pages are held, and read.
+    expect(() => alloc(2, { iova: APERTURE + 8n, length: 16n })).toThrow(refused("EINVAL"));
+    expect(() => alloc(2, { iova: APERTURE + 8n })).toThrow(refused("ENOENT"));
     // The memory stays where it is for as long as the hardware uses it.
     expect(() => ioas.unmapSync(APERTURE, PAGE)).toThrow(refusal("EBUSY", "IOMMU_IOAS_UNMAP"));
+    expect(() => ioas.unmapSync(APERTURE, PAGE / 2n), "a part").toThrow(refusal("EBUSY", "IOMMU_IOAS_UNMAP"));
     expect(() => first.close(), "the second depends on it").toThrow(refusal("EBUSY", "IOMMU_DESTROY"));
     second.close();
     first.close();
@@ -234,6 +254,15 @@ describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a vIOMMU (${backendName})`, (
 });
 
 describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a PASID (${backendName})`, () => {
+  it("is none of a device that has none: EINVAL", () => {
+    const other = machine.openDevice();
+    const hwpt = ioas.allocHwptSync(other, { pasid: true });
+    other.attachSync(hwpt);
+    expect(() => other.attachSync(hwpt, { pasid: 7 })).toThrow(expect.objectContaining({ code: "EINVAL" }));
+    device.attachSync(hwpt);
+    expect(device.attachSync(hwpt, { pasid: 7 })).toBe(hwpt.id);
+  });
+
   it("is attached, replaced and detached, of the device that has it", async () => {
     const one = ioas.allocHwptSync(device, { pasid: true });
     const two = machine.iommufd.allocIoas().allocHwptSync(device, { pasid: true });

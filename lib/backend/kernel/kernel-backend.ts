@@ -2,6 +2,7 @@
  * The real thing: /dev/iommu and /dev/vfio/devices/*, through the addon.
  */
 
+import { release } from "node:os";
 import type { DeviceUse, VfioDeviceEntry } from "../backend.ts";
 import type { BackendMemory, EventFd } from "../handles.ts";
 import type { RawBackend, RawIommufdFile, RawVfioDeviceFile } from "../raw.ts";
@@ -27,6 +28,7 @@ export interface KernelBackendOptions {
 export class KernelBackend implements RawBackend {
   readonly name = "kernel";
   readonly profile = undefined;
+  readonly kernelRelease = release();
   readonly pageSize: number;
   readonly #addon: Addon;
   readonly #iommuPath: string;

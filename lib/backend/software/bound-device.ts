@@ -3,10 +3,10 @@
  */
 
 import { type DeviceId, IOMMU_PGFAULT_FLAGS_PASID_VALID } from "../../uapi.ts";
-import type { Attachment, DeviceGroup } from "./device-group.ts";
+import type { DeviceGroup } from "./device-group.ts";
 import { type Fault, FaultQueueObject } from "./fault-queue.ts";
 import type { Iommu } from "./iommus/iommu.ts";
-import { CACHE_ENTRIES, CACHED } from "./iommus/selftest.ts";
+import { CACHE_ENTRIES, CACHED, SELFTEST } from "./iommus/selftest.ts";
 import type { FirstStageEvent } from "./iommus/stage-1.ts";
 import type { ObjectTable } from "./object-table.ts";
 import { KernelObject } from "./object-table.ts";
@@ -27,6 +27,9 @@ const PAGE_REQUEST_GROUPS = 512;
 
 /** IOMMU_NO_PASID: DMA without one. */
 export const NO_PASID = 0;
+
+/** Attaches to a page table, or replaces the one that is attached. */
+type Attach = (hwpt: HwptObject) => HwptObject;
 
 /** IOMMUFD_OBJ_DEVICE */
 export class BoundDevice extends KernelObject implements VirtualizedDevice {
@@ -54,17 +57,14 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     this.users = 1;
   }
 
-  /**
-   * iommufd_device_attach(), or iommufd_device_replace() where it is attached already: the device, or one PASID of it.
-   * Returns the HWPT.
-   */
-  attach(ptId: number, pasid: number): HwptObject {
-    const target = this.#objects.find(ptId);
-    if (target === undefined) throw new Refusal("ENOENT");
-    if (target instanceof IoasObject) return this.#attachAutomatic(target, pasid);
-    if (target instanceof PagingHwptObject || target instanceof NestedHwptObject)
-      return this.#attachTo(target, pasid);
-    throw new Refusal("EINVAL");
+  /** iommufd_device_attach(): the device, or one PASID of it. Returns the HWPT. */
+  attach(ptId: number, pasid = NO_PASID): HwptObject {
+    return this.#changePageTable(ptId, pasid, (hwpt) => this.#attachTo(hwpt, pasid));
+  }
+
+  /** iommufd_device_replace(): the same of what is attached already. */
+  replace(ptId: number, pasid = NO_PASID): HwptObject {
+    return this.#changePageTable(ptId, pasid, (hwpt) => this.#replace(hwpt, pasid));
   }
 
   /** What DMA of the device, or of one PASID of it, goes through: the attachment of its group. */
@@ -91,7 +91,7 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
   }
 
   /** iommufd_device_detach(); harmless where nothing is attached. */
-  detach(pasid: number): void {
+  detach(pasid = NO_PASID): void {
     const attachment = this.#group.attachments.get(pasid);
     if (!attachment?.devices.delete(this)) return;
     if (attachment.devices.size === 0) this.#group.attachments.delete(pasid);
@@ -114,12 +114,21 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     for (const pasid of [...this.#group.attachments.keys()]) this.detach(pasid);
   }
 
+  /** iommufd_device_change_pt() */
+  #changePageTable(ptId: number, pasid: number, attach: Attach): HwptObject {
+    const target = this.#objects.find(ptId);
+    if (target === undefined) throw new Refusal("ENOENT");
+    if (target instanceof IoasObject) return this.#attachAutomatic(target, pasid, attach);
+    if (target instanceof PagingHwptObject || target instanceof NestedHwptObject) return attach(target);
+    throw new Refusal("EINVAL");
+  }
+
   /** iommufd_device_auto_get_domain(): the first automatic HWPT that takes the device, or a new one. */
-  #attachAutomatic(ioas: IoasObject, pasid: number): HwptObject {
+  #attachAutomatic(ioas: IoasObject, pasid: number, attach: Attach): HwptObject {
     for (const hwpt of ioas.hwpts) {
       if (!hwpt.options.automatic) continue;
       try {
-        return this.#attachTo(hwpt, pasid);
+        return attach(hwpt);
       } catch (error) {
         if (!(error instanceof Refusal && error.code === "EINVAL")) throw error;
       }
@@ -139,7 +148,7 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     const hwpt = new PagingHwptObject(ioas, this.iommu, options);
     this.#objects.add(hwpt);
     try {
-      return this.#attachTo(hwpt, pasid);
+      return attach(hwpt);
     } catch (error) {
       this.#objects.remove(hwpt);
       throw error;
@@ -155,10 +164,10 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     if (pasid === NO_PASID) ioas.iopt.unreserve(this);
   }
 
-  /** iommufd_hw_pagetable_attach(), or where it is attached iommufd_device_do_replace() */
+  /** iommufd_hw_pagetable_attach() */
   #attachTo(hwpt: HwptObject, pasid: number): HwptObject {
     const attachment = this.#group.attachments.get(pasid);
-    if (attachment?.devices.has(this)) return this.#replace(attachment, hwpt, pasid);
+    if (attachment?.devices.has(this)) throw new Refusal("EBUSY");
     if (attachment !== undefined && attachment.hwpt !== hwpt) throw new Refusal("EINVAL");
     const { ioas } = hwpt.paging;
     this.#reserve(ioas, pasid);
@@ -175,22 +184,26 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     return hwpt;
   }
 
-  /** All devices of the group move together. */
-  #replace(attachment: Attachment<BoundDevice>, hwpt: HwptObject, pasid: number): HwptObject {
+  /** iommufd_device_do_replace(): all devices of the group move together. */
+  #replace(hwpt: HwptObject, pasid: number): HwptObject {
+    const attachment = this.#group.attachments.get(pasid);
+    if (!attachment?.devices.has(this)) throw new Refusal("EINVAL");
     const { hwpt: old, devices } = attachment;
     if (hwpt === old) return hwpt;
     const [from, to] = [old.paging.ioas, hwpt.paging.ioas];
     const unreserve = (ioas: IoasObject) => {
-      if (from !== to) for (const device of devices) device.#unreserve(ioas, pasid);
+      for (const device of devices) device.#unreserve(ioas, pasid);
     };
     try {
       if (from !== to) for (const device of devices) device.#reserve(to, pasid);
       this.#checkAttach(hwpt, pasid);
     } catch (error) {
+      // Within one address space this takes away what is reserved for the page table that stays attached. Linux does so, too:
+      // docs/software-backend.md, "Mistakes of Linux".
       unreserve(to);
       throw error;
     }
-    unreserve(from);
+    if (from !== to) unreserve(from);
     attachment.hwpt = hwpt;
     for (const device of devices) {
       hwpt.users++;
@@ -200,9 +213,10 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     return hwpt;
   }
 
-  /** What the driver asks. */
+  /** What the driver asks. Of a PASID it is asked only where the device has any (__iommu_set_group_pasid()). */
   #checkAttach(hwpt: HwptObject, pasid: number): void {
     this.#checkPasid(hwpt, pasid);
+    if (pasid !== NO_PASID && this.profile.maxPasidLog2 === 0) return;
     hwpt.checkAttach(this);
   }
 
@@ -216,7 +230,9 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     if (!hwpt.options.pasid) throw new Refusal("EINVAL");
     if (this.attachedTo(NO_PASID)?.options.pasid === false) throw new Refusal("EINVAL");
     const { maxPasidLog2 } = this.profile;
-    if (maxPasidLog2 > 0 && pasid >= 2 ** maxPasidLog2) throw new Refusal("EINVAL");
+    // A PCI device without PASIDs is not asked about them. A mock device has one at least, 0: dev_iommu_get_max_pasids().
+    const isAsked = maxPasidLog2 > 0 || this.iommu.hwInfoType === SELFTEST.hwInfoType;
+    if (isAsked && pasid >= 2 ** maxPasidLog2) throw new Refusal("EINVAL");
   }
 
   /** Drops an attachment; an automatic HWPT goes with its last one. */

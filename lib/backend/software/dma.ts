@@ -8,9 +8,9 @@
 
 import { IommufdError } from "../../errors.ts";
 import { IOMMU_PGFAULT_PERM_READ, IOMMU_PGFAULT_PERM_WRITE, IOMMUFD_PAGE_RESP_SUCCESS } from "../../uapi.ts";
+import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./area.ts";
 import { type BoundDevice, NO_PASID } from "./bound-device.ts";
 import { FaultQueueObject } from "./fault-queue.ts";
-import { AREA_READABLE, AREA_WRITEABLE, type Area, offsetOf } from "./io-pagetable.ts";
 import type { Access, Blocked, DmaFaultReason, GuestMemory } from "./iommus/stage-1.ts";
 import { type HwptObject, NestedHwptObject, type PagingHwptObject } from "./page-tables.ts";
 

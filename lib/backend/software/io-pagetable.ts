@@ -6,57 +6,33 @@
  */
 
 import type { IovaRange, IovaRanges } from "../../uapi.ts";
+import {
+  AREA_FILE,
+  AREA_PAGES_WRITEABLE,
+  AREA_READABLE,
+  AREA_WRITEABLE,
+  type Area,
+  type Domain,
+  type Piece,
+} from "./area.ts";
 import { AreaList } from "./area-list.ts";
 import type { LockedMemory } from "./locked-memory.ts";
-import type { DomainProfile } from "./profile.ts";
-import { alignUp, lowestSetBit, max, mergeByStart, min, roundUpToPowerOfTwo } from "./ranges.ts";
+import { Pinning } from "./pinning.ts";
+import {
+  alignUp,
+  joinTouching,
+  lowestSetBit,
+  max,
+  mergeByStart,
+  min,
+  roundUpToPowerOfTwo,
+} from "./ranges.ts";
 import { Refusal } from "./refusal.ts";
 import type { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
 /** HPAGE_SIZE: automatic placement aligns to it at most (CONFIG_TRANSPARENT_HUGEPAGE). */
 const HUGE_PAGE = 1n << 21n;
-
-/**
- * A range of IOVAs that is mapped, and what is there. There can be a million, so it is one flat object: what the kernel
- * shares between copies (struct iopt_pages) each has for itself.
- */
-export interface Area extends IovaRange {
-  /** The memory that is mapped. */
-  readonly memory: SoftwareMemory;
-  /** Where: a virtual address, or an offset in the file. */
-  readonly address: bigint;
-  /** AREA_*, added. */
-  readonly flags: number;
-}
-
-/** Area.flags: DMA may read. */
-export const AREA_READABLE = 1;
-/** Area.flags: DMA may write. */
-export const AREA_WRITEABLE = 2;
-/** Area.flags: the memory was mapped with permission to write; without, no copy can have it. */
-const AREA_PAGES_WRITEABLE = 4;
-/** Area.flags: it was mapped as a file. */
-const AREA_FILE = 8;
-
-/** Where in its memory an area is, in bytes. */
-export function offsetOf({ memory, address, flags }: Area): bigint {
-  return flags & AREA_FILE ? address : address - memory.address;
-}
-
-/** A piece of an address space, on its way to another; of its flags, those of the memory. */
-export interface Piece extends Pick<Area, "memory" | "address" | "flags"> {
-  readonly length: bigint;
-}
-
-/** A page table that the areas of an address space are mapped in (struct iommu_domain). */
-export interface Domain {
-  readonly profile: DomainProfile;
-  /** ERRATA_772415_SPR17: a nest parent that refuses read-only mappings. */
-  readonly forceWritable: boolean;
-  /** A mapping has gone, and what was known of its pages with it. */
-  unmapped(area: IovaRange): void;
-}
 
 /** What is to be mapped. */
 export interface MapRequest {
@@ -78,19 +54,19 @@ interface Reservation extends IovaRange {
 /** struct io_pagetable */
 export class IoPagetable {
   readonly #pageSize: bigint;
-  readonly #limit: LockedMemory;
+  readonly #pinning: Pinning;
   readonly #areas = new AreaList<Area>();
   readonly #domains: Domain[] = [];
   #reservations: Reservation[] = [];
   readonly #pins = new Map<object, IovaRange>();
-  /** Empty: everything. */
+  /** Empty: everything. Those that touch are one. */
   #allowed: readonly IovaRange[] = [];
   #hugePages = true;
   #alignment = 1n;
 
   constructor(pageSize: number, limit: LockedMemory) {
     this.#pageSize = BigInt(pageSize);
-    this.#limit = limit;
+    this.#pinning = new Pinning(this.#pageSize, limit);
   }
 
   /** iommufd_ioas_iova_ranges() */
@@ -110,7 +86,7 @@ export class IoPagetable {
     // iopt_alloc_pages() refuses nothing, and lengths whose rounding up would overflow.
     if (length === 0n || length > U64_MAX - this.#pageSize) throw new Refusal("EINVAL");
     const flags = (permission & AREA_WRITEABLE ? AREA_PAGES_WRITEABLE : 0) | (file ? AREA_FILE : 0);
-    return this.insert([{ memory, address, flags, length }], permission, iova);
+    return this.insert([{ memory, address, flags, length, pages: undefined }], permission, iova);
   }
 
   /** iopt_get_pages(): what is mapped in a range without a gap; ENOENT if there is one. */
@@ -120,14 +96,15 @@ export class IoPagetable {
     if (last > U64_MAX) throw new Refusal("EOVERFLOW");
     const pieces: Piece[] = [];
     let next = iova;
-    for (const { start, last: areaLast, memory, address, flags } of this.#areas.overlapping(iova, last)) {
-      if (start > next) throw new Refusal("ENOENT");
-      const end = areaLast < last ? areaLast : last;
+    for (const area of this.#areas.overlapping(iova, last)) {
+      if (area.start > next) throw new Refusal("ENOENT");
+      const end = min(area.last, last);
       pieces.push({
-        memory,
-        address: address + (next - start),
-        flags: flags & (AREA_PAGES_WRITEABLE | AREA_FILE),
+        memory: area.memory,
+        address: area.address + (next - area.start),
+        flags: area.flags & (AREA_PAGES_WRITEABLE | AREA_FILE),
         length: end - next + 1n,
+        pages: this.#pinning.share(area, this.#domains.length > 0),
       });
       next = end + 1n;
     }
@@ -147,16 +124,14 @@ export class IoPagetable {
     // iopt_insert_area()
     const areas: Area[] = [];
     let next = start;
-    for (const { memory, address, flags, length: bytes } of pieces) {
+    for (const { memory, address, flags, length: bytes, pages } of pieces) {
       if (permission & AREA_WRITEABLE && !(flags & AREA_PAGES_WRITEABLE)) throw new Refusal("EPERM");
       // A page is a power of two, and the alignment is at most one: the offset in the page has the same low bits.
       if (address & mask) throw new Refusal("EINVAL");
-      areas.push({ start: next, last: next + bytes - 1n, memory, address, flags: flags | permission });
+      areas.push({ start: next, last: next + bytes - 1n, memory, address, flags: flags | permission, pages });
       next += bytes;
     }
-    // iopt_fill_domains_pages()
-    for (const area of areas) for (const domain of this.#domains) checkProtection(domain, area);
-    if (this.#domains.length > 0) this.#limit.charge(length);
+    if (this.#domains.length > 0) this.#pinning.fill(areas, this.#domains, true);
     for (const area of areas) this.#areas.insert(area);
     return start;
   }
@@ -179,7 +154,7 @@ export class IoPagetable {
       if (start >= last || (previous !== undefined && previous.last >= start)) throw new Refusal("EINVAL");
     }
     if (sorted.some(({ start, last }) => this.#isReserved(start, last))) throw new Refusal("EADDRINUSE");
-    this.#allowed = sorted;
+    this.#allowed = joinTouching(sorted);
   }
 
   /** Whether nothing is mapped. */
@@ -215,22 +190,35 @@ export class IoPagetable {
     let unmapped = 0n;
     for (const area of this.#areas.overlapping(start, last)) {
       // Areas before this one stay unmapped: the kernel does not roll back either.
-      if (area.start < start || area.last > last) throw new Refusal("ENOENT");
       for (const pin of this.#pins.values())
         if (pin.start <= area.last && pin.last >= area.start) throw new Refusal("EBUSY");
+      if (area.start < start || area.last > last) throw new Refusal("ENOENT");
       this.#areas.remove(area);
-      const length = area.last - area.start + 1n;
-      if (this.#domains.length > 0) this.#limit.release(length);
+      if (this.#domains.length > 0) this.#pinning.release(area);
       for (const domain of this.#domains) domain.unmapped(area);
-      unmapped += length;
+      unmapped += area.last - area.start + 1n;
     }
     return unmapped;
   }
 
-  /** iommufd_access_pin_pages(): from now on what is mapped there cannot be unmapped; ENOENT where there is a gap. */
+  /**
+   * iommufd_access_pin_pages(), of the whole pages around a range: from now on what is mapped there cannot be unmapped. EINVAL where
+   * the memory does not begin with its page, EPERM where it may not be read, ENOENT where there is a gap.
+   */
   pin(iova: bigint, length: bigint, owner: object): void {
-    this.pieces(iova, length);
-    this.#pins.set(owner, { start: iova, last: iova + length - 1n });
+    const start = iova & -this.#pageSize;
+    const last = alignUp(iova + length, this.#pageSize) - 1n;
+    if (last > U64_MAX) throw new Refusal("EOVERFLOW");
+    let next = start;
+    for (const area of this.#areas.overlapping(start, last)) {
+      if (area.start > next) break;
+      const ends = area.last < last && (area.address + (area.last - area.start) + 1n) % this.#pageSize;
+      if ((area.address + (next - area.start)) % this.#pageSize || ends) throw new Refusal("EINVAL");
+      if (!(area.flags & AREA_READABLE)) throw new Refusal("EPERM");
+      next = area.last + 1n;
+    }
+    if (next <= last) throw new Refusal("ENOENT");
+    this.#pins.set(owner, { start, last });
   }
 
   /** iommufd_access_unpin_pages() */
@@ -248,9 +236,7 @@ export class IoPagetable {
     try {
       if (start !== 0n) this.#reserve(0n, start - 1n, domain);
       if (last !== U64_MAX) this.#reserve(last + 1n, U64_MAX, domain);
-      // iopt_fill_domain()
-      for (const area of this.#areas) checkProtection(domain, area);
-      if (this.#domains.length === 0) this.#limit.charge(this.#mappedBytes());
+      this.#pinning.fill(this.#areas, [domain], this.#domains.length === 0);
     } catch (error) {
       this.unreserve(domain);
       throw error;
@@ -262,7 +248,7 @@ export class IoPagetable {
   /** iopt_table_remove_domain() */
   removeDomain(domain: Domain): void {
     this.#domains.splice(this.#domains.indexOf(domain), 1);
-    if (this.#domains.length === 0) this.#limit.release(this.#mappedBytes());
+    if (this.#domains.length === 0) for (const area of this.#areas) this.#pinning.release(area);
     this.unreserve(domain);
     this.#updateAlignment();
   }
@@ -333,12 +319,6 @@ export class IoPagetable {
     if (next <= to) yield { start: next, last: to };
   }
 
-  #mappedBytes(): bigint {
-    let bytes = 0n;
-    for (const { start, last } of this.#areas) bytes += last - start + 1n;
-    return bytes;
-  }
-
   #isReserved(start: bigint, last: bigint): boolean {
     for (const reserved of this.#reservations)
       if (reserved.start <= last && reserved.last >= start) return true;
@@ -358,11 +338,6 @@ export class IoPagetable {
       if ((start | (last + 1n) | address) & mask) throw new Refusal("EADDRINUSE");
     }
   }
-}
-
-/** PT_FEAT_VTDSS_FORCE_WRITEABLE: the page table of a nest parent refuses an entry without write permission. */
-function checkProtection(domain: Domain, area: Area): void {
-  if (domain.forceWritable && !(area.flags & AREA_WRITEABLE)) throw new Refusal("EINVAL");
 }
 
 function domainAlignment({ profile }: Domain, least: bigint): bigint {

@@ -19,10 +19,18 @@ import { Refusal } from "./refusal.ts";
 export class IommufdOptions {
   readonly #objects: ObjectTable;
   #compatible: IoasObject | undefined;
+  readonly #privileged: boolean;
   #chargesProcess = false;
 
-  constructor(objects: ObjectTable) {
+  /** @param privileged CAP_SYS_RESOURCE */
+  constructor(objects: ObjectTable, privileged: boolean) {
     this.#objects = objects;
+    this.#privileged = privileged;
+  }
+
+  /** Whether pinned memory is charged to the process and not to its user. */
+  get chargesProcess(): boolean {
+    return this.#chargesProcess;
   }
 
   /** iommufd_option() */
@@ -51,11 +59,12 @@ export class IommufdOptions {
     return ioasId as IoasId;
   }
 
-  /** iommufd_option_rlimit_mode(); the model's process has CAP_SYS_RESOURCE. */
+  /** iommufd_option_rlimit_mode() */
   #rlimitMode(op: number, objectId: number, value: bigint): bigint {
     if (objectId !== 0) throw new Refusal("EOPNOTSUPP");
     if (op === IOMMU_OPTION_OP_GET) return this.#chargesProcess ? 1n : 0n;
     if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
+    if (!this.#privileged) throw new Refusal("EPERM");
     if (!this.#objects.empty) throw new Refusal("EBUSY");
     if (value > 1n) throw new Refusal("EINVAL");
     this.#chargesProcess = value === 1n;

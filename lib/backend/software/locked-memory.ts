@@ -1,18 +1,15 @@
-/** How much memory DMA may pin (RLIMIT_MEMLOCK). */
+/** How much memory DMA may pin (RLIMIT_MEMLOCK), and what is pinned. */
 
 import { Refusal } from "./refusal.ts";
 
-/**
- * What is pinned, and how much may be. The kernel pins memory where a page table maps it (iopt_area_fill_domains()), and
- * once however often it is mapped; the model counts each mapping.
- */
+/** What is pinned of one account, and how much may be: iopt_pages_update_pinned(). */
 export class LockedMemory {
-  readonly #limit: bigint | undefined;
+  /** In bytes; undefined: none, as for root. */
+  readonly limit: bigint | undefined;
   #pinned = 0n;
 
-  /** @param limit in bytes; undefined: none, as for root */
   constructor(limit?: bigint) {
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   /** How much is pinned, in bytes. */
@@ -22,11 +19,61 @@ export class LockedMemory {
 
   /** ENOMEM: it would be more than the limit. */
   charge(bytes: bigint): void {
-    if (this.#limit !== undefined && this.#pinned + bytes > this.#limit) throw new Refusal("ENOMEM");
+    if (this.limit !== undefined && this.#pinned + bytes > this.limit) throw new Refusal("ENOMEM");
     this.#pinned += bytes;
   }
 
   release(bytes: bigint): void {
     this.#pinned -= bytes;
   }
+}
+
+/** The accounts of a program: its user's, and by IOMMU_OPTION_RLIMIT_MODE its own. Both have the same limit. */
+export interface MemoryLimits {
+  readonly user: LockedMemory;
+  readonly process: LockedMemory;
+}
+
+/** @param limit in bytes; undefined: none, as for root */
+export function memoryLimits(limit?: bigint): MemoryLimits {
+  return { user: new LockedMemory(limit), process: new LockedMemory(limit) };
+}
+
+/**
+ * Which pages of memory that was mapped once are pinned (struct iopt_pages): those that any of its areas has. A copy is an area
+ * of the same memory, and so pins nothing twice; memory that is mapped twice is pinned twice.
+ */
+export class SharedPages {
+  readonly #areas: PageRange[] = [];
+
+  /** Pins an area; returns how many pages were not pinned before. */
+  add(area: PageRange): bigint {
+    const pinned = this.#unpinnedOf(area);
+    this.#areas.push(area);
+    return pinned;
+  }
+
+  /** Unpins one; returns how many of its pages no other area has. */
+  remove({ first, last }: PageRange): bigint {
+    const index = this.#areas.findIndex((each) => each.first === first && each.last === last);
+    const [area] = this.#areas.splice(index, 1);
+    return area === undefined ? 0n : this.#unpinnedOf(area);
+  }
+
+  /** How many pages of a range no area has. */
+  #unpinnedOf({ first, last }: PageRange): bigint {
+    let [pages, next] = [0n, first];
+    const others = this.#areas.filter((area) => area.first <= last && area.last >= first);
+    for (const area of others.sort((a, b) => (a.first < b.first ? -1 : 1))) {
+      if (area.first > next) pages += area.first - next;
+      if (area.last >= next) next = area.last + 1n;
+    }
+    return next <= last ? pages + (last - next + 1n) : pages;
+  }
+}
+
+/** Numbers of pages. */
+export interface PageRange {
+  readonly first: bigint;
+  readonly last: bigint;
 }

@@ -1,7 +1,7 @@
 /** Arguments of mapping and unmapping, in the order that the kernel checks them. */
 
 import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../../uapi.ts";
-import { AREA_READABLE, AREA_WRITEABLE } from "./io-pagetable.ts";
+import { AREA_READABLE, AREA_WRITEABLE } from "./area.ts";
 import { Refusal } from "./refusal.ts";
 
 const U64_MAX = (1n << 64n) - 1n;

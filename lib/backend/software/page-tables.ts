@@ -6,8 +6,9 @@
 import { IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR, type IovaRange } from "../../uapi.ts";
 import type { BatchStatus } from "../raw.ts";
 import type { DirtyBitmapRequest, InvalidateRequest } from "../requests.ts";
+import type { Domain } from "./area.ts";
 import { DirtyPages } from "./dirty-pages.ts";
-import { type Domain, IoPagetable } from "./io-pagetable.ts";
+import { IoPagetable } from "./io-pagetable.ts";
 import type { HwptFlags, Iommu } from "./iommus/iommu.ts";
 import type { Stage1 } from "./iommus/stage-1.ts";
 import type { LockedMemory } from "./locked-memory.ts";

@@ -15,6 +15,7 @@ import { checkJson, readJson, u64 } from "../../json.ts";
 import { schema } from "../../lazy.ts";
 import { originFields } from "../../origin.ts";
 import { HW_CAPABILITY_BITS, VTD_FLAG_BITS } from "../../uapi.ts";
+import { RELEASE_PATTERN } from "./kernel-release.ts";
 import { SHIPPED, shippedProfiles } from "./shipped-profiles.ts";
 
 /** ECAP_REG, bit 26: nested translation. */
@@ -141,6 +142,11 @@ const schemas = schema((z) => {
       schema: z.literal("iommufd.profile/1"),
       /** Who answered when it was captured; absent: it was not. */
       ...originFields().partial().shape,
+      /** The Linux that is modelled: "6.12.48-amd64"; what it does not know is refused as it does. Absent or null: 7.2. */
+      kernelRelease: z
+        .string()
+        .regex(RELEASE_PATTERN, { error: 'must begin with a version of Linux such as "6.12"' })
+        .nullish(),
       /** For people. */
       name: z.string().min(1),
       /** For people: what it is, and where it is from. */
@@ -149,7 +155,7 @@ const schemas = schema((z) => {
       pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
         error: "must be a power of two of at least 4096",
       }),
-      /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes; absent: no limit, as for root. */
+      /** RLIMIT_MEMLOCK: how much memory may be mapped for DMA, in bytes, by a program without privileges; absent: it is root's. */
       memlock: u64().optional(),
       /**
        * Where the values are from: seen on a machine, read in a source, computed, made up. By path, "iommus.dmar0.hwInfo.capReg"; one

@@ -18,6 +18,18 @@ export function* mergeByStart(left: Iterable<IovaRange>, right: Iterable<IovaRan
   }
 }
 
+/** Ranges in ascending order that do not overlap, those that touch joined (interval_tree_for_each_span()). */
+export function joinTouching(ranges: readonly IovaRange[]): IovaRange[] {
+  const joined: IovaRange[] = [];
+  for (const range of ranges) {
+    const before = joined.at(-1);
+    if (before !== undefined && before.last + 1n === range.start)
+      joined[joined.length - 1] = { start: before.start, last: range.last };
+    else joined.push(range);
+  }
+  return joined;
+}
+
 export function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
 }

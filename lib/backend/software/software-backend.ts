@@ -17,7 +17,8 @@ import { transfer } from "./dma.ts";
 import { SoftwareEventFd } from "./event-file.ts";
 import type { Iommu } from "./iommus/iommu.ts";
 import { makeIommu } from "./iommus/make-iommu.ts";
-import { LockedMemory } from "./locked-memory.ts";
+import { KernelRelease } from "./kernel-release.ts";
+import { type MemoryLimits, memoryLimits } from "./locked-memory.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
 import { noDescriptors } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
@@ -39,11 +40,13 @@ const DMA_OPTIONS = knownOptions<DmaOptions>({ pasid: "other" });
 export class SoftwareBackend implements RawBackend {
   readonly name = "software";
   readonly profile: string;
+  readonly kernelRelease: string;
   readonly pageSize: number;
   readonly #profile: Profile;
   readonly #iommus: ReadonlyMap<string, Iommu>;
   readonly #devices: ReadonlyMap<string, SoftwareDevice>;
-  readonly #limit: LockedMemory;
+  readonly #limits: MemoryLimits;
+  readonly #release: KernelRelease;
   /** The IOMMU groups that the profile names. */
   readonly #groups = new Map<number, DeviceGroup<BoundDevice>>();
   #nextAddress = 0x7f00_0000_0000n;
@@ -52,7 +55,9 @@ export class SoftwareBackend implements RawBackend {
     this.#profile = profile;
     this.profile = profile.name;
     this.pageSize = profile.pageSize;
-    this.#limit = new LockedMemory(profile.memlock);
+    this.#limits = memoryLimits(profile.memlock);
+    this.#release = new KernelRelease(profile.kernelRelease ?? undefined);
+    this.kernelRelease = this.#release.name;
     this.#iommus = new Map(Object.entries(profile.iommus).map(([name, iommu]) => [name, makeIommu(iommu)]));
     this.#devices = new Map(
       profile.devices.map((device, index) => [`/dev/vfio/devices/vfio${index}`, this.#deviceOf(device)]),
@@ -60,7 +65,7 @@ export class SoftwareBackend implements RawBackend {
   }
 
   openIommufd(): RawIommufdFile {
-    return new SoftwareIommufdFile(this.pageSize, this.#limit);
+    return new SoftwareIommufdFile(this.pageSize, this.#limits, this.#release);
   }
 
   openIommufdFd(): RawIommufdFile {
@@ -126,7 +131,7 @@ export class SoftwareBackend implements RawBackend {
 
   /** How much memory is pinned, in bytes. */
   get pinned(): bigint {
-    return this.#limit.pinned;
+    return this.#limits.user.pinned + this.#limits.process.pinned;
   }
 
   #boundDevice(bdf: string): BoundDevice {
@@ -142,6 +147,6 @@ export class SoftwareBackend implements RawBackend {
     const groups = this.#groups;
     const group = (profile.group === undefined ? undefined : groups.get(profile.group)) ?? new DeviceGroup();
     if (profile.group !== undefined) groups.set(profile.group, group);
-    return { profile, iommu, group, boundTo: undefined };
+    return { profile, iommu, group, release: this.#release, boundTo: undefined };
   }
 }

@@ -2,7 +2,7 @@
  * An iommufd as the model keeps it, one method per ioctl (drivers/iommu/iommufd/).
  */
 
-import { IommufdError, invalidType } from "../../errors.ts";
+import { IommufdError, invalidType, systemError } from "../../errors.ts";
 import {
   type DeviceId,
   type HwptId,
@@ -17,6 +17,7 @@ import {
   type VdeviceId,
   type ViommuId,
 } from "../../uapi.ts";
+import { IOMMUFD_IOCTLS } from "../ioctl.ts";
 import type { Errno, RawIommufdFile } from "../raw.ts";
 import type {
   DirtyBitmapRequest,
@@ -33,7 +34,8 @@ import { BoundDevice } from "./bound-device.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
 import { IommufdOptions } from "./iommufd-options.ts";
-import type { LockedMemory } from "./locked-memory.ts";
+import type { KernelRelease, YoungIoctl } from "./kernel-release.ts";
+import type { MemoryLimits } from "./locked-memory.ts";
 import { driverData, makeHwpt } from "./make-hwpt.ts";
 import { checkMapFlags, checkUnmapRange } from "./map-arguments.ts";
 import { ObjectTable } from "./object-table.ts";
@@ -56,26 +58,30 @@ function regionOffset(id: number): bigint {
 /** An open iommufd of the model. */
 export class SoftwareIommufdFile implements RawIommufdFile {
   readonly #pageSize: number;
-  readonly #limit: LockedMemory;
+  readonly #limits: MemoryLimits;
+  readonly #release: KernelRelease;
   readonly objects = new ObjectTable();
-  readonly #options = new IommufdOptions(this.objects);
+  readonly #options: IommufdOptions;
   #closed = false;
   /** Who keeps the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
   #holders = 1;
 
-  constructor(pageSize: number, limit: LockedMemory) {
+  constructor(pageSize: number, limits: MemoryLimits, release: KernelRelease) {
     this.#pageSize = pageSize;
-    this.#limit = limit;
+    this.#limits = limits;
+    this.#release = release;
+    // Whoever has a limit is no root.
+    this.#options = new IommufdOptions(this.objects, limits.user.limit === undefined);
   }
 
   fd(): number {
     throw noDescriptors();
   }
 
-  /** All ioctls that this library issues. */
-  supports(): boolean {
+  supports(number: number): boolean {
     this.assertOpen();
-    return true;
+    const ioctl = Object.values(IOMMUFD_IOCTLS).find((each) => each.number === number);
+    return ioctl !== undefined && this.#release.knows(ioctl.name);
   }
 
   destroy(id: ObjectId) {
@@ -84,7 +90,8 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   ioasAlloc() {
     return this.#answer(() => {
-      return this.objects.add(new IoasObject(this.#pageSize, this.#limit)).id as IoasId;
+      const limit = this.#options.chargesProcess ? this.#limits.process : this.#limits.user;
+      return this.objects.add(new IoasObject(this.#pageSize, limit)).id as IoasId;
     });
   }
 
@@ -98,7 +105,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
   ioasChangeProcess() {
-    return this.#answer(() => {
+    return this.#young("IOMMU_IOAS_CHANGE_PROCESS", () => {
       for (const object of this.objects) {
         if (object instanceof IoasObject && !object.iopt.filesOnly) throw new Refusal("EINVAL");
       }
@@ -128,13 +135,15 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   ioasMapFileSync(request: IoasMapFileRequest) {
     const { ioasId, flags, file, start, length, iova } = request;
-    return this.#answer(() => {
+    // Memory that is no file has no descriptor, and so the kernel is not asked.
+    if (file instanceof SoftwareMemory && file.anonymous) throw systemError("EBADF", "memfd");
+    return this.#young("IOMMU_IOAS_MAP_FILE", () => {
       const permission = checkMapFlags(flags, length, iova);
       const { iopt } = this.#ioas(ioasId);
       // iopt_map_file_pages(), before it looks at the file
       if (length === 0n) throw new Refusal("EINVAL");
-      if (start + length > U64_MAX) throw new Refusal("EOVERFLOW");
-      if (!(file instanceof SoftwareMemory) || file.anonymous) throw new Refusal("EBADF");
+      if (start + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
+      if (!(file instanceof SoftwareMemory)) throw new Refusal("EBADF");
       const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
       return iopt.map({ memory: file, address: start, file: true, length, permission, iova: fixed });
     });
@@ -163,7 +172,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest) {
     return this.#answer(() => {
       const data = driverData(given);
-      const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data);
+      const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data, this.#release);
       this.objects.add(hwpt);
       if (flags & IOMMU_HWPT_FAULT_ID_VALID) {
         const queue = this.objects.find(faultId ?? 0);
@@ -180,45 +189,47 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   hwptInvalidate(request: InvalidateRequest) {
     const { id, entryLength, count } = request;
-    return this.#answer(() => {
+    return this.#young("IOMMU_HWPT_INVALIDATE", () => {
       if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
         throw new Refusal("EINVAL");
       const object = this.objects.find(id);
       if (object === undefined) throw new Refusal("ENOENT");
       if (object instanceof NestedHwptObject || object instanceof ViommuObject)
         return object.invalidate(request);
-      throw new Refusal("EINVAL");
+      // Without vIOMMUs the kernel looks for nothing but nested page tables.
+      throw new Refusal(this.#release.knows("IOMMU_VIOMMU_ALLOC") ? "EINVAL" : "ENOENT");
     });
   }
 
   hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean) {
-    return this.#answer(() => {
+    return this.#young("IOMMU_HWPT_SET_DIRTY_TRACKING", () => {
       this.#pagingHwpt(hwptId).setDirtyTracking(enabled);
     });
   }
 
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest) {
-    return this.#answer(() => {
+    return this.#young("IOMMU_HWPT_GET_DIRTY_BITMAP", () => {
       if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
       return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
     });
   }
 
-  getHwInfo(deviceId: DeviceId, capacity: number, type: number = IOMMU_HW_INFO_TYPE_NONE) {
+  getHwInfo(deviceId: DeviceId, capacity: number, type?: number) {
     return this.#answer(() => {
+      if (type !== undefined && !this.#release.takes("hwInfoType")) throw new Refusal("EOPNOTSUPP");
       const { iommu, profile } = this.#device(deviceId);
-      return hwInfo(iommu, profile, capacity, type);
+      return hwInfo(iommu, profile, capacity, type ?? IOMMU_HW_INFO_TYPE_NONE);
     });
   }
 
   faultQueueAlloc() {
-    return this.#answer(() => {
+    return this.#young("IOMMU_FAULT_QUEUE_ALLOC", () => {
       return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()), this.hold());
     });
   }
 
   viommuAlloc({ deviceId, hwptId, type, bytes }: ViommuAllocRequest) {
-    return this.#answer(() => {
+    return this.#young("IOMMU_VIOMMU_ALLOC", () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), { type, bytes });
       this.objects.add(viommu);
@@ -233,14 +244,14 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   }
 
   vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint) {
-    return this.#answer(() => {
+    return this.#young("IOMMU_VDEVICE_ALLOC", () => {
       const viommu = this.#viommu(viommuId);
       return this.objects.add(new VdeviceObject(viommu, this.#device(deviceId), virtId)).id as VdeviceId;
     });
   }
 
   veventqAlloc(viommuId: ViommuId, type: number, depth: number) {
-    return this.#answer(() => {
+    return this.#young("IOMMU_VEVENTQ_ALLOC", () => {
       checkVeventq(type, depth);
       const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
       return new SoftwareVeventQueueFile(queue, this.hold());
@@ -249,7 +260,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   hwQueueAlloc(request: HwQueueAllocRequest) {
     const { viommuId, type, iova, length } = request;
-    return this.#answer(() => {
+    return this.#young("IOMMU_HW_QUEUE_ALLOC", () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
@@ -260,6 +271,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   /** Only vIOMMUs have something to map. */
   mapRegion(position: bigint, length: bigint) {
     return this.#answer(() => {
+      if (!this.#release.takes("mmap")) throw new Refusal("ENODEV");
       for (const object of this.objects) {
         if (!(object instanceof ViommuObject) || regionOffset(object.id) !== position) continue;
         const { page } = object.driver;
@@ -290,6 +302,14 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   #answer<Result>(body: () => Result): Result | Errno {
     this.assertOpen();
     return answer(body);
+  }
+
+  /** The same of an ioctl that not every release knows. */
+  #young<Result>(ioctl: YoungIoctl, body: () => Result): Result | Errno {
+    return this.#answer(() => {
+      if (!this.#release.knows(ioctl)) throw new Refusal("ENOTTY");
+      return body();
+    });
   }
 
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */

@@ -13,20 +13,32 @@ import {
   VFIO_IRQ_INFO_EVENTFD,
   VFIO_IRQ_INFO_MASKABLE,
   VFIO_IRQ_INFO_NORESIZE,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
   VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
+  VFIO_PCI_VGA_REGION_INDEX,
 } from "../../uapi.ts";
 import type { Errno, RawIommufdFile, RawVfioDeviceFile } from "../raw.ts";
-import { BoundDevice, NO_PASID } from "./bound-device.ts";
+import type { SetIrqsRequest } from "../requests.ts";
+import { BoundDevice } from "./bound-device.ts";
 import type { DeviceGroup } from "./device-group.ts";
+import { SoftwareEventFd } from "./event-file.ts";
 import type { Iommu } from "./iommus/iommu.ts";
+import type { KernelRelease } from "./kernel-release.ts";
 import type { DeviceProfile } from "./profile.ts";
 import { answer, noDescriptors, Refusal } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 
 /** Where vfio-pci puts region N in a device's file: at N << 40 (include/linux/vfio_pci_core.h). */
 const VFIO_PCI_OFFSET_SHIFT = 40n;
+
+const INT_MAX = 2 ** 31 - 1;
+
+/** vfio_pci_get_irq_count() of a modelled device. */
+function irqCount(index: number): number {
+  return index === VFIO_PCI_REQ_IRQ_INDEX ? 1 : 0;
+}
 
 /** A device of the machine: what all its open files share. */
 export interface SoftwareDevice {
@@ -36,6 +48,8 @@ export interface SoftwareDevice {
   readonly group: DeviceGroup<BoundDevice>;
   /** The file through which it is bound; only one can be at a time. */
   boundTo: SoftwareVfioDeviceFile | undefined;
+  /** Of the kernel. */
+  readonly release: KernelRelease;
 }
 
 /** An open VFIO device of the model. */
@@ -44,6 +58,10 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
   #iommufd: SoftwareIommufdFile | undefined;
   #bound: BoundDevice | undefined;
   #letGo = () => {};
+  /** What is attached: PASIDs, and undefined for the device itself. The kernel's IDA has no more than INT_MAX. */
+  readonly #attached = new Set<number | undefined>();
+  /** What is signalled when the device is asked for back. */
+  #deviceRequest: SoftwareEventFd | undefined;
   #closed = false;
 
   constructor(device: SoftwareDevice) {
@@ -77,15 +95,27 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
     });
   }
 
-  attachIommufdPtSync(ptId: PageTableId, pasid = NO_PASID) {
-    return this.#answer((bound) => bound.attach(ptId, pasid).id as HwptId);
+  /** vfio_iommufd_physical_attach_ioas(), vfio_iommufd_physical_pasid_attach_ioas() */
+  attachIommufdPtSync(ptId: PageTableId, pasid?: number) {
+    return this.#answer((bound) => {
+      this.#checkPasid(pasid);
+      const attached = this.#attached.has(pasid);
+      if (pasid !== undefined && pasid > INT_MAX && !attached) throw new Refusal("ENOSPC");
+      const hwpt = attached ? bound.replace(ptId, pasid) : bound.attach(ptId, pasid);
+      this.#attached.add(pasid);
+      return hwpt.id as HwptId;
+    });
   }
 
-  detachIommufdPt(pasid = NO_PASID) {
-    return this.#answer((bound) => bound.detach(pasid));
+  /** vfio_iommufd_physical_detach_ioas(), vfio_iommufd_physical_pasid_detach_ioas(): harmless where nothing is attached. */
+  detachIommufdPt(pasid?: number) {
+    return this.#answer((bound) => {
+      this.#checkPasid(pasid);
+      if (this.#attached.delete(pasid)) bound.detach(pasid);
+    });
   }
 
-  /** vfio_pci_ioctl_get_irq_info(); modelled devices have no interrupts: of each kind there are none. */
+  /** vfio_pci_ioctl_get_irq_info(); modelled devices have no interrupts but the one that asks for the device back. */
   getIrqInfo(index: number) {
     return this.#answer(() => {
       if (index === VFIO_PCI_ERR_IRQ_INDEX || index > VFIO_PCI_REQ_IRQ_INDEX) throw new Refusal("EINVAL");
@@ -93,13 +123,27 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
         index === VFIO_PCI_INTX_IRQ_INDEX
           ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
           : VFIO_IRQ_INFO_NORESIZE;
-      return { flags: VFIO_IRQ_INFO_EVENTFD | rest, count: 0 };
+      return { flags: VFIO_IRQ_INFO_EVENTFD | rest, count: irqCount(index) };
     });
   }
 
-  /** vfio_set_irqs_validate_and_prepare() */
-  setIrqs() {
-    return this.#refuse("EINVAL");
+  /** vfio_set_irqs_validate_and_prepare(), vfio_pci_set_irqs_ioctl() */
+  setIrqs({ index, action, start, count, eventFds }: SetIrqsRequest) {
+    return this.#answer(() => {
+      if (start >= irqCount(index) || start + count > irqCount(index)) throw new Refusal("EINVAL");
+      if (action !== VFIO_IRQ_SET_ACTION_TRIGGER) throw new Refusal("ENOTTY");
+      // vfio_pci_set_ctx_trigger_single()
+      const [given] = eventFds;
+      if (given !== undefined) {
+        if (!(given instanceof SoftwareEventFd))
+          throw invalidType("eventFds", "eventfds of the software backend", given);
+        this.#deviceRequest = given;
+        return;
+      }
+      if (this.#deviceRequest === undefined) throw new Refusal("EINVAL");
+      if (count > 0) this.#deviceRequest.signal();
+      else this.#deviceRequest = undefined;
+    });
   }
 
   getInfo() {
@@ -111,7 +155,8 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
   /** Modelled devices have no regions: each is there, and empty. */
   getRegionInfo(index: number) {
     return this.#answer(({ profile }) => {
-      if (index >= profile.numRegions) throw new Refusal("EINVAL");
+      // No modelled device is for VGA.
+      if (index >= profile.numRegions || index === VFIO_PCI_VGA_REGION_INDEX) throw new Refusal("EINVAL");
       return { flags: 0, size: 0n, offset: BigInt(index) << VFIO_PCI_OFFSET_SHIFT };
     });
   }
@@ -174,6 +219,11 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
     return this.#answer(() => {
       throw new Refusal(code);
     });
+  }
+
+  /** VFIO_DEVICE_ATTACH_PASID, VFIO_DEVICE_DETACH_PASID: flags. */
+  #checkPasid(pasid: number | undefined): void {
+    if (pasid !== undefined && !this.#device.release.takes("pasid")) throw new Refusal("EINVAL");
   }
 
   #assertOpen(): void {

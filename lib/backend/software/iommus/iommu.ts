@@ -47,6 +47,11 @@ export abstract class Iommu {
     return made(nestParent ? domains.nestParent : dirtyTracking ? domains.dirtyTracking : domains.plain);
   }
 
+  /** domain_alloc_paging_flags(): whether it takes data for a page table that is not nested; most drivers take none. */
+  checkPagingData(_data: DriverData): void {
+    throw new Refusal("EOPNOTSUPP");
+  }
+
   /** attach_dev() of a paging domain: EINVAL where this IOMMU cannot walk it. */
   checkDomain({ iommu, options, profile }: MadeDomain): void {
     if (iommu === this) return;

@@ -35,6 +35,11 @@ export class SelftestIommu extends Iommu {
     return new Uint8Array(Uint32Array.of(0, SELFTEST.register).buffer);
   }
 
+  /** MOCK_IOMMUPT_DEFAULT; its other page tables are not modelled. */
+  override checkPagingData(data: DriverData): void {
+    if (readData(data).pageTableType !== 0) throw new Refusal("EOPNOTSUPP");
+  }
+
   override allocNested(data: DriverData): Stage1 {
     return new SelftestStage1(data);
   }
@@ -48,16 +53,22 @@ export class SelftestIommu extends Iommu {
   }
 }
 
+/** struct iommu_hwpt_selftest: u32 iotlb, u32 pagetable_type, of which the last may be missing. */
+function readData({ type, bytes }: DriverData): { iotlb: number; pageTableType: number } {
+  if (type !== SELFTEST.hwptDataType) throw new Refusal("EOPNOTSUPP");
+  if (bytes.length < 4 || bytes.length > 8) throw new Refusal("EINVAL");
+  const whole = new Uint8Array(8);
+  whole.set(bytes);
+  const [iotlb = 0, pageTableType = 0] = new Uint32Array(whole.buffer);
+  return { iotlb, pageTableType };
+}
+
 /** It walks nothing: the addresses are the second stage's. What it has is an IOTLB. */
 export class SelftestStage1 implements Stage1 {
   readonly iotlb: Uint32Array;
 
-  /** struct iommu_hwpt_selftest: u32 iotlb, u32 pagetable_type, of which the last may be missing. */
-  constructor({ type, bytes }: DriverData) {
-    if (type !== SELFTEST.hwptDataType) throw new Refusal("EOPNOTSUPP");
-    if (bytes.length < 4 || bytes.length > 8) throw new Refusal("EINVAL");
-    const iotlb = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
-    this.iotlb = new Uint32Array(IOTLB_ENTRIES).fill(iotlb);
+  constructor(data: DriverData) {
+    this.iotlb = new Uint32Array(IOTLB_ENTRIES).fill(readData(data).iotlb);
   }
 
   translate(_memory: GuestMemory, _access: Access, iova: bigint): bigint {

@@ -1,0 +1,114 @@
+/** Profiles name a Linux, and its model refuses what that release does not know. */
+
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { IOMMUFD_IOCTLS } from "../../lib/backend/ioctl.ts";
+import { IOCTLS_SINCE, KernelRelease, NEWEST_RELEASE } from "../../lib/backend/software/kernel-release.ts";
+import { loadProfile } from "../../lib/backend/software/profile.ts";
+import {
+  captureProfile,
+  Iommufd,
+  type IommufdIoctl,
+  parseProfile,
+  shippedProfiles,
+  softwareMachine,
+} from "../../lib/index.ts";
+import { PROJECT } from "../e2e/command.ts";
+
+const names = Object.values(IOMMUFD_IOCTLS).map(({ name }) => name);
+
+/** Opens the model of QEMU's machine with a Linux. */
+function open(kernelRelease: string | null | undefined): Iommufd {
+  return Iommufd.open(softwareMachine({ ...loadProfile("qemu-vtd"), kernelRelease }));
+}
+
+/** Calls that are newer than the modelled Linux. */
+function unknown(kernelRelease: string | null | undefined): IommufdIoctl[] {
+  using iommufd = open(kernelRelease);
+  return names.filter((name) => !iommufd.supports(name));
+}
+
+describe("the release of a profile", () => {
+  it("decides which ioctls there are", () => {
+    const since613 = ["IOMMU_IOAS_MAP_FILE", "IOMMU_VIOMMU_ALLOC", "IOMMU_VDEVICE_ALLOC"];
+    const since614 = ["IOMMU_IOAS_CHANGE_PROCESS", "IOMMU_VEVENTQ_ALLOC", "IOMMU_HW_QUEUE_ALLOC"];
+    expect(unknown("6.12.48-amd64")).toEqual([...since613, ...since614]);
+    expect(unknown("6.13")).toEqual(since614);
+    expect(unknown("6.16.1")).toEqual(["IOMMU_HW_QUEUE_ALLOC"]);
+    expect(unknown("6.6")).toEqual(expect.arrayContaining(Object.keys(IOCTLS_SINCE)));
+    for (const newest of ["6.17.0-rc1", "7.2.13", "7.10", "10.0"]) expect(unknown(newest)).toEqual([]);
+  });
+
+  it("is the newest where the profile names none, as those of older releases of this package", () => {
+    for (const none of [undefined, null]) {
+      expect(unknown(none)).toEqual([]);
+      using iommufd = open(none);
+      expect(iommufd.kernelRelease).toBe(NEWEST_RELEASE);
+    }
+  });
+
+  it("is a version: else the profile is refused, with the path of the field", () => {
+    for (const kernelRelease of ["", "6", "linux-6.12", "v6.12"])
+      expect(() => parseProfile({ ...captured("7.2"), kernelRelease })).toThrow(
+        'kernelRelease: must begin with a version of Linux such as "6.12"',
+      );
+  });
+
+  it("is captured, of a model too", () => {
+    expect(captured("6.12.48-amd64")).toMatchObject({ backend: "software", kernelRelease: "6.12.48-amd64" });
+    expect(parseProfile(captured("6.12.48-amd64")).kernelRelease).toBe("6.12.48-amd64");
+  });
+
+  it.each(shippedProfiles())("is said by %s", (name) => {
+    expect(loadProfile(name).kernelRelease).toMatch(/^7\.2/);
+  });
+});
+
+describe("the table of ioctls", () => {
+  it("says what docs/coverage.md says", () => {
+    const rows = [
+      ...readFileSync(`${PROJECT}docs/coverage.md`, "utf8").matchAll(
+        /^\| (IOMMU_\w+) \|[^|]*\| (\d+\.\d+) \|/gm,
+      ),
+    ];
+    expect(rows.map(([, name]) => name).sort()).toEqual([...names].sort());
+    for (const [, name, since = ""] of rows) {
+      const [major = 0, minor = 0] = since.split(".").map(Number);
+      const known = (release: string) => new KernelRelease(release).knows(name as IommufdIoctl);
+      expect(known(since), `${name} in ${since}`).toBe(true);
+      // VFIO's devices came with 6.6: no older release can be modelled.
+      expect(known(`${major}.${minor - 1}`), `${name} before ${since}`).toBe(major === 6 && minor <= 6);
+    }
+  });
+});
+
+describe("a model of Linux 6.12", () => {
+  it("refuses page tables with a fault queue, or for PASIDs, unless they are nested: EOPNOTSUPP", () => {
+    const machine = softwareMachine({ ...loadProfile("qemu-vtd"), kernelRelease: "6.12" });
+    const file = machine.backend.openIommufd();
+    const device = machine.backend.openVfioDevice("/dev/vfio/devices/vfio0");
+    const deviceId = device.bindIommufd(file);
+    const ptId = file.ioasAlloc();
+    const refused = expect.objectContaining({ code: "EOPNOTSUPP", syscall: "IOMMU_HWPT_ALLOC" });
+    const queue = file.faultQueueAlloc();
+    for (const flags of [4, 8, 12])
+      expect(() => file.hwptAllocSync({ deviceId, ptId, flags, faultId: queue.id })).toThrow(refused);
+    const parent = file.hwptAllocSync({ deviceId, ptId, flags: 1 });
+    const data = { type: 1, bytes: new Uint8Array(24) };
+    const nested = { deviceId, ptId: parent, faultId: queue.id, data };
+    expect(() => file.hwptAllocSync({ ...nested, flags: 8 })).toThrow(refused);
+    expect(file.hwptAllocSync({ ...nested, flags: 4 })).toBeGreaterThan(parent);
+    const hwInfoRefused = expect.objectContaining({ code: "EOPNOTSUPP", syscall: "IOMMU_GET_HW_INFO" });
+    expect(() => file.getHwInfo(deviceId, 64, 1)).toThrow(hwInfoRefused);
+    expect(() => file.getHwInfo(99 as never, 64, 0)).toThrow(hwInfoRefused);
+    expect(file.getHwInfo(deviceId, 64).type).toBe(1);
+    queue.close();
+    device.close();
+    file.close();
+  });
+});
+
+function captured(kernelRelease: string) {
+  using iommufd = open(kernelRelease);
+  return captureProfile(iommufd, iommufd.devices(), { name: "x", description: "" });
+}
