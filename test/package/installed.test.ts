@@ -154,7 +154,7 @@ describe("installed where there is no compiler", () => {
         `import { Iommufd } from "iommufd";
          let opened;
          { using iommufd = Iommufd.open({ backend: "auto" }); opened = iommufd; }
-         try { opened.devices(); } catch (error) { console.log(error.code); }`,
+         try { opened.allocIoas(); } catch (error) { console.log(error.code); }`,
       );
       expect(output).toBe("ERR_IOMMUFD_CLOSED\n");
     });
