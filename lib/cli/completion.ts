@@ -4,6 +4,7 @@
  */
 
 import type { Argument, Command, Option } from "commander";
+import { shippedProfiles } from "../backend/software/shipped-profiles.ts";
 
 /** The shells that there is a script for. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
@@ -12,12 +13,12 @@ export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof SHELLS)[number];
 
 /** What a word can be. */
-type Kind = "choice" | "file" | "directory" | "device" | "domain" | "text";
+type Kind = "choice" | "profile" | "file" | "directory" | "device" | "any-device" | "domain" | "text";
 
 /** What the names of arguments, as help shows them, mean. */
 const KINDS: Readonly<Record<string, Kind>> = {
   file: "file",
-  "name|file": "file",
+  "name|file": "profile",
   before: "file",
   after: "file",
   socket: "file",
@@ -28,7 +29,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
 
 /** Shell commands that print what can be given. */
 const SOURCES = {
-  device: "command ls /sys/bus/pci/drivers/vfio-pci 2>/dev/null | command grep :",
+  // Addresses have a dot, and the other files there none. A colon would end what zsh takes for the command.
+  device: "command ls /sys/bus/pci/drivers/vfio-pci 2>/dev/null | command grep -F .",
+  "any-device": "command ls /sys/bus/pci/devices 2>/dev/null",
   domain: "virsh list --name 2>/dev/null",
 } as const;
 
@@ -43,6 +46,8 @@ interface Flag {
   readonly description: string;
   /** What comes after it; undefined: nothing. */
   readonly value: Value | undefined;
+  /** Whether several may come after it. */
+  readonly variadic: boolean;
 }
 
 interface Words {
@@ -67,7 +72,12 @@ export function formatCompletion(program: Command, shell: Shell): string {
       argument:
         argument === undefined
           ? undefined
-          : describeValue(argument.name(), argument.name() === "command" ? { argChoices: names } : argument),
+          : describeValue(
+              argument.name(),
+              argument.name() === "command" ? { argChoices: names } : argument,
+              // What doctor is asked of is not bound yet, as a rule.
+              command.name() === "doctor" ? "any-device" : undefined,
+            ),
     };
   });
   return { bash: formatBash, zsh: formatZsh, fish: formatFish }[shell](program.name(), words);
@@ -78,21 +88,29 @@ function describeFlag(option: Option): Flag {
   return {
     name: option.long ?? option.flags,
     description: option.description,
+    variadic: option.variadic,
     value: argumentName === undefined ? undefined : describeValue(argumentName, option),
   };
 }
 
-function describeValue(name: string, { argChoices: choices }: Pick<Argument | Option, "argChoices">): Value {
-  return choices === undefined ? { kind: KINDS[name] ?? "text", choices: [] } : { kind: "choice", choices };
+function describeValue(
+  name: string,
+  { argChoices: choices }: Pick<Argument | Option, "argChoices">,
+  kind: Kind = KINDS[name] ?? "text",
+): Value {
+  if (choices !== undefined) return { kind: "choice", choices };
+  return { kind, choices: kind === "profile" ? shippedProfiles() : [] };
 }
 
 function formatBash(program: string, commands: readonly Words[]): string {
   const reply = ({ kind, choices }: Value): string =>
     ({
       choice: `_${program}_words ${choices.join(" ")}`,
+      profile: `_${program}_files -f; _${program}_words ${choices.join(" ")}`,
       file: `_${program}_files -f`,
       directory: `_${program}_files -d`,
       device: `_${program}_lines "$(${SOURCES.device})"`,
+      "any-device": `_${program}_lines "$(${SOURCES["any-device"]})"`,
       domain: `_${program}_lines "$(${SOURCES.domain})"`,
       text: ":",
     })[kind];
@@ -102,6 +120,11 @@ function formatBash(program: string, commands: readonly Words[]): string {
       if [[ $current == -* ]]; then _${program}_words ${flags.map((flag) => flag.name).join(" ")}
       else ${argument === undefined ? ":" : reply(argument)}; fi ;;`,
   ]);
+  const several = commands
+    .flatMap(({ name, flags }) =>
+      flags.filter(({ variadic }) => variadic).map((flag) => `${name}:${flag.name}`),
+    )
+    .join("|");
   // Words are compared here, and not by compgen -W, which would expand what is in the name of a domain.
   return `# Completes ${program} in bash: eval "$(${program} completion bash)"
 _${program}_words() {
@@ -128,6 +151,10 @@ _${program}() {
   IFS=$' \\t\\n' read -ra words <<<"\${COMP_LINE:0:COMP_POINT}x"
   current=\${words[-1]%x} previous=\${words[-2]}
   if [[ \${#words[@]} -gt 2 ]]; then command=\${words[1]}; fi
+  # An option that takes several values still does, behind the first.
+  local index=$((\${#words[@]} - 2))
+  while [[ $index -gt 1 && \${words[index]} != -* ]]; do index=$((index - 1)); done
+  case $command:\${words[index]} in ${several}) previous=\${words[index]} ;; esac
   COMPREPLY=()
   case $command:$previous in
     :*) _${program}_words ${commands.map(({ name }) => name).join(" ")} --help --version ;;
@@ -145,9 +172,11 @@ function formatZsh(program: string, commands: readonly Words[]): string {
   const action = ({ kind, choices }: Value): string =>
     ({
       choice: `(${choices.join(" ")})`,
+      profile: `{compadd -- ${choices.join(" ")}; _files}`,
       file: "_files",
       directory: "_files -/",
       device: `{compadd -- \${(f)"$(${SOURCES.device})"}}`,
+      "any-device": `{compadd -- \${(f)"$(${SOURCES["any-device"]})"}}`,
       domain: `{compadd -- \${(f)"$(${SOURCES.domain})"}}`,
       text: " ",
     })[kind];
@@ -185,9 +214,11 @@ function formatFish(program: string, commands: readonly Words[]): string {
   const values = ({ kind, choices }: Value): string =>
     ({
       choice: `-x -a ${quote(choices.join(" "))}`,
+      profile: `-r -F -a ${quote(choices.join(" "))}`,
       file: "-r -F",
       directory: "-x -a '(__fish_complete_directories)'",
       device: `-x -a ${quote(`(${SOURCES.device})`)}`,
+      "any-device": `-x -a ${quote(`(${SOURCES["any-device"]})`)}`,
       domain: `-x -a ${quote(`(${SOURCES.domain})`)}`,
       text: "-x",
     })[kind];

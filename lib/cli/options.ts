@@ -22,9 +22,18 @@ export const DEVICES_ARGUMENT = [
   "PCI addresses, such as 0000:6a:01.0 (default: all devices bound to vfio-pci)",
 ] as const;
 
-/** Adds `--backend`, `--profile` and `--trace`. */
+/** Under which headings help lists options, in this order. */
+export const GROUPS = {
+  input: "Input:",
+  host: "Host:",
+  output: "Output:",
+  diagnosis: "Diagnosis:",
+} as const;
+
+/** Adds `--backend` and `--profile`. */
 export function addBackendOptions(command: Command): Command {
   return command
+    .optionsGroup(GROUPS.host)
     .addOption(
       new Option(
         "--backend <name>",
@@ -34,25 +43,28 @@ export function addBackendOptions(command: Command): Command {
     .option(
       "--profile <name|file>",
       `the machine that the software backend models: ${shippedProfiles().join(", ")}, or a JSON file (default: ${DEFAULT_PROFILE})`,
-    )
-    .option("--trace", "print every ioctl to standard error, one a line");
+    );
 }
 
-/** Adds `--quiet` and `--debug`, which every command has, and `--json`, which most have. */
-export function addCommonOptions(command: Command, { json = true } = {}): Command {
+/** Adds `--quiet` and `--debug`, which every command has, `--json`, which most have, and `--trace`, of those that ask an IOMMU. */
+export function addCommonOptions(command: Command, { json = true, trace = false } = {}): Command {
+  command.optionsGroup(GROUPS.output);
   if (json) command.option("--json", "print JSON instead of text");
-  return command
-    .option("--quiet", "print results and errors alone: no remarks, no progress")
-    .option("--debug", "show where an error comes from");
+  command.option("--quiet", "print results and errors alone: no remarks, no progress");
+  command.optionsGroup(GROUPS.diagnosis);
+  if (trace) command.option("--trace", "print every ioctl to standard error, one a line");
+  return command.option("--debug", "show where an error comes from");
 }
 
 /** Adds `--root`. */
 export function addRootOption(command: Command): Command {
-  return command.addOption(
-    new Option("--root <directory>", "a recorded tree of another machine: proc, sys, dev, boot")
-      .argParser(checkRoot)
-      .default("/"),
-  );
+  return command
+    .optionsGroup(GROUPS.host)
+    .addOption(
+      new Option("--root <directory>", "a recorded tree of another machine: proc, sys, dev, boot")
+        .argParser(checkRoot)
+        .default("/"),
+    );
 }
 
 function checkRoot(root: string): string {

@@ -1,11 +1,12 @@
 /** What the commands about plans read and write. */
 
+import { fstatSync } from "node:fs";
 import { IommufdError } from "../errors.ts";
 import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
 import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
 import type { MemorySection } from "../section.ts";
 import { readChunks, sourceName } from "./input.ts";
-import { printJson, printText } from "./output.ts";
+import { printJson, printNote, printText } from "./output.ts";
 import type { PlanFlags } from "./plan-options.ts";
 
 /** What a plan is made of. */
@@ -29,26 +30,74 @@ export async function readPlanInput(
   onDamage?: (damage: string) => void,
 ): Promise<PlanInput> {
   const { qmp, libvirt, addressSpace, nesting } = flags;
-  if ([file, qmp, libvirt].filter((each) => each !== undefined).length !== 1) {
-    throw new IommufdError(
-      "ERR_IOMMUFD_INPUT",
-      "say where the memory map is, once: a file, --qmp with the socket of a running QEMU, or --libvirt with a domain",
-    );
-  }
+  const named = [file, qmp, libvirt].filter((each) => each !== undefined).length;
+  const piped = named === 0 && isFed(process.stdin.fd);
+  if (named !== 1 && !piped) throw nowhere();
   if (flags.html === "-" && flags.json) {
     throw new IommufdError(
       "ERR_IOMMUFD_INPUT",
       "--json and --html - both write to standard output: give the page a file",
     );
   }
-  if (file !== undefined) {
-    const source = sourceName(file);
-    const sections = await readMemoryMapFrom(readChunks(file), addressSpace, source, { onDamage });
+  if (file !== undefined || piped) {
+    const path = file ?? "-";
+    const source = sourceName(path);
+    const chunks = readChunks(path);
+    const input = path === "-" ? fromStandardInput(chunks, { piped, quiet: flags.quiet }) : chunks;
+    const sections = await readMemoryMapFrom(input, addressSpace, source, { onDamage });
     return { source, sections, nesting: nesting ?? true };
   }
   const vm =
     qmp !== undefined ? await askQemu(qmp, addressSpace) : await askLibvirt(String(libvirt), addressSpace);
   return { source: qmp ?? String(libvirt), sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
+}
+
+function nowhere(): IommufdError {
+  return new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    "say where the memory map is, once: a file (- is standard input), --qmp with the socket of a running QEMU, or --libvirt with a domain",
+  );
+}
+
+/** Whether somebody feeds a descriptor: a pipe, a socket or a file, and no terminal or /dev/null. */
+function isFed(descriptor: number): boolean {
+  try {
+    const stats = fstatSync(descriptor);
+    return stats.isFIFO() || stats.isSocket() || stats.isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** How long nothing may come before whoever waits is told what for, in milliseconds. */
+const PATIENCE = 2_000;
+
+/**
+ * Passes standard input on, and says so where nothing comes.
+ *
+ * @param piped nobody asked for it by name: without anything in it, nothing was meant by it
+ */
+async function* fromStandardInput(
+  chunks: AsyncIterable<string>,
+  { piped, quiet = false }: { piped: boolean; quiet: boolean | undefined },
+): AsyncGenerator<string, void> {
+  const waiting = setTimeout(() => {
+    if (!quiet)
+      printNote(
+        "waiting for a memory map on standard input; Ctrl-C ends that. A file, --qmp or --libvirt can be named instead",
+      );
+  }, PATIENCE);
+  let isEmpty = true;
+  try {
+    for await (const chunk of chunks) {
+      clearTimeout(waiting);
+      isEmpty &&= chunk === "";
+      yield chunk;
+    }
+  } finally {
+    clearTimeout(waiting);
+  }
+  if (isEmpty && piped) throw nowhere();
 }
 
 /** Writes what came of a plan: as text or JSON, and as a page too where that is asked for. */

@@ -3,7 +3,7 @@
 import { type Command, Option } from "commander";
 import type { BypassRoSetting } from "../container/errata.ts";
 import { parseSize } from "./option-values.ts";
-import { addBackendOptions, addCommonOptions, type BackendFlags } from "./options.ts";
+import { addBackendOptions, addCommonOptions, type BackendFlags, GROUPS } from "./options.ts";
 
 /** Values of {@link addPlanOptions}. */
 export interface PlanFlags extends BackendFlags {
@@ -17,10 +17,18 @@ export interface PlanFlags extends BackendFlags {
   html?: string;
 }
 
-/** Adds the memory map as an argument, and what a plan is made by. */
-export function addPlanOptions(command: Command): Command {
+/**
+ * Adds the memory map as an argument, and what a plan is made by.
+ *
+ * @param device the option that names devices
+ */
+export function addPlanOptions(command: Command, device: Option): Command {
   command
-    .argument("[file]", 'the memory map; "-" is standard input')
+    .argument(
+      "[file]",
+      'the memory map; "-" is standard input, which is also read when it is a pipe or a file',
+    )
+    .optionsGroup(GROUPS.input)
     .option("--qmp <socket>", "ask a running QEMU instead, by its QMP socket (a Unix socket)")
     .option("--libvirt <domain>", "ask a running QEMU of libvirt instead, with virsh")
     .option("--address-space <name>", "the address space that the devices see", "memory")
@@ -34,10 +42,16 @@ export function addPlanOptions(command: Command): Command {
         .choices(["auto", "on", "off"])
         .default("auto"),
     )
-    .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
-    .option(
-      "--html <file>",
-      'also write the result as a page, to look at in a browser; "-" is standard output, and then nothing else is',
-    );
-  return addCommonOptions(addBackendOptions(command));
+    .optionsGroup(GROUPS.host)
+    .addOption(device);
+  return addCommonOptions(
+    addBackendOptions(command)
+      .option("--page-size <bytes>", "page size of the host, such as 64K (default: this host's)", parseSize)
+      .optionsGroup(GROUPS.output)
+      .option(
+        "--html <file>",
+        'also write the result as a page, to look at in a browser; "-" is standard output, and then nothing else is',
+      ),
+    { trace: true },
+  );
 }

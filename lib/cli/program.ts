@@ -1,5 +1,6 @@
 /** The commands, and what becomes of an error. */
 
+import { styleText } from "node:util";
 import { Command, CommanderError } from "commander";
 import { IommufdError } from "../errors.ts";
 import { VERSION } from "../origin.ts";
@@ -16,7 +17,8 @@ import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit.ts";
 import { LIMIT_STATEMENT } from "./input.ts";
-import { printError, printNote } from "./output.ts";
+import { GROUPS } from "./options.ts";
+import { LOOK, printError, printNote } from "./output.ts";
 
 /** Errors that say: the command line or the input was wrong. */
 const USAGE_CODES = new Set(["ERR_IOMMUFD_INPUT", "ERR_INVALID_ARG_TYPE", "ERR_OUT_OF_RANGE"]);
@@ -44,7 +46,12 @@ export function makeProgram(): Command {
     .helpCommand(false)
     .addHelpText("after", formatExitCodes())
     .exitOverride()
-    .configureOutput({ outputError: (message) => printNote(oneLine(message)) });
+    .configureHelp({ styleTitle: (title) => styleText("bold", title, { validateStream: false }) })
+    .configureOutput({
+      outputError: (message) => printNote(oneLine(message)),
+      getOutHelpWidth: () => LOOK.width,
+      getErrHelpWidth: () => LOOK.width,
+    });
   for (const each of [
     probeCommand(),
     planCommand(),
@@ -58,7 +65,11 @@ export function makeProgram(): Command {
     completionCommand(),
     helpCommand(),
   ]) {
-    command.addCommand(each.copyInheritedSettings(command));
+    each
+      .copyInheritedSettings(command)
+      .optionsGroup(GROUPS.diagnosis)
+      .helpOption("-h, --help", "print this help");
+    command.addCommand(each);
   }
   return command;
 }

@@ -21,20 +21,13 @@ import { type Platform, platformOf } from "./platform.ts";
 import { type InstalledQemu, installedQemus } from "./qemu.ts";
 import { ifReadable } from "./readable.ts";
 import { parseReservedRegions, type ReservedRegion } from "./reserved-regions.ts";
+import { listIommus, readVtdUnit, type VtdUnit } from "./vtd-units.ts";
 
 /** What can be done with a file. */
 export type Access = "read-write" | "denied" | "missing";
 
 /** How the test kernel (CONFIG_IOMMUFD_TEST) names an IOMMU that is none. */
 const MOCK = /^iommufd_selftest_iommu\./;
-
-/** A VT-d unit as sysfs shows it. */
-export interface VtdUnit {
-  /** "dmar0" */
-  readonly name: string;
-  readonly capReg: bigint;
-  readonly ecapReg: bigint;
-}
 
 /** One of AMD's IOMMUs as sysfs shows it. */
 export interface AmdUnit {
@@ -115,11 +108,11 @@ export class Machine {
     this.kernelRelease = release;
     this.kernelConfig = this.#readConfig();
     this.commandLine = this.#read("proc/cmdline")?.trim().split(/\s+/);
-    const iommus = this.#list("sys/class/iommu");
+    const iommus = listIommus(root);
     this.iommus = iommus.filter((name) => !MOCK.test(name));
     this.mockIommus = iommus.filter((name) => MOCK.test(name));
     this.kernelLog = readKernelLog(root);
-    this.vtdUnits = this.iommus.flatMap((name) => this.#vtdUnit(name));
+    this.vtdUnits = this.iommus.flatMap((name) => readVtdUnit(root, name));
     // Linux finds the units, and says so, before it is decided that they are not used.
     this.unusedVtdUnits = this.iommus.length === 0 ? findDmarUnits(this.kernelLog?.text ?? "") : [];
     this.amdUnits = this.iommus.flatMap((name) => this.#amdUnit(name));
@@ -231,14 +224,6 @@ export class Machine {
     return new Map(
       [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
     );
-  }
-
-  /** An IOMMU, if it is a VT-d unit that shows its registers. */
-  #vtdUnit(name: string): VtdUnit[] {
-    const register = (file: string) => this.#read(`sys/class/iommu/${name}/intel-iommu/${file}`)?.trim();
-    const [cap, ecap] = [register("cap"), register("ecap")];
-    if (!/^[0-9a-f]{1,16}$/i.test(cap ?? "") || !/^[0-9a-f]{1,16}$/i.test(ecap ?? "")) return [];
-    return [{ name, capReg: BigInt(`0x${cap}`), ecapReg: BigInt(`0x${ecap}`) }];
   }
 
   /** An IOMMU, if it is one of AMD's that shows its registers: "29d3:0" (drivers/iommu/amd/init.c, amd_iommu_show_features()). */

@@ -4,7 +4,8 @@ import type { DmaFaultReason } from "../backend/software/iommus/stage-1.ts";
 import type { ChangedEntry, ErratumCase, ErratumDemo } from "../demo/erratum.ts";
 import { hex } from "../json.ts";
 import type { Origin } from "../origin.ts";
-import { formatAddress, formatOrigin, labelled } from "./text.ts";
+import { type Look, PLAIN } from "./look.ts";
+import { formatAddress, formatOrigin, labelled, paintFirst, wrap } from "./text.ts";
 
 /** Flags that an IOMMU sets in an entry of a first-stage page table, by bit. */
 const MARKS = [
@@ -46,27 +47,37 @@ export function demoDocument(origin: Origin, { iova, target, cases }: ErratumDem
 }
 
 /** The story for people. */
-export function formatDemo(origin: Origin, { iova, target, cases }: ErratumDemo): string {
+export function formatDemo(origin: Origin, { iova, target, cases }: ErratumDemo, look: Look = PLAIN): string {
+  const story =
+    `A guest keeps its I/O page table in its ROM. A device writes once, to IOVA ${formatAddress(iova)}. That table leads ` +
+    `to guest address ${formatAddress(target)}. All hardware here is modelled.`;
   return [
-    formatOrigin(origin),
+    formatOrigin(origin, look.width),
     "",
-    `A guest keeps its I/O page table in its ROM. A device writes once, to IOVA ${formatAddress(iova)}, which that table leads`,
-    `to guest address ${formatAddress(target)}. All on modelled hardware.`,
-    ...cases.flatMap((each, index) => ["", `${index + 1}. ${each.host}`, formatCase(each)]),
+    ...wrap(story, look.width),
+    ...cases.flatMap((each, index) => ["", `${index + 1}. ${each.host}`, formatCase(each, look)]),
   ].join("\n");
 }
 
-function formatCase({ rom, refused, arrived, stopped, changed }: ErratumCase): string {
+function formatCase(
+  { rom, refused, arrived, stopped, changed }: ErratumCase,
+  { width, paint }: Look,
+): string {
   const lines = [
-    labelled("  ROM", [refused === null ? rom : `${rom}: the kernel refuses that (${refused})`]),
+    labelled("  ROM", [refused === null ? rom : `${rom}: the kernel refuses that (${refused})`], width),
   ];
   if (refused === null) {
     const why = stopped === null ? "" : `: ${STOPPED[stopped]}`;
-    lines.push(labelled("  DMA", [arrived ? "the write arrived" : `the IOMMU stopped the write${why}`]));
+    lines.push(
+      labelled("  DMA", [arrived ? "the write arrived" : `the IOMMU stopped the write${why}`], width),
+    );
   }
-  const intact =
-    changed.length === 0 ? ["the ROM is intact"] : ["the ROM was changed:", ...changed.map(formatChange)];
-  lines.push(labelled("  result", intact));
+  const [colour, result] =
+    changed.length === 0
+      ? (["green", "the ROM is intact"] as const)
+      : (["red", "the ROM was changed"] as const);
+  const told = changed.length === 0 ? [result] : [`${result}:`, ...changed.map(formatChange)];
+  lines.push(paintFirst(labelled("  result", told, width), result, (words) => paint(colour, words)));
   return lines.join("\n");
 }
 

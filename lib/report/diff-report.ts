@@ -4,6 +4,7 @@ import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-dif
 import { hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
 import type { Origin } from "../origin.ts";
+import { type Look, PLAIN } from "./look.ts";
 import { damageFacts } from "./memory-map-report.ts";
 import type { PlanDocument } from "./plan-document.ts";
 import { describeUse } from "./plan-report.ts";
@@ -58,28 +59,38 @@ export function diffDocument({ origin, before, after, changes }: PlanDiff): obje
 }
 
 /** The changes for people. */
-export function formatDiff({ origin, before, after, changes }: PlanDiff): string {
-  const origins = formatFacts([
-    originFact(origin),
-    ...planOrigin("Before", before),
-    ...planOrigin("After", after),
-  ]);
+export function formatDiff(
+  { origin, before, after, changes }: PlanDiff,
+  { width, paint }: Look = PLAIN,
+): string {
+  const origins = formatFacts(
+    [originFact(origin), ...planOrigin("Before", before), ...planOrigin("After", after)],
+    width,
+  );
   const changed = SETTINGS.map(([label, of]) => [label, of(before), of(after)] as const)
     .filter(([, one, other]) => one !== other)
-    .map(([label, one, other]) => labelled(label, [`${one}, then ${other}`]));
+    .map(([label, one, other]) => labelled(label, [`${one}, then ${other}`], width));
   const damaged = [before, after].flatMap(({ damage }) => damageFacts(damage));
-  if (damaged.length > 0) changed.unshift(formatFacts(damaged));
+  if (damaged.length > 0) changed.unshift(formatFacts(damaged, width));
   if (changes.length === 0) return [origins, ...changed, "Both do the same with every address."].join("\n");
   return [
     origins,
     ...changed,
     "",
-    formatTable(["before", "after", "address", "length", "region"], changes.map(row)),
+    formatTable(
+      ["before", "after", "address", "length", "region"],
+      changes.map((change) => row(change, paint)),
+      width,
+    ),
     "",
-    labelled("Totals", [
-      `${changes.length} ${changes.length === 1 ? "range" : "ranges"}; ${formatLength(mappedAnew(changes))} mapped anew, ` +
-        `${formatLength(noLongerMapped(changes))} no longer mapped`,
-    ]),
+    labelled(
+      "Totals",
+      [
+        `${changes.length} ${changes.length === 1 ? "range" : "ranges"}; ${formatLength(mappedAnew(changes))} mapped anew, ` +
+          `${formatLength(noLongerMapped(changes))} no longer mapped`,
+      ],
+      width,
+    ),
   ].join("\n");
 }
 
@@ -88,10 +99,15 @@ function planOrigin(label: string, { origin }: PlanDocument): Fact[] {
   return origin === undefined ? [] : [[label, [describeOrigin(origin)]]];
 }
 
-function row({ start, last, before, after }: PlanChange): string[] {
+function row({ start, last, before, after }: PlanChange, paint: Look["paint"]): string[] {
+  const use = after === null ? "nothing there" : describeUse(after);
   return [
     before === null ? "nothing there" : describeUse(before),
-    after === null ? "nothing there" : describeUse(after),
+    before?.mapped && !after?.mapped
+      ? paint("yellow", use)
+      : !before?.mapped && after?.mapped
+        ? paint("green", use)
+        : use,
     formatRange(start, last),
     formatLength(last - start + 1n),
     regionsOf(before, after),

@@ -3,7 +3,8 @@
 import type { ProbedDevice } from "../container/probe.ts";
 import { hex } from "../json.ts";
 import type { Origin } from "../origin.ts";
-import { formatOrigin, formatRange, formatTable, printable } from "./text.ts";
+import { type Look, PLAIN } from "./look.ts";
+import { formatOrigin, formatRange, formatTable, paintFirst, printable, wrap } from "./text.ts";
 
 /** What was found out, and how. */
 export interface ProbeReport {
@@ -36,26 +37,38 @@ export function probeDocument({ origin, devices }: ProbeReport): object {
 }
 
 /** The devices for people, one a row. */
-export function formatProbe({ origin, devices }: ProbeReport): string {
-  return `${formatOrigin(origin)}\n\n${formatDevices(devices)}`;
+export function formatProbe({ origin, devices }: ProbeReport, look: Look = PLAIN): string {
+  return `${formatOrigin(origin, look.width)}\n\n${formatDevices(devices, look)}`;
 }
 
-function formatDevices(devices: readonly ProbedDevice[]): string {
+function formatDevices(devices: readonly ProbedDevice[], { width, paint }: Look): string {
   if (devices.length === 0) {
-    return "no devices are bound to vfio-pci; bind one, or name one to learn how: iommufd probe 0000:00:02.0";
+    return wrap(
+      "no devices are bound to vfio-pci; bind one, or name one to learn how: iommufd probe 0000:00:02.0",
+      width,
+    ).join("\n");
   }
+  const unknown = paint("gray", "?");
   const table = formatTable(
     ["device", "IOMMU", "erratum 772415", "nest parent", "PASID", "IOVA ranges"],
     devices.map(({ bdf, info, nestParent, iovaRanges }) => [
       bdf,
-      info?.type ?? "?",
-      info?.erratum772415 === undefined ? "?" : info.erratum772415 ? "reported" : "not reported",
-      nestParent === null ? "?" : nestParent ? "accepted" : "refused",
-      info === null ? "?" : info.maxPasidLog2 === 0 ? "no" : `${info.maxPasidLog2} bits`,
+      info?.type ?? unknown,
+      info?.erratum772415 === undefined
+        ? unknown
+        : info.erratum772415
+          ? paint("yellow", "reported")
+          : paint("green", "not reported"),
+      nestParent === null ? unknown : nestParent ? paint("green", "accepted") : paint("red", "refused"),
+      info === null ? unknown : info.maxPasidLog2 === 0 ? "no" : `${info.maxPasidLog2} bits`,
       iovaRanges?.map(({ start, last }) => formatRange(start, last)).join(", ") ?? "?",
     ]),
+    width,
   );
-  const errors = devices.flatMap(({ bdf, error }) => (error === null ? [] : [describeError(bdf, error)]));
+  // Commands are in them, to be pasted, so these are not wrapped: a terminal does that.
+  const errors = devices.flatMap(({ bdf, error }) =>
+    error === null ? [] : [paintFirst(describeError(bdf, error), bdf, (word) => paint("red", word))],
+  );
   return errors.length === 0 ? table : [table, "", ...errors].join("\n");
 }
 

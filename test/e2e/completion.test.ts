@@ -12,6 +12,16 @@ const { directory, file } = temporaryFiles();
 /** Names that a shell would obey, if it looked at them as anything but names. */
 const DOMAINS = ["guest1", "$(touch pwned)", "`touch pwned`", "a;touch pwned"];
 
+/** Devices that a virtual machine is to get. The scripts ask `ls` for them. */
+const BOUND = ["0000:6a:01.0", "0000:6a:02.0"];
+const LS = `#!/bin/sh
+case $1 in
+  */vfio-pci) printf '%s\\n' bind module new_id ${BOUND.join(" ")} ;;
+  */pci/devices) printf '%s\\n' 0000:00:1f.0 ${BOUND.join(" ")} ;;
+  *) exec /bin/ls "$@" ;;
+esac
+`;
+
 const COMMANDS = "capture check completion decode demo diff doctor help plan probe serve".split(" ");
 
 const isHere = (command: string) => spawnSync(command, ["--version"]).error === undefined;
@@ -28,6 +38,7 @@ function script(shell: string): string {
 function run(shell: string, args: readonly string[]): string[] {
   // A virsh of our own, and nothing else to be found in the directory.
   chmodSync(file("virsh", `#!/bin/sh\ncat <<'X'\n${DOMAINS.join("\n")}\nX\n`), 0o755);
+  chmodSync(file("ls", LS), 0o755);
   const env = { ...process.env, PATH: `${directory}:${process.env["PATH"]}`, HOME: directory };
   const { stdout, stderr } = spawnSync(shell, args, {
     encoding: "utf8",
@@ -78,6 +89,28 @@ describe.each([
     expect(offers("iommufd decode gu")).toEqual([]);
   });
 
+  there("completes profiles and files where a profile is to be", () => {
+    expect(offers("iommufd plan x --profile vtd-n")).toEqual(["vtd-no-erratum"]);
+    expect(offers("iommufd probe --profile qemu-v")).toEqual(["qemu-vtd"]);
+    file("host.json", "");
+    expect(offers("iommufd probe --profile ho")).toEqual(["host.json"]);
+  });
+
+  there("completes devices: those that vfio-pci has, and any for doctor", () => {
+    // bash replaces only what is behind the last colon.
+    const rest = (devices: readonly string[]) =>
+      shell === "bash" ? devices.map((bdf) => bdf.replace("0000:6a:", "")) : devices;
+    expect(offers("iommufd plan x --device ")).toEqual(BOUND);
+    expect(offers("iommufd probe 0000:6a:0")).toEqual(rest(BOUND));
+    expect(offers("iommufd doctor 0000:00:1")).toEqual([shell === "bash" ? "1f.0" : "0000:00:1f.0"]);
+    if (shell === "bash") {
+      expect(offers("iommufd probe 0000:00")).toEqual([]);
+      expect(offers("iommufd check x --device 0000:6a:01.0 ")).toEqual(BOUND);
+      file("guest.mtree", "");
+      expect(offers("iommufd plan --device 0000:6a:01.0 gu")).toEqual(["guest.mtree"]);
+    }
+  });
+
   there("completes domains, and runs nothing that is in their names", () => {
     expect(offers("iommufd plan --libvirt ")).toEqual([...DOMAINS].sort());
     expect(offers("iommufd plan --libvirt $(touch pwned) gu")).toEqual(["guest.mtree"]);
@@ -86,7 +119,7 @@ describe.each([
 });
 
 it.runIf(isHere("zsh") && isHere("python3"))(
-  "zsh completes commands, options, what they take, and domains",
+  "zsh completes commands, options, what they take, domains, profiles and devices",
   () => {
     const typed = [
       "iommufd pl",
@@ -94,6 +127,8 @@ it.runIf(isHere("zsh") && isHere("python3"))(
       "iommufd plan --bypass-ro ",
       "iommufd decode --h",
       "iommufd plan --libvirt g",
+      "iommufd plan --profile sapp",
+      "iommufd check x --device 0000:6a:02",
     ];
     const shown = run("python3", [join(PROJECT, "test/e2e/type-in-zsh.py"), script("zsh"), ...typed]);
     expect(shown.map((line) => line.trim())).toEqual(
@@ -103,6 +138,8 @@ it.runIf(isHere("zsh") && isHere("python3"))(
         expect.stringMatching(/^auto +off +on/),
         "iommufd decode --help",
         "iommufd plan --libvirt guest1",
+        "iommufd plan --profile sapphire-rapids",
+        "iommufd check x --device 0000:6a:02.0",
       ]),
     );
   },

@@ -20,7 +20,7 @@ describe("the package", () => {
       /^dist\/(iommufd\.1|[a-z0-9/-]+\.d\.ts|(bundled|examples\/nvme)\/[a-z0-9-]+\.js(\.map)?)$/,
       /^native\/(uapi\/)?(\w+\.(cc|h)|README\.md)$/,
       /^(assets\/(page\.(css|js)|README\.md)|profiles\/([a-z0-9.-]+\.json|README\.md))$/,
-      /^(docs\/[\w-]+\.md|examples\/((fleet|nvme)\/)?[\w.-]+\.(js|ts|mtree|md|yaml|yml|service|socket|timer))$/,
+      /^(docs\/[\w-]+\.md|docs\/images\/(README\.md|[\w-]+\.(png|txt))|examples\/((fleet|nvme)\/)?[\w.-]+\.(js|ts|mtree|md|yaml|yml|service|socket|timer))$/,
     ];
     expect(paths.filter((path) => !isMeant.some((pattern) => pattern.test(path)))).toEqual([]);
     for (const needed of [

@@ -1,7 +1,7 @@
 """Types into an interactive zsh, which completes nothing without a terminal: type-in-zsh.py SCRIPT TYPED...
 
 Prints what the terminal shows after the tabulator key, for each of what is typed. A key of its own makes zsh say when it is done
-with the keys before, so a busy machine shows the same.
+with the keys before, so a busy machine shows the same. It says so without leaving the line editor, which would drop keys that come meanwhile.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 DONE_KEY = b"\x18d"
 DONE = b"<done>"
 SETUP = """autoload -U compinit; compinit -u -D; source {script}
-said-done() {{ zle -I; print -r -- '<''done>' }}; zle -N said-done; bindkey '^Xd' said-done
+said-done() {{ print -r -- '<''done>' > $TTY }}; zle -N said-done; bindkey '^Xd' said-done
 """
 
 

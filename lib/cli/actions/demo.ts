@@ -3,7 +3,7 @@
 import { demonstrateErratum } from "../../demo/erratum.ts";
 import { originOf } from "../../origin.ts";
 import { demoDocument, formatDemo } from "../../report/demo-report.ts";
-import { printJson, printText } from "../output.ts";
+import { LOOK, printJson, printText } from "../output.ts";
 
 /** Runs `iommufd demo`. */
 export async function demo({ json = false }: { json?: boolean }): Promise<void> {
@@ -14,5 +14,5 @@ export async function demo({ json = false }: { json?: boolean }): Promise<void> 
     profile: undefined,
   });
   if (json) printJson(demoDocument(origin, result));
-  else printText(formatDemo(origin, result));
+  else printText(formatDemo(origin, result, LOOK));
 }

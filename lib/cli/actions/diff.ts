@@ -6,7 +6,7 @@ import { comparePlans, diffDocument, formatDiff } from "../../report/diff-report
 import { type PlanDocument, readPlanDocument } from "../../report/plan-document.ts";
 import { EXIT } from "../exit.ts";
 import { readInput, sourceName } from "../input.ts";
-import { printJson, printText } from "../output.ts";
+import { LOOK, printJson, printText } from "../output.ts";
 
 /** Runs `iommufd diff`. */
 export async function diff(
@@ -18,7 +18,7 @@ export async function diff(
     throw new IommufdError("ERR_IOMMUFD_INPUT", "only one of the two plans can come from standard input");
   const result = comparePlans(await read(before), await read(after), originOf(undefined));
   if (json) printJson(diffDocument(result));
-  else printText(formatDiff(result));
+  else printText(formatDiff(result, LOOK));
   if (failOn === "change" && result.changes.length > 0) process.exitCode = EXIT.no;
 }
 

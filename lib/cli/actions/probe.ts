@@ -1,12 +1,13 @@
 /** What `iommufd probe` does: what the IOMMU of each device is, and whether it reports the erratum. */
 
 import type { ProbedDevice } from "../../container/probe.ts";
+import { PLAIN } from "../../report/look.ts";
 import { formatNodeFeatures } from "../../report/node-features.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
 import { withIommufd } from "../asked-iommufd.ts";
 import { EXIT } from "../exit.ts";
 import type { BackendFlags } from "../options.ts";
-import { jsonText } from "../output.ts";
+import { jsonText, LOOK } from "../output.ts";
 import { probeDevices, probeHost } from "../probing.ts";
 
 type Format = "table" | "json" | "prometheus" | "nfd";
@@ -30,7 +31,9 @@ export async function probe(bdfs: string[], flags: ProbeFlags): Promise<void> {
       probeDevices(iommufd, bdfs),
     );
     await tell(
-      format === "json" ? jsonText(probeDocument(report)) : `${formatProbe(report)}\n`,
+      format === "json"
+        ? jsonText(probeDocument(report))
+        : `${formatProbe(report, flags.output === undefined ? LOOK : PLAIN)}\n`,
       report.devices,
       flags,
     );

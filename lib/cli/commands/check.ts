@@ -1,6 +1,6 @@
 /** `iommufd check`: whether a plan would be accepted, tried for real without a VM. */
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { addExamples } from "../examples.ts";
 import { later } from "../later.ts";
 import { addPlanOptions } from "../plan-options.ts";
@@ -16,9 +16,9 @@ export function checkCommand(): Command {
         "code 3: it refuses.",
     );
   return addExamples(
-    addPlanOptions(command).option(
-      "--device <bdf...>",
-      "the devices that the VM gets (default: the only one there is)",
+    addPlanOptions(
+      command,
+      new Option("--device <bdf...>", "the devices that the VM gets (default: the only one there is)"),
     ),
     "iommufd check guest.mtree --device 6a:01.0",
     "iommufd check guest.mtree --device 6a:01.0 6a:02.0 --no-nesting",

@@ -3,7 +3,7 @@
 import { Command, Option } from "commander";
 import { addExamples } from "../examples.ts";
 import { later } from "../later.ts";
-import { addCommonOptions } from "../options.ts";
+import { addCommonOptions, GROUPS } from "../options.ts";
 
 /** The command. */
 export function diffCommand(): Command {
@@ -15,6 +15,7 @@ export function diffCommand(): Command {
     )
     .argument("<before>", 'a plan as JSON; "-" is standard input')
     .argument("<after>", 'another; "-" is standard input')
+    .optionsGroup(GROUPS.output)
     .addOption(new Option("--fail-on <what>", "exit code 3 when something changes").choices(["change"]));
   return addExamples(
     addCommonOptions(command),

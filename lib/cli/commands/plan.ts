@@ -1,6 +1,6 @@
 /** `iommufd plan`: which sections of a VM's memory map become DMA mappings, and which must not. */
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { addExamples } from "../examples.ts";
 import { later } from "../later.ts";
 import { addPlanOptions } from "../plan-options.ts";
@@ -14,9 +14,9 @@ export function planCommand(): Command {
         "running QEMU, and tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
     );
   return addExamples(
-    addPlanOptions(command).option(
-      "--device <bdf>",
-      "the device whose IOMMU decides (default: the only one there is)",
+    addPlanOptions(
+      command,
+      new Option("--device <bdf>", "the device whose IOMMU decides (default: the only one there is)"),
     ),
     "iommufd plan guest.mtree --device 6a:01.0",
     "iommufd plan guest.mtree --profile sapphire-rapids",

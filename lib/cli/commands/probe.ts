@@ -3,11 +3,11 @@
 import { Command, Option } from "commander";
 import { addExamples } from "../examples.ts";
 import { later } from "../later.ts";
-import { addBackendOptions, addCommonOptions, DEVICES_ARGUMENT } from "../options.ts";
+import { addBackendOptions, addCommonOptions, DEVICES_ARGUMENT, GROUPS } from "../options.ts";
 
 /** The command. */
 export function probeCommand(): Command {
-  const command = new Command("probe")
+  const command = addBackendOptions(new Command("probe").argument(...DEVICES_ARGUMENT))
     .summary("ask the IOMMU of each device what it is")
     .description(
       "Binds each device, asks its IOMMU what it is (IOMMU_GET_HW_INFO), says whether ERRATA_772415_SPR17 is " +
@@ -15,7 +15,7 @@ export function probeCommand(): Command {
         "A device that cannot be probed is reported in its row, and the exit code is 1. With --format prometheus and nfd " +
         "a host without iommufd is reported as such, and a model answers only to --backend software or --profile.",
     )
-    .argument(...DEVICES_ARGUMENT)
+    .optionsGroup(GROUPS.output)
     .addOption(
       new Option(
         "--format <name>",
@@ -33,7 +33,7 @@ export function probeCommand(): Command {
       ).choices(["erratum"]),
     );
   return addExamples(
-    addCommonOptions(addBackendOptions(command)),
+    addCommonOptions(command, { trace: true }),
     "iommufd probe",
     "iommufd probe 6a:01.0 --json",
     "iommufd probe --profile sapphire-rapids",

@@ -4,14 +4,14 @@ import { Command, Option } from "commander";
 import { addExamples } from "../examples.ts";
 import { later } from "../later.ts";
 import { parseListen } from "../listen-address.ts";
-import { addBackendOptions, addCommonOptions, addRootOption, DEVICES_ARGUMENT } from "../options.ts";
+import { addBackendOptions, addCommonOptions, addRootOption, DEVICES_ARGUMENT, GROUPS } from "../options.ts";
 
 /** Where it listens by default: only programs of this host reach it. */
 const DEFAULT_LISTEN = "127.0.0.1:9772";
 
 /** The command. */
 export function serveCommand(): Command {
-  const command = new Command("serve")
+  const command = addBackendOptions(addRootOption(new Command("serve").argument(...DEVICES_ARGUMENT)))
     .summary("serve metrics to Prometheus")
     .description(
       "Serves what `iommufd doctor` sees, looked at anew for each scrape (once a second at most), as OpenMetrics under " +
@@ -20,7 +20,8 @@ export function serveCommand(): Command {
         "encryption: who can connect can read. A socket that systemd hands over (socket activation) is served in place of " +
         "--listen. Ends on Ctrl-C, SIGTERM and SIGHUP.",
     )
-    .argument(...DEVICES_ARGUMENT)
+    .option("--probe", "also probe the devices, once")
+    .optionsGroup(GROUPS.output)
     .addOption(
       new Option(
         "--listen <address:port>",
@@ -34,10 +35,9 @@ export function serveCommand(): Command {
       "--host-name <name...>",
       "names that this host is asked by, beside its addresses and localhost",
       [],
-    )
-    .option("--probe", "also probe the devices, once");
+    );
   return addExamples(
-    addCommonOptions(addBackendOptions(addRootOption(command)), { json: false }),
+    addCommonOptions(command, { json: false, trace: true }),
     "iommufd serve",
     "iommufd serve --listen unix:/run/iommufd.sock",
     "iommufd serve --probe --listen 0.0.0.0:9772 --allow-remote --host-name node1.example",
