@@ -11,10 +11,10 @@ export const SHELLS = ["bash", "zsh", "fish"] as const;
 /** One of them. */
 export type Shell = (typeof SHELLS)[number];
 
-/** What a word can be. */
+/** The kinds of words. */
 type Kind = "choice" | "file" | "directory" | "device" | "domain" | "text";
 
-/** What the names of arguments, as help shows them, mean. */
+/** The meaning of the names of arguments, as help shows them. */
 const KINDS: Readonly<Record<string, Kind>> = {
   file: "file",
   "name|file": "file",
@@ -41,7 +41,7 @@ interface Flag {
   /** "--json" */
   readonly name: string;
   readonly description: string;
-  /** What comes after it; undefined: nothing. */
+  /** The kind of word after it; undefined: none. */
   readonly value: Value | undefined;
 }
 

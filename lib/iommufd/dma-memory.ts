@@ -23,8 +23,8 @@ export const MEMORY_OPTIONS = knownOptions<MemoryOptions>({ backing: "other", pa
 /**
  * Page-aligned memory that can be mapped into an {@link Ioas}.
  *
- * While it is mapped it cannot be closed, and is kept alive by the Ioas, so that a device never writes to memory
- * that the program believes is gone. Make one with {@link Iommufd.allocMemory}.
+ * While it is mapped it cannot be closed, and the Ioas keeps it alive. So a device never writes to memory that the
+ * program believes is gone. Make one with {@link Iommufd.allocMemory}.
  */
 export class DmaMemory extends Resource {
   /** In bytes, a multiple of the page size. */

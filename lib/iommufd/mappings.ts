@@ -8,7 +8,7 @@ interface Mapping {
   readonly iova: bigint;
   /** In bytes. */
   readonly length: bigint;
-  /** What it refers to; nothing of ours for a descriptor that was handed in. */
+  /** The memory that it refers to; nothing of ours for a descriptor that was handed in. */
   readonly memory: DmaMemory | undefined;
 }
 
@@ -42,7 +42,7 @@ export class Mappings implements Unsure {
   #doubts: Range[] = [];
 
   /**
-   * @param calls whom to tell of doubts
+   * @param calls called for doubts
    * @param isMapped asks the kernel
    */
   constructor(calls: MappingCalls, isMapped: (iova: bigint, length: bigint) => boolean) {
@@ -202,7 +202,7 @@ function rangeOf(iova: bigint, length: bigint): Range {
   return { start: iova, end: iova + length };
 }
 
-/** What is asked to be unmapped: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
+/** The range to unmap: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
 function unmappedRange(iova: bigint, length: bigint): Range {
   return iova === 0n && length === SPACE_END - 1n ? { start: 0n, end: SPACE_END } : rangeOf(iova, length);
 }

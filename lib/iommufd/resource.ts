@@ -51,7 +51,8 @@ export abstract class Resource implements Disposable {
   }
 
   /**
-   * Checks an argument that is to be used together with this: of that class, open, and made from the same iommufd.
+   * Checks an argument that is to be used together with this object. It must be of that class, open, and made from the
+   * same iommufd.
    * Ids mean something only within one iommufd, and are given out again after closing: an id that slipped through
    * would name some other object.
    */

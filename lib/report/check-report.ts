@@ -1,4 +1,4 @@
-/** What came of trying a plan, for people and as JSON. */
+/** The outcome of trying a plan, for people and as JSON. */
 
 import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
@@ -60,7 +60,7 @@ const CANNOT_NEST: Readonly<Record<string, string>> = {
   "arm-smmuv3": "an SMMUv3 nests only with both stages, and with Linux 6.13 or later",
 };
 
-/** What a device is refused for. */
+/** The reason why a device was refused. */
 function helpForDevice({ code, iommu, message }: DeviceObstacle): string {
   if (message !== undefined) return printable(message);
   if (code === "EOPNOTSUPP") {

@@ -1,4 +1,4 @@
-/** What the demonstration of the erratum showed, for people and as JSON. */
+/** The result of the demonstration of the erratum, for people and as JSON. */
 
 import type { DmaFaultReason } from "../backend/software/iommus/stage-1.ts";
 import type { ChangedEntry, ErratumCase, ErratumDemo } from "../demo/erratum.ts";

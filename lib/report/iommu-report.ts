@@ -1,4 +1,4 @@
-/** What an IOMMU is, in the few lines that matter for nesting. */
+/** Describes an IOMMU, in the few lines that matter for nesting. */
 
 import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import type { VtdDerived } from "../hw-info/vtd.ts";
@@ -71,7 +71,7 @@ function yes(value: boolean): string {
   return value ? "yes" : "no";
 }
 
-/** What two VT-d registers come to. */
+/** The meaning of two VT-d registers. */
 export function formatDerived(derived: VtdDerived): string[] {
   const widths = (values: readonly number[]) => values.map((width) => `${width}-bit`).join(", ") || "none";
   const sizes = (values: readonly number[]) =>

@@ -39,13 +39,13 @@ export interface PlanReport {
   /** Whether the kernel makes a nest parent for the device; undefined where it was not asked, or did not say. */
   readonly nestParent: boolean | undefined;
   readonly plan: Plan;
-  /** What is known of the host's IOMMU, as `describeIommu` words it; undefined where it was not asked. */
+  /** The known facts about the host's IOMMU, as `describeIommu` words it; undefined where it was not asked. */
   readonly iommu?: readonly Fact[] | undefined;
   /** Where the host lets mappings be; undefined where it was not asked. */
   readonly iovaRanges?: readonly IovaRange[] | undefined;
   /** The running VM that was asked; undefined where a text was read. */
   readonly vm?: RunningVm | undefined;
-  /** What shows that the memory map is not whole, with the line; undefined where nothing does. */
+  /** Evidence that the memory map is not whole, with the line; undefined if there is none. */
   readonly damage?: string | undefined;
 }
 
@@ -110,7 +110,7 @@ export function planFacts({ nesting, decision, plan }: PlanReport): Fact[] {
   ];
 }
 
-/** What came of it, in figures. */
+/** The outcome in figures. */
 export function planTotals({ plan }: PlanReport): Fact {
   const { sections, bytes } = leftOutReadOnly(plan);
   return [
@@ -208,18 +208,18 @@ function row({ start, last, kind, decision }: DrawnSection, paint: Look["paint"]
   ];
 }
 
-/** What a decision is about: "pc.bios @0x20000". */
+/** The subject of a decision: "pc.bios @0x20000". */
 export function describeRegion(decision: Decision): string {
   const { region, offsetInRegion } = decision.section;
   return formatRegion(region, isMapping(decision) ? decision.offsetInRegion : offsetInRegion);
 }
 
-/** What becomes of a section, in words. */
+/** The use of a section, in words. */
 export function describeDecision(decision: Decision): string {
   return describeUse(isMapping(decision) ? { mapped: true, ...decision } : { mapped: false, ...decision });
 }
 
-/** What a plan does with a range, in words: "map read-write", "skip: not RAM". */
+/** The use of a range, in words: "map read-write", "skip: not RAM". */
 export function describeUse(
   use: { mapped: true; readonly: boolean; ramDevice: boolean } | { mapped: false; reason: SkipReason },
 ): string {

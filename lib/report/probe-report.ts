@@ -1,11 +1,11 @@
-/** What was found out about devices, for people and as JSON. */
+/** The findings about devices, for people and as JSON. */
 
 import type { ProbedDevice } from "../container/probe.ts";
 import { hex } from "../json.ts";
 import type { Origin } from "../origin.ts";
 import { formatOrigin, formatRange, formatTable, printable } from "./text.ts";
 
-/** What was found out, and how. */
+/** The findings, and how they were made. */
 export interface ProbeReport {
   readonly origin: Origin;
   readonly devices: readonly ProbedDevice[];

@@ -16,9 +16,9 @@ import type { Outcome, Verdict } from "../verdict.ts";
 import { drawSvg } from "./drawing.ts";
 import { html, Markup } from "./markup.ts";
 
-/** What is said of a section. */
+/** The facts about a section. */
 export interface PageSection extends IovaRange {
-  /** What is done with it: "map read-write". */
+  /** Its use: "map read-write". */
   readonly use: string;
   /** How it is drawn; the legend tells them apart. */
   readonly kind: GuestKind | "refused";
@@ -27,7 +27,7 @@ export interface PageSection extends IovaRange {
   readonly remark: string;
 }
 
-/** What a page is made of. */
+/** The parts of a page. */
 export interface PageContent {
   readonly title: string;
   readonly origin: Origin;
@@ -155,7 +155,7 @@ function tableRow(
   return html`<tr id="${row}" class="${kind}"><td>${use}</td>${[start, last].map((address) => number(address, formatAddress(address)))}${number(length, formatLength(length))}<td class="region">${region}</td>${hasRemarks ? html`<td class="remark">${remark}</td>` : ""}</tr>\n`;
 }
 
-/** What is sorted by is text that sorts as the number does, for JavaScript's numbers are too short. */
+/** Rows are sorted by text that sorts as the number does, because JavaScript's numbers are too short. */
 function number(value: bigint, shown: string): Markup {
   return html`<td class="number" data-order="${value.toString(16).padStart(17, "0")}">${shown}</td>`;
 }
