@@ -7,5 +7,5 @@ export const EXIT_MEANINGS: readonly (readonly [code: number, meaning: string])[
   [EXIT.failed, "the work failed"],
   [EXIT.usage, "the command line or the input was wrong"],
   [EXIT.no, "a check says no: check, doctor, and what --fail-on names"],
-  [130, "interrupted by Ctrl-C; what had been done was undone"],
+  [130, "interrupted by Ctrl-C; everything was undone"],
 ];

@@ -6,7 +6,7 @@ import { IommufdError, isSystemError } from "../errors.ts";
 import { INPUT_LIMIT, tooLong } from "../limits.ts";
 
 /** The text about it in the help and the manual. */
-export const LIMIT_STATEMENT = `Of one input no more than ${INPUT_LIMIT >> 20} MiB is read.`;
+export const LIMIT_STATEMENT = `At most ${INPUT_LIMIT >> 20} MiB are read of one input.`;
 
 /** The name of the input in errors. */
 export function sourceName(file: string): string {

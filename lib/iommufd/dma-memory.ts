@@ -56,7 +56,7 @@ export class DmaMemory extends Resource {
    * The memory as a file descriptor (memfd), to hand to another program. It stays this object's to close.
    *
    * @throws SystemError EBADF: it is anonymous
-   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: of the software backend
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: this is memory of the software backend
    */
   get fd(): number {
     this.assertOpen();

@@ -21,9 +21,8 @@ const U64_MAX = (1n << 64n) - 1n;
 type Placed = Pick<IoasMapRequest, "flags" | "iova" | "length">;
 
 /**
- * The memory that an address space holds. Memory is retained before the kernel is asked to map it; what becomes of
- * that, the answer
- * decides, entered in the order in which calls were made ({@link MappingCalls}).
+ * The memory that an address space holds. Memory is retained before the kernel is asked to map it; the answer decides
+ * what becomes of it, entered in the order in which calls were made ({@link MappingCalls}).
  */
 export class HeldMemory {
   readonly #calls: MappingCalls;

@@ -146,18 +146,18 @@ export class Mappings implements Unsure {
     });
   }
 
-  /** That a call maps or copies from a range; from undefined on: wherever the kernel chooses. */
+  /** A call maps or copies from a range; undefined: wherever the kernel chooses. */
   access(kind: "maps" | "reads", iova: bigint | undefined, length: bigint): Access {
     if (iova === undefined) return { of: this, kind, start: 0n, end: SPACE_END };
     return { of: this, kind, ...rangeOf(iova, length) };
   }
 
-  /** That a call unmaps, or may unmap, a range. */
+  /** A call unmaps, or may unmap, a range. */
   unmapAccess(iova: bigint, length: bigint): Access {
     return { of: this, kind: "unmaps", ...unmappedRange(iova, length) };
   }
 
-  /** That a call maps or unmaps many ranges: all from the first to the last address. */
+  /** A call maps or unmaps many ranges: everything from the first to the last address. */
   batchAccess(kind: "maps" | "unmaps", iovas: BigUint64Array, lengths: BigUint64Array): Access {
     let start = SPACE_END;
     let end = 0n;

@@ -98,7 +98,7 @@ function isReadOnly(flags: unknown): boolean {
   return typeof flags === "number" && (flags & IOMMU_IOAS_MAP_WRITEABLE) === 0;
 }
 
-/** Whether where it was to be is no reason to refuse it. */
+/** Whether the place of the mapping gives no reason to refuse it. */
 function couldBeMapped({ request }: SystemError, { ranges, alignment }: IovaRanges): boolean {
   const iova = request["iova"] ?? request["destinationIova"];
   const { length } = request;

@@ -8,7 +8,7 @@ import { explained, isSystemError } from "../errors.ts";
 
 const NOT_ISOLATED =
   "its interrupts are not isolated from those of the host (no interrupt remapping), and iommufd takes no such device";
-const ASK_DOCTOR = "`iommufd doctor` tells what to do";
+const ASK_DOCTOR = "`iommufd doctor` says what to do";
 
 /**
  * The error, with what it means if that is known.

@@ -8,7 +8,7 @@ import { IommufdError, outOfRange } from "../errors.ts";
 /**
  * Something that owns a kernel object.
  *
- * It is `Disposable` (`using`). What was made from it is closed first, the newest first. Closing twice is
+ * The object is `Disposable` (`using`). Everything made from it is closed first, the newest first. Closing twice is
  * harmless; anything else after closing throws ERR_IOMMUFD_CLOSED.
  */
 export abstract class Resource implements Disposable {

@@ -30,7 +30,7 @@ export type VeventQueueType =
   /** One that is not known here: IOMMU_VEVENTQ_TYPE_*, and how long its events are, in bytes. */
   | { readonly type: number; readonly dataLength: number };
 
-/** What {@link Viommu.allocVeventQueue} makes. */
+/** The queue that {@link Viommu.allocVeventQueue} makes. */
 export interface VeventQueueOptions {
   /** Which events; each vIOMMU has one queue of a type. */
   type: VeventQueueType;
@@ -85,7 +85,7 @@ export interface LostEvents extends VeventHeader {
   readonly type: "lost";
 }
 
-/** What a {@link VeventQueue} yields; `type` tells which. */
+/** An event that a {@link VeventQueue} yields, of a kind by `type`. */
 export type Vevent = SmmuEvent | Tegra241CmdqvEvent | RawEvent | LostEvents;
 
 const TYPES = {

@@ -103,8 +103,8 @@ export class Viommu extends Resource {
    *
    * @param commands of the SMMU's command queue, two double words each; or entries of another driver
    * @returns how many were handled: all
-   * @throws SystemError EIO: a command that a guest may not give; its `request.index` tells which. Those before it must be
-   *   given again without it: of commands of an SMMU, Linux 7.2 counts them as handled and has not run them
+   * @throws SystemError EIO: a command that a guest may not give; `request.index` is its number. Give the commands before it
+   *   again without it: Linux 7.2 counts commands of an SMMU as handled and has not run them
    */
   invalidate(commands: readonly (readonly [bigint, bigint])[] | RawInvalidation): number {
     this.assertOpen();

@@ -24,7 +24,7 @@ export interface Situation {
 export interface Advice {
   /** Sentences for people; running text, to be wrapped. */
   readonly text: string;
-  /** What to type or to write, one a line; never wrapped. */
+  /** Commands or settings, one a line; never wrapped. */
   readonly commands?: readonly string[];
 }
 

@@ -36,7 +36,7 @@ function verdict(checks: readonly HostCheck[]): [colour: Colour, text: string] {
 
 /** A remark about the limits of a look at a machine. */
 const ONLY_PROBE =
-  "Only `iommufd probe` opens devices: it tells whether each can be bound, what its IOMMU reports, and whether it may nest.";
+  "Only `iommufd probe` opens devices: it shows whether each can be bound, what its IOMMU reports, and whether it may nest.";
 
 const COLOURS: Readonly<Record<CheckStatus, Colour>> = {
   pass: "green",

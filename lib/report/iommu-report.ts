@@ -9,7 +9,7 @@ import { type Fact, formatAddress } from "./text.ts";
 /**
  * The IOMMU, what its registers say, and the verdicts on nesting and on the erratum.
  *
- * @param devices by their PCI addresses: those that are told the same
+ * @param devices by their PCI addresses: the devices with the same facts
  * @param nestParent whether the kernel makes a nest parent for them; undefined: it did not say
  */
 export function describeIommu(

@@ -101,7 +101,7 @@ export function planDocument({
   };
 }
 
-/** What a plan was made from, beside the host. */
+/** The facts behind a plan, beside the host. */
 export function planFacts({ nesting, decision, plan }: PlanReport): Fact[] {
   return [
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
@@ -122,7 +122,7 @@ export function planTotals({ plan }: PlanReport): Fact {
   ];
 }
 
-/** What to configure in the VM. */
+/** Advice for the configuration of the VM. */
 export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanReport): Advice[] {
   const leftOut = leftOutReadOnly(plan).sections;
   return adviceForQemu({ nesting, affected, nestParent, bypassRo: plan.bypassRo, leftOut }, vm);
@@ -162,7 +162,7 @@ export function formatPlan(report: PlanReport, { width, paint }: Look = PLAIN): 
   ].join("\n");
 }
 
-/** What the flat view of QEMU does not show, and so no file does. */
+/** Facts that the flat view of QEMU does not show, and so no file shows. */
 const NOT_ASKED =
   "not asked: a file does not show how much of virtio-mem is plugged (the plan has all of it), which memory is SGX's, " +
   "or whether the VM is confidential; a running QEMU does (--qmp, --libvirt)";

@@ -36,12 +36,12 @@ export interface PageContent {
   readonly iommu: readonly Fact[];
   /** The VM, in lines. */
   readonly vm: readonly string[];
-  /** What else there is to say. */
+  /** Further remarks. */
   readonly facts: readonly Fact[];
   readonly map: AddressMap;
   /** The guest's sections of the map, in its order. */
   readonly sections: readonly PageSection[];
-  /** What to do about it; the heading says where. */
+  /** The advice; the heading says where it applies. */
   readonly heading: string;
   readonly advice: readonly Advice[];
 }
@@ -118,7 +118,7 @@ ${numbered.map((section) => tableRow(section, hasRemarks))}</tbody>
 `.text;
 }
 
-/** What the page is of: where, what, when, and who answered. */
+/** The subject of the page: where, what, when, and who answered. */
 function identify({ origin, iommu, vm }: PageContent): Fact[] {
   const { backend, backendReason, hostName, kernelRelease, time, iommufdVersion } = origin;
   const machine = [hostName, kernelRelease === null ? null : `Linux ${kernelRelease}`].filter(
