@@ -126,7 +126,7 @@ await read(SOURCE);
 await write(TARGET);
 console.log(`through two stages and back: ${outcome(bytes(TARGET))}`);
 
-/** What the SMMU tells the guest of a page. Where a device's write is refused, edu tries all of its words. */
+/** The SMMU's event to the guest about a page. Where a device's write is refused, edu tries all of its words. */
 async function faultOf(page: number): Promise<string> {
   for await (const event of events) {
     if (event.type !== "arm-smmuv3" || event.record[2] !== deviceAddress(page)) continue;

@@ -42,7 +42,7 @@ export function checkPowerOfTwo(value: number, least: number, name: string): num
 /** The names of options, and of each whether it is a boolean, which is checked with the name; others are checked where they are used. */
 export type KnownOptions<Options> = ReadonlyMap<string, "boolean" | "other"> & { readonly of?: Options };
 
-/** What {@link checkOptions} is to let pass. That each option is in it, the compiler sees to. */
+/** The options that {@link checkOptions} lets pass. The compiler makes sure that each option is in it. */
 export function knownOptions<Options>(
   kinds: {
     readonly [Name in keyof Options]-?: NonNullable<Options[Name]> extends boolean ? "boolean" : "other";
@@ -53,7 +53,7 @@ export function knownOptions<Options>(
 
 /**
  * The options of a call. One that is not known is refused, for whoever misspelt it wanted something else than the default.
- * What an object inherits is not looked at.
+ * Inherited properties do not count.
  */
 export function checkOptions<Options extends object>(
   options: Options,

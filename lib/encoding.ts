@@ -4,7 +4,7 @@ import { StringDecoder } from "node:string_decoder";
 
 type Encoding = "utf-8" | "utf-16le" | "utf-16be";
 
-/** How many bytes tell. */
+/** How many bytes show the encoding. */
 const HEAD = 4;
 
 /** The text of a file. */
@@ -50,8 +50,8 @@ function decoderOf(encoding: Encoding): Decode {
 }
 
 /**
- * By the mark; without one by where the zeros are, for what is read here begins with ASCII (RFC 4627, section 3, says the same
- * of JSON).
+ * The mark decides. Without a mark, the places of the zeros decide, because all input here begins with ASCII (RFC 4627,
+ * section 3, says the same of JSON).
  */
 function encodingOf([first, second, third, fourth]: Uint8Array): Encoding {
   if (first === 0xff && second === 0xfe) return "utf-16le";

@@ -73,7 +73,7 @@ export interface SystemError extends NodeJS.ErrnoException {
   errno: number;
   /** The ioctl or system call: "IOMMU_IOAS_MAP", "open". */
   syscall: string;
-  /** What was asked, by argument name: ids as numbers, addresses and lengths as bigints. */
+  /** The arguments of the call, by name: ids as numbers, addresses and lengths as bigints. */
   request: Readonly<Record<string, unknown>>;
 }
 
@@ -145,12 +145,12 @@ export type IommufdErrorCode =
   | "ERR_IOMMUFD_QEMU"
   /** The software backend's IOMMU stopped an access of a modelled device. */
   | "ERR_IOMMUFD_DMA_FAULT"
-  /** A plan could not be applied; what had been mapped was unmapped again. */
+  /** A plan could not be applied; all mappings made for it were unmapped again. */
   | "ERR_IOMMUFD_APPLY";
 
 /** An error of this library itself, as opposed to one that the kernel answered with. */
 export class IommufdError extends Error {
-  /** What kind of error. */
+  /** The kind of error. */
   readonly code: IommufdErrorCode;
 
   /** @internal */

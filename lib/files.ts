@@ -11,9 +11,11 @@ const SEARCHED = 1 << 18;
 
 /** How a file is read. */
 export interface ReadOptions {
-  /** Wait for what is not there yet: of a FIFO, of a terminal. Default: there is nothing (EAGAIN, or an empty file). */
+  /**
+   * Wait for data that is not there yet, in a FIFO or a terminal. Default: there is nothing (EAGAIN, or an empty file).
+   */
   wait?: boolean;
-  /** Of a file that is longer than {@link INPUT_LIMIT}, its end. Default: it is refused. */
+  /** For a file that is longer than {@link INPUT_LIMIT}, its end. Default: it is refused. */
   end?: boolean;
 }
 

@@ -20,7 +20,7 @@ export const u64 = schema((z) =>
     .string()
     .regex(/^0x[0-9a-fA-F]{1,16}$/, {
       error: 'must be a hexadecimal string of at most 64 bits, such as "0xfffc0000"',
-      // What is checked of several fields at once may count on bigints.
+      // Checks of several fields at once may count on bigints.
       abort: true,
     })
     .transform((text) => BigInt(text)),
@@ -28,7 +28,7 @@ export const u64 = schema((z) =>
 
 /** Writes a u64, or a length of up to 2^64, for JSON. */
 export function hex(value: bigint): string {
-  if (value < 0n || value > U64_LIMIT) throw new RangeError(`${value} is no u64`);
+  if (value < 0n || value > U64_LIMIT) throw new RangeError(`${value} is not an unsigned 64-bit value`);
   return `0x${value.toString(16)}`;
 }
 
@@ -140,7 +140,10 @@ function firstIssue(error: z.ZodError): { path: readonly PropertyKey[]; message:
   return { path, message: `${name.replace(/^\./, "") || "the document"}: ${issue?.message}` };
 }
 
-/** Values, names and elements are what these characters begin. Those in strings count too, which makes it a little less. */
+/**
+ * Values, names and elements are what these characters begin. Commas in strings count too, so the real limit is a
+ * little lower.
+ */
 function hasTooManyValues(text: string): boolean {
   let values = 0;
   for (let index = text.length > VALUE_LIMIT ? 0 : text.length; index < text.length; index++) {
@@ -150,14 +153,14 @@ function hasTooManyValues(text: string): boolean {
   return values > VALUE_LIMIT;
 }
 
-/** Where a text is no JSON, as ":LINE:COLUMN", and why. */
+/** The place where a text stops being JSON, as ":LINE:COLUMN", and why. */
 function whereSyntax(text: string, { message }: Error): { message: string; place: string } {
   const [, position] = /position (\d+)/.exec(message) ?? [];
   const offset = position ?? (/end of JSON input/.test(message) ? text.length : undefined);
   const told = message.replace(/ in JSON at position \d+.*$/, "");
   if (offset !== undefined) return { message: told, place: placeOf(text, Number(offset)) };
   if (text.length > LONGEST_LOOKED_AT) return { message: told, place: "" };
-  // Of an unexpected character JSON.parse tells no place.
+  // JSON.parse does not say where an unexpected character is.
   try {
     momoa().parse(text);
   } catch (error) {
@@ -172,7 +175,7 @@ function placeOf(text: string, offset: number): string {
   return `:${before.split("\n").length}:${offset - before.lastIndexOf("\n")}`;
 }
 
-/** Where in a text a field is, as ":LINE:COLUMN"; of one that is missing, what should have it. */
+/** Where in a text a field is, as ":LINE:COLUMN"; for a missing field, the place of the object that should have it. */
 function whereField(text: string, path: readonly PropertyKey[]): string {
   if (text.length > LONGEST_LOOKED_AT) return "";
   let node: ValueNode;

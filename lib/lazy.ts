@@ -1,4 +1,4 @@
-/** What is made when it is first used. A program that never uses it does not wait for it. */
+/** A value that is made at its first use. A program that never uses it does not wait for it. */
 
 import { createRequire } from "node:module";
 
@@ -16,7 +16,7 @@ function lazily<Value>(make: () => Value): () => Value {
   };
 }
 
-/** What a document must be. Zod is loaded, and the schema made, when the first document is read. */
+/** The schema of a document. Zod is loaded, and the schema made, when the first document is read. */
 export function schema<Schema>(make: (z: Zod) => Schema): () => Schema {
   return lazily(() => make((require("zod") as typeof import("zod")).z));
 }
@@ -24,5 +24,5 @@ export function schema<Schema>(make: (z: Zod) => Schema): () => Schema {
 /** Momoa, which says where in a document something is. */
 export const momoa = lazily(() => require("@humanwhocodes/momoa") as typeof import("@humanwhocodes/momoa"));
 
-/** How many columns of a terminal a text takes. What Unicode says of it takes a while to load. */
+/** How many columns of a terminal a text takes. The tables of Unicode take a while to load. */
 export const stringWidth = lazily(() => (require("string-width") as typeof import("string-width")).default);

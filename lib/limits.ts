@@ -1,11 +1,11 @@
 /**
- * How much is read of what comes from outside: files, standard input, QEMU, recorded trees. What has more is refused, so that no
- * input takes all memory or all time.
+ * How much is read of what comes from outside: files, standard input, QEMU, recorded trees. Larger input is refused, so
+ * that no input takes all memory or all time.
  */
 
 import { IommufdError } from "./errors.ts";
 
-/** The most that is read of one input, in bytes; of a QMP connection, all that QEMU sends. */
+/** The most that is read of one input, in bytes. All that QEMU sends over a QMP connection is one input. */
 export const INPUT_LIMIT = 128 << 20;
 
 /** The most that QEMU may send in one line of QMP, in bytes: a flat view of tens of thousands of sections is 10 MiB. */

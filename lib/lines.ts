@@ -4,9 +4,9 @@
 const LONGEST_LINE = 1 << 16;
 
 /**
- * Tells the lines of a text that comes in pieces, without what ends them: a line feed, or in a text without any, a carriage
- * return. What is longer than 65,536 characters is cut. What follows the last line end is a line only if it is more than white
- * space: it may be the beginning of one that was cut.
+ * Passes on the lines of a text that comes in pieces, without their ends: line feeds, or carriage returns in a text
+ * without line feeds. A line of more than 65,536 characters is cut. The rest after the last line end is a line only if
+ * it is more than white space: it may be the beginning of one that was cut.
  *
  * @throws what `tell` throws, or the stream
  */
@@ -29,7 +29,7 @@ export function linesOf(text: string): string[] {
   return text.split(endsInReturns(text) ? "\r" : "\n");
 }
 
-/** Makes carriage returns line feeds where they alone end lines. The first line tells. */
+/** Makes carriage returns line feeds where they alone end lines. The first line shows which. */
 async function* withLineFeeds(chunks: AsyncIterable<string>): AsyncGenerator<string, void> {
   let beginning: string | undefined = "";
   let inReturns = false;

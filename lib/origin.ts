@@ -18,9 +18,9 @@ export const originFields = schema((z) =>
     backendReason: z.string().nullable(),
     /** The machine that was modelled; null where none was. */
     profile: z.string().nullable(),
-    /** The machine that was asked; null where it was none, or does not tell its name. */
+    /** The machine that was asked; null if there was none, or if its name is unknown. */
     hostName: z.string().nullable(),
-    /** The kernel that was asked: "6.12.48-amd64"; null where it was none, or does not tell. */
+    /** The kernel that was asked: "6.12.48-amd64"; null if there was none, or if it is unknown. */
     kernelRelease: z.string().nullable(),
     /** When, in UTC: "2026-11-26T00:40:14Z". */
     time: z.string(),
@@ -29,10 +29,10 @@ export const originFields = schema((z) =>
   }),
 );
 
-/** Who answered, and when: the fields that every document has. */
+/** The fields that every document has: who answered, and when. */
 export interface Origin extends Readonly<z.output<ReturnType<typeof originFields>>> {}
 
-/** Who can be asked: an iommufd. */
+/** An iommufd, as the source of answers. */
 export interface Answerer {
   readonly backend: "kernel" | "software";
   readonly backendReason: string;
@@ -90,7 +90,7 @@ export function originOfMachine(machine: ReadMachine, now = new Date()): Origin 
   };
 }
 
-/** What Linux calls a machine that has no name. */
+/** Linux's name for a machine without a name. */
 function named(hostName: string | null): string | null {
   return hostName === "(none)" ? null : hostName;
 }

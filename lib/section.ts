@@ -5,7 +5,7 @@
 import { invalidType, outOfRange } from "./errors.ts";
 
 /**
- * What backs a section.
+ * The kind of memory behind a section.
  *
  * - `ram`: memory.
  * - `ram-device`: memory of another device, a mapped BAR; mapping it allows peer-to-peer DMA, and may fail.
@@ -24,7 +24,7 @@ export interface MemorySection {
   readonly region: string;
   /** Where in the region it starts, in bytes. */
   readonly offsetInRegion: bigint;
-  /** What is behind it. */
+  /** The kind of memory behind it. */
   readonly type: SectionType;
   /** Whether the address space sees it read-only. */
   readonly readonly: boolean;
@@ -35,13 +35,19 @@ export interface MemorySection {
    * whether it is RAM or a ROM device. Default false.
    */
   readonly typeIsAssumed?: boolean | undefined;
-  /** That it is not aligned like its region is known and harmless (QEMU's TPM CRB): no warning. Default false. */
+  /**
+   * The section is known to be aligned differently from its region, without harm (QEMU's TPM CRB): no warning. Default
+   * false.
+   */
   readonly misalignmentIsKnown?: boolean | undefined;
 }
 
 const SECTION_TYPES: readonly SectionType[] = ["ram", "ram-device", "other"];
 
-/** Checks of a section what decides whether it is mapped and how: of a misspelt field it would be another thing. */
+/**
+ * Checks the fields of a section that decide whether and how it is mapped. A misspelt field would change the result
+ * unnoticed.
+ */
 export function checkSection({ type, readonly, protected: isProtected = false }: MemorySection): void {
   if (!SECTION_TYPES.includes(type)) throw outOfRange("type", '"ram", "ram-device" or "other"', type);
   if (typeof readonly !== "boolean") throw invalidType("readonly", "a boolean", readonly);

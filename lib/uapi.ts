@@ -23,7 +23,7 @@ export type VdeviceId = ObjectId<"vdevice">;
 export type VeventQueueId = ObjectId<"veventq">;
 /** The id of a hardware queue of one. */
 export type HwQueueId = ObjectId<"hw-queue">;
-/** What a device can be attached to. */
+/** The ids of objects that a device can be attached to. */
 export type PageTableId = IoasId | HwptId;
 
 /** enum iommufd_ioas_map_flags */
@@ -91,7 +91,10 @@ export const IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1;
 /** enum iommufd_hwpt_get_dirty_bitmap_flags: leave the dirty bits as they are. */
 export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1 << 0;
 
-/** enum iommufd_option: who is charged for pinned memory; 0 the user (the default), 1 the process. Of the iommufd. */
+/**
+ * enum iommufd_option: who is charged for pinned memory; 0 the user (the default), 1 the process. Number of the device
+ * in its iommufd.
+ */
 export const IOMMU_OPTION_RLIMIT_MODE = 0;
 /** enum iommufd_option: whether pages may be combined into huge ones; 1 (the default) or 0. Of an IOAS. */
 export const IOMMU_OPTION_HUGE_PAGES = 1;
@@ -107,7 +110,7 @@ export const IOMMU_VFIO_IOAS_SET = 1;
 /** enum iommufd_vfio_ioas_op */
 export const IOMMU_VFIO_IOAS_CLEAR = 2;
 
-/** enum iommu_hw_info_type: the driver of this IOMMU tells nothing. */
+/** enum iommu_hw_info_type: the driver of this IOMMU gives no information. */
 export const IOMMU_HW_INFO_TYPE_NONE = 0;
 /** enum iommu_hw_info_type: struct iommu_hw_info_vtd. */
 export const IOMMU_HW_INFO_TYPE_INTEL_VTD = 1;
@@ -137,7 +140,7 @@ export interface IovaRange {
   last: bigint;
 }
 
-/** What IOMMU_IOAS_IOVA_RANGES answers. */
+/** The answer of IOMMU_IOAS_IOVA_RANGES. */
 export interface IovaRanges {
   /** Ranges in which mappings may be placed, in ascending order. */
   ranges: IovaRange[];
@@ -145,7 +148,7 @@ export interface IovaRanges {
   alignment: bigint;
 }
 
-/** What IOMMU_GET_HW_INFO answers (struct iommu_hw_info). */
+/** The answer of IOMMU_GET_HW_INFO (struct iommu_hw_info). */
 export interface HwInfo {
   /** enum iommu_hw_info_type: says how to read `data`. */
   type: number;
@@ -213,13 +216,13 @@ export interface PageFaultRecord {
 export interface VeventRecord {
   /** IOMMU_VEVENTQ_FLAG_* */
   flags: number;
-  /** Counts events from 0 to 2^31-1 and over again, those that were lost too. */
+  /** Counts events from 0 to 2^31-1 and over again, including lost events. */
   sequence: number;
   /** The event; empty with IOMMU_VEVENTQ_FLAG_LOST_EVENTS. */
   data: Uint8Array;
 }
 
-/** What VFIO_DEVICE_GET_INFO answers (struct vfio_device_info, without capabilities). */
+/** The answer of VFIO_DEVICE_GET_INFO (struct vfio_device_info, without capabilities). */
 export interface VfioDeviceInfo {
   /** VFIO_DEVICE_FLAGS_*. */
   flags: number;
@@ -272,7 +275,7 @@ export const VFIO_IRQ_SET_ACTION_UNMASK = 1 << 4;
 /** struct vfio_irq_set, flags */
 export const VFIO_IRQ_SET_ACTION_TRIGGER = 1 << 5;
 
-/** What VFIO_DEVICE_GET_IRQ_INFO answers (struct vfio_irq_info). */
+/** The answer of VFIO_DEVICE_GET_IRQ_INFO (struct vfio_irq_info). */
 export interface VfioIrqInfo {
   /** VFIO_IRQ_INFO_*. */
   flags: number;
@@ -292,7 +295,7 @@ export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
 /** VFIO_DEVICE_FEATURE of which the data is bytes and nothing else: no addresses, no descriptors. */
 export const VFIO_PLAIN_FEATURES: ReadonlySet<number> = new Set([0, 1, 3, 5, 7, 9, 10]);
 
-/** What VFIO_DEVICE_GET_REGION_INFO answers (struct vfio_region_info, with its capabilities). */
+/** The answer of VFIO_DEVICE_GET_REGION_INFO (struct vfio_region_info, with its capabilities). */
 export interface VfioRegionInfo {
   /** VFIO_REGION_INFO_FLAG_*. */
   flags: number;
@@ -307,7 +310,7 @@ export interface VfioRegionInfo {
     /** In bytes. */
     size: bigint;
   }[];
-  /** What kind of device-specific region it is (VFIO_REGION_INFO_CAP_TYPE). */
+  /** The kind of a device-specific region (VFIO_REGION_INFO_CAP_TYPE). */
   type?: number;
   /** VFIO_REGION_INFO_CAP_TYPE */
   subtype?: number;

@@ -41,7 +41,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [SET_FEATURES]: "setting a feature",
 };
 
-/** What a command is, for messages. */
+/** The name of a command, for messages. */
 export function nameOf({ opcode, namespace, words = [] }: Command, admin: boolean): string {
   if (admin) return NAMES[opcode] ?? `admin command 0x${opcode.toString(16)}`;
   if (opcode === FLUSH) return `flush of namespace ${namespace}`;

@@ -59,7 +59,7 @@ export class Controller implements AsyncDisposable {
   #recovery: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
-  /** Enables a controller. Whatever it did before, for whomever, ends with that. The transport is closed with it. */
+  /** Enables a controller. This ends everything that the controller did before. The transport is closed with it. */
   static async start(transport: Transport, options: ControllerOptions = {}): Promise<Controller> {
     const controller = new Controller(transport, options);
     try {
@@ -84,7 +84,7 @@ export class Controller implements AsyncDisposable {
     });
   }
 
-  /** What the controller says of itself. */
+  /** The controller's description of itself. */
   get identity(): ControllerIdentity {
     return this.#identity;
   }
@@ -150,7 +150,7 @@ export class Controller implements AsyncDisposable {
   }
 
   /**
-   * Resets the controller. Commands under way end with ERR_NVME_RESET; those that wait to go to it are made afterwards.
+   * Resets the controller. Commands under way end with ERR_NVME_RESET; waiting commands go to it afterwards.
    *
    * @throws NvmeError ERR_NVME_FAILED: it does not work any more
    */
@@ -161,8 +161,8 @@ export class Controller implements AsyncDisposable {
   }
 
   /**
-   * Lets what was submitted end, tells the controller to write its caches and shut down, and gives everything back, memory
-   * that was allocated with it too.
+   * Lets submitted commands end, has the controller write its caches and shut down, and gives everything back,
+   * including memory that was allocated with it.
    *
    * @throws NvmeError ERR_NVME_FAILED: it did not shut down; everything was given back all the same
    */
@@ -307,7 +307,7 @@ export class Controller implements AsyncDisposable {
   }
 
   #run(): void {
-    // It may have been given up meanwhile.
+    // The queue may have been given up meanwhile.
     if (this.#state === "failed" || this.#state === "closed") return;
     this.#state = "running";
     this.#watchdog.start(this.#admin, this.#queues);

@@ -1,4 +1,4 @@
-/** What goes wrong: the statuses of commands, and the driver's own errors. */
+/** Errors: the statuses of commands, and the driver's own errors. */
 
 /** Why a command or the driver failed. */
 export type NvmeErrorCode =
@@ -20,7 +20,7 @@ export interface Status {
 /** An error of the driver. */
 export class NvmeError extends Error {
   readonly code: NvmeErrorCode;
-  /** Of ERR_NVME_STATUS. */
+  /** Status of the command, for ERR_NVME_STATUS. */
   readonly status: Status | undefined;
 
   constructor(code: NvmeErrorCode, message: string, status?: Status) {

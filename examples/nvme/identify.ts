@@ -1,4 +1,4 @@
-/** What a controller and its namespaces say of themselves (NVM Express Base Specification 2.0, section 5.17). */
+/** The descriptions of a controller and its namespaces (NVM Express Base Specification 2.0, section 5.17). */
 
 /** Controller or Namespace Structure (CNS) of IDENTIFY. */
 export const IDENTIFY_NAMESPACE = 0;
@@ -16,7 +16,7 @@ export interface ControllerIdentity {
   readonly transferPages: number | undefined;
   /** How long a shutdown may take, in milliseconds; 0: not told. */
   readonly shutdownTimeout: number;
-  /** Whether there is a volatile write cache. What is written is safe after a flush alone. */
+  /** Whether there is a volatile write cache. Written data is safe only after a flush. */
   readonly volatileWriteCache: boolean;
 }
 
@@ -34,7 +34,7 @@ const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset,
 
 /** Reads the answer to IDENTIFY_CONTROLLER. */
 export function controllerIdentity(bytes: Uint8Array): ControllerIdentity {
-  // ASCII, filled up with spaces; what else a device may say is not for terminals.
+  // ASCII, filled up with spaces. Other characters of a device are not for terminals.
   const text = (start: number, length: number) =>
     Buffer.from(bytes.subarray(start, start + length))
       .toString("latin1")

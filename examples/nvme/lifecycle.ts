@@ -21,7 +21,7 @@ import {
   type Registers,
 } from "./registers.ts";
 
-/** How long a shutdown may take where the controller does not tell, in milliseconds. */
+/** How long a shutdown may take if the controller does not say, in milliseconds. */
 const SHUTDOWN_TIMEOUT = 10_000;
 
 /** Enables a controller that is disabled, with an empty admin queue. */
@@ -47,7 +47,7 @@ export async function disable(registers: Registers, { readyTimeout }: Capabiliti
 }
 
 /**
- * Tells a controller that power may go: it writes its caches.
+ * Announces to a controller that power may go: it writes its caches.
  *
  * @param timeout how long it says that this takes, in milliseconds; 0 where it does not say
  */

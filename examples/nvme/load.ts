@@ -4,7 +4,7 @@ import { performance } from "node:perf_hooks";
 import type { Controller } from "./controller.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** What was measured. */
+/** The measurements. */
 export interface Measurement {
   readonly reads: number;
   readonly seconds: number;

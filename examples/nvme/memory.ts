@@ -68,7 +68,7 @@ export class Arena {
     );
   }
 
-  /** Of {@link DmaBuffer.close}. */
+  /** For {@link DmaBuffer.close}. */
   free(buffer: DmaBuffer, memory: DmaMemory): void {
     if (!this.#buffers.delete(buffer)) return;
     // An address space that is closed has unmapped everything.
@@ -87,7 +87,7 @@ export class PrpLists {
   readonly #pageSize: number;
   readonly #iova: number;
   readonly #words: Uint32Array;
-  /** Of one list, in bytes. */
+  /** Size of one list, in bytes. */
   readonly #length: number;
 
   /** How long a list is for data of that length; at most a page, for lists are not chained here. */
@@ -126,7 +126,7 @@ export class PrpLists {
   }
 }
 
-/** Two words of an address. Those of this driver are below 2^53. */
+/** Two words of an address. Addresses of this driver are below 2^53. */
 function putAddress(words: Uint32Array, at: number, address: number): void {
   words[at] = address;
   words[at + 1] = address / 2 ** 32;

@@ -17,7 +17,7 @@ export interface StreamOptions {
   readonly inFlight?: number | undefined;
 }
 
-/** What a namespace needs of its controller. */
+/** The parts of its controller that a namespace needs. */
 export interface Owner {
   /** The most data of one command, in bytes. */
   readonly transfer: number;
@@ -99,7 +99,7 @@ export class Namespace {
         if (size === 0) return;
         const at = ((asked / blocks) % inFlight) * length;
         const promise = this.readBlocks(first + asked, size, buffer, at);
-        // Whoever gets that far sees the error; until then it is nobody's.
+        // The reader that gets there sees the error.
         promise.catch(() => {});
         pieces.push({ promise, bytes: buffer.bytes.subarray(at, at + size * this.blockSize) });
         asked += size;
@@ -120,7 +120,7 @@ export class Namespace {
    * Writes what comes, from a block on, and flushes it.
    *
    * @returns how many blocks that were
-   * @throws RangeError it is more than there is room for, or does not end with a block; what came before is written
+   * @throws RangeError it is more than there is room for, or does not end with a block; the data before it is written
    */
   async write(
     first: number,

@@ -16,7 +16,7 @@ export interface ControllerOptions {
 const MOST_QUEUES = 65_535;
 
 /**
- * What was asked for, or the defaults.
+ * The wanted options, or the defaults.
  *
  * @param entries the most that a queue of the controller can have
  * @throws RangeError it is not possible

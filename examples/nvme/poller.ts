@@ -1,4 +1,4 @@
-/** Who looks for completions, and when: at interrupts, or again and again while commands are under way. */
+/** Looks for completions: at interrupts, or again and again while commands are under way. */
 
 import type { QueuePair } from "./queue.ts";
 
@@ -8,7 +8,7 @@ const TRIES = 50;
 export class Poller {
   /** Whether completions are found without interrupts. */
   readonly polling: boolean;
-  /** Queues that have commands under way, as long as no interrupts tell of them. */
+  /** Queues that have commands under way, as long as no interrupts announce completions. */
   readonly #busy = new Set<QueuePair>();
   #listening = false;
   #scheduled = false;

@@ -28,7 +28,7 @@ interface Request {
   aborted: boolean;
 }
 
-/** What a queue pair is made of. */
+/** The parts of a queue pair. */
 export interface QueueParts {
   readonly id: number;
   /** Entries of each ring. */
@@ -78,7 +78,7 @@ export class QueuePair {
   /** By command identifier. There is one less than entries: a ring that is full has one entry free. */
   readonly #requests: (Request | undefined)[];
   readonly #freeIds: number[] = [];
-  /** Those that found no identifier free. */
+  /** Commands that found no free identifier. */
   #waiting: Request[] = [];
   #tail = 0;
   #head = 0;
@@ -127,7 +127,7 @@ export class QueuePair {
     return this.inFlight === 0 && this.#waiting.length === 0;
   }
 
-  /** Begins anew, as the controller does with a queue that is made. What the controller had must have ended. */
+  /** Begins anew, as the controller does with a queue that is made. All commands of the controller must have ended. */
   clear(): void {
     this.#completions.fill(0);
     [this.#tail, this.#head, this.#phase, this.#untold] = [0, 0, 1, 0];

@@ -2,7 +2,7 @@
  * Registers of an NVMe controller (NVM Express Base Specification 2.0, section 3.1): where each is, and what it says.
  */
 
-/** What reads and writes them: a `MappedRegion` of the library, or what stands for one in tests. */
+/** The access to them: a `MappedRegion` of the library, or what stands for one in tests. */
 export interface Registers {
   readUint32(offset: bigint): number;
   readUint64(offset: bigint): bigint;
@@ -38,10 +38,10 @@ export const CSTS_FATAL = 2;
 /** CSTS: Shutdown Status, and its value "complete". */
 export const CSTS_SHUTDOWN_MASK = 3 << 2;
 export const CSTS_SHUTDOWN_COMPLETE = 2 << 2;
-/** What a register of a PCI device reads as that is no longer there. */
+/** The value of a register of a PCI device that is no longer there. */
 export const GONE = 0xffff_ffff;
 
-/** What CAP says. */
+/** The content of CAP. */
 export interface Capabilities {
   /** The most entries of a queue. */
   readonly entries: number;
@@ -68,7 +68,7 @@ export function capabilities(registers: Registers): Capabilities {
   };
 }
 
-/** What is written to CC to enable the controller. */
+/** The value of CC that enables the controller. */
 export function enabled({ pageSize }: Capabilities): number {
   return CC_ENABLE | ((Math.log2(pageSize) - 12) << 7) | CC_ENTRY_SIZES;
 }

@@ -1,4 +1,4 @@
-/** What a controller stands on, as the driver sees it. `pci.ts` makes one of a PCI function, tests make others. */
+/** The access to a controller, as the driver sees it. `pci.ts` makes one of a PCI function, tests make others. */
 
 import type { Ioas, Iommufd } from "iommufd";
 import type { Registers } from "./registers.ts";

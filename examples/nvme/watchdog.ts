@@ -7,7 +7,7 @@ import { CSTS, CSTS_FATAL, GONE, type Registers } from "./registers.ts";
 /** How often it looks within the time that a command may take. */
 const TICKS = 4;
 
-/** What it does about what it sees. */
+/** The actions of the watchdog. */
 export interface Remedies {
   /** The controller has to be reset. */
   recover(why: string): void;
@@ -51,7 +51,7 @@ export class Watchdog {
     }
   }
 
-  /** What is wrong with a queue, if that takes a reset. */
+  /** The error of a queue, if the error takes a reset. */
   #check(admin: QueuePair, queue: QueuePair): string | undefined {
     queue.tick++;
     if (queue.overdue(TICKS) === undefined) return undefined;
@@ -67,7 +67,7 @@ export class Watchdog {
     return undefined;
   }
 
-  /** Whether the command was aborted, its own completion tells. */
+  /** Its own completion says whether the command was aborted. */
   #abort(admin: QueuePair, queue: QueuePair, id: number): void {
     this.#aborting = true;
     queue.markAborted(id);

@@ -13,7 +13,7 @@ export async function withIommufd<Result>(
 ): Promise<Result> {
   using _tracing = trace ? traceIoctls() : undefined;
   using iommufd = Iommufd.open({ backend, profile });
-  // A text says it in its first line; who sends a document to another program sees it here.
+  // A text says so in its first line; the user who sends a document to another program sees it here.
   if (json && !quiet) printNote(`${iommufd.backend} backend (${iommufd.backendReason})`);
   return await work(iommufd);
 }

@@ -12,10 +12,10 @@ export const SHELLS = ["bash", "zsh", "fish"] as const;
 /** One of them. */
 export type Shell = (typeof SHELLS)[number];
 
-/** What a word can be. */
+/** The kinds of words. */
 type Kind = "choice" | "profile" | "file" | "directory" | "device" | "any-device" | "domain" | "text";
 
-/** What the names of arguments, as help shows them, mean. */
+/** The meaning of the names of arguments, as help shows them. */
 const KINDS: Readonly<Record<string, Kind>> = {
   file: "file",
   "name|file": "profile",
@@ -44,7 +44,7 @@ interface Flag {
   /** "--json" */
   readonly name: string;
   readonly description: string;
-  /** What comes after it; undefined: nothing. */
+  /** The kind of word after it; undefined: none. */
   readonly value: Value | undefined;
   /** Whether several may come after it. */
   readonly variadic: boolean;

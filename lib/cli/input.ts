@@ -1,14 +1,14 @@
-/** What commands read. */
+/** The input of commands. */
 
 import { createReadStream } from "node:fs";
 import { decodeChunks } from "../encoding.ts";
 import { IommufdError, isSystemError } from "../errors.ts";
 import { INPUT_LIMIT, tooLong } from "../limits.ts";
 
-/** What the help and the manual say of it. */
-export const LIMIT_STATEMENT = `Of one input no more than ${INPUT_LIMIT >> 20} MiB is read.`;
+/** The text about it in the help and the manual. */
+export const LIMIT_STATEMENT = `At most ${INPUT_LIMIT >> 20} MiB are read of one input.`;
 
-/** What to call the input in errors. */
+/** The name of the input in errors. */
 export function sourceName(file: string): string {
   return file === "-" ? "standard input" : file;
 }
@@ -44,7 +44,7 @@ async function* readBytes(file: string): AsyncGenerator<Uint8Array, void> {
     }
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    // What follows names the file once more: "ENOENT: no such file or directory, open '…'".
+    // The rest names the file once more: "ENOENT: no such file or directory, open '…'".
     const [why] = error.message.split(", ");
     throw new IommufdError("ERR_IOMMUFD_INPUT", `cannot read ${sourceName(file)}: ${why}`, { cause: error });
   }

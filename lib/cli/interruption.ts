@@ -1,4 +1,4 @@
-/** Ctrl-C, being told to end, and a terminal that is closed: what has been done is undone first. */
+/** Ctrl-C, a signal to end, and a closed terminal: the command first undoes its work. */
 
 import { constants } from "node:os";
 

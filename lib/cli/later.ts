@@ -1,4 +1,4 @@
-/** What a command does is loaded when it is asked for: help, and the other commands, do without. */
+/** The action of a command is loaded when the command runs. Help and the other commands do without it. */
 
 /**
  * An action of a command.

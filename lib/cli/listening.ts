@@ -13,7 +13,7 @@ LOOPBACK.addSubnet("127.0.0.0", 8);
 LOOPBACK.addAddress("::1", "ipv6");
 
 /**
- * What to listen on.
+ * The address to listen on.
  *
  * @throws IommufdError ERR_IOMMUFD_INPUT: other hosts could connect, and nobody said that they may
  * @throws SystemError ENOTFOUND: the name of a host is not known
@@ -45,8 +45,8 @@ export function formatListening(address: AddressInfo | string | undefined): stri
 }
 
 /**
- * The socket that systemd hands over (socket activation), as a descriptor; undefined where there is none. What says so goes
- * from the environment.
+ * The socket that systemd hands over (socket activation), as a descriptor; undefined where there is none. The variables
+ * that say so are removed from the environment.
  *
  * @throws IommufdError ERR_IOMMUFD_INPUT: there are several
  */

@@ -6,12 +6,12 @@ import { printError } from "./output.ts";
 import { run } from "./program.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // A reader that has seen enough (`iommufd … | head`) is no failure.
+  // A reader that has seen enough (`iommufd … | head`) does not count as a failure.
   if (error.code === "EPIPE") process.exit();
   printError(new Error(`cannot write to standard output: ${error.message.split(", ")[0]}`), false);
   process.exit(EXIT.failed);
 });
-// What cannot be said there can be said nowhere.
+// If this fails too, there is nowhere left to say it.
 process.stderr.on("error", () => {});
 
 process.exitCode = await run(process.argv.slice(2));

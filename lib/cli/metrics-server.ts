@@ -1,6 +1,6 @@
 /**
- * A small HTTP server for one text. It reads nothing but the request line and the Host header, changes nothing, and gives
- * up on clients that are many, slow or wordy: those that behave are answered meanwhile.
+ * A small HTTP server for one text. It reads only the request line and the Host header, and changes nothing. It gives
+ * up on clients that are many, slow or wordy, and answers the others meanwhile.
  */
 
 import { once } from "node:events";
@@ -25,7 +25,7 @@ const CHECKING_INTERVAL = 1_000;
 /** How long a connection lasts, in milliseconds: also for clients that do not take their answer. */
 const CONNECTION_LIFETIME = 2 * PATIENCE;
 
-/** What is served. */
+/** The content that is served. */
 export interface Served {
   /** The answer to GET /metrics. */
   readonly metrics: () => Promise<string>;
@@ -51,8 +51,8 @@ export class MetricsServer implements AsyncDisposable {
    * Starts one.
    *
    * @param where an address and a port, the path of a Unix socket, or a socket that listens, as a descriptor
-   * @throws SystemError EADDRINUSE, EACCES, EADDRNOTAVAIL: it cannot listen there; EINVAL, ENOTSOCK: the descriptor is no
-   *   such socket
+   * @throws SystemError EADDRINUSE, EACCES, EADDRNOTAVAIL: it cannot listen there; EINVAL, ENOTSOCK: the descriptor is
+   * not such a socket
    */
   static async start(where: ListenOptions & { fd?: number }, served: Served): Promise<MetricsServer> {
     const server = createServer({
@@ -102,7 +102,8 @@ function limitConnections(server: Server): (request: IncomingMessage) => boolean
       clearTimeout(lifetime);
       for (const each of [waiting, answered]) each.delete(socket);
     });
-    // Only after what has arrived was read: of many that come at once, some may have sent their request.
+    // This comes after everything that has arrived was read, because some of many new clients may have sent their
+    // request.
     if (waiting.size + answered.size > CONNECTIONS) setImmediate(() => setImmediate(endTooMany));
   });
   return ({ socket }) => {

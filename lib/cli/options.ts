@@ -12,7 +12,7 @@ export interface BackendFlags {
   profile?: string;
   trace?: boolean;
   quiet?: boolean;
-  /** What is written is for programs, and not for people. */
+  /** The output is for programs, and not for people. */
   json?: boolean;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Files that the command writes (`--output`, `--html`), all of them here.
  *
- * Whoever else may write to the directory must not be able to turn this program against a file elsewhere, so names are never
- * followed: a file is made anew under a random name, exclusively, and renamed. The libraries for whole files do not fit.
+ * Another user of the directory must not be able to turn this program against a file elsewhere. So names are never
+ * followed: a new file is made under a random name, exclusively, and renamed. The libraries for whole files do not fit.
  * write-file-atomic 7 and atomically 2 follow a link at the target, open the unfinished file without O_EXCL and O_NOFOLLOW, and
  * set mode and owner by name.
  */
@@ -47,12 +47,12 @@ class Refusal extends Error {}
  * Writes a file.
  *
  * - "-" is standard output.
- * - A file, or a name that is free, is written whole or not at all: under another name first, hidden from those who read
- *   all of a directory (the collectors of node_exporter and of Node Feature Discovery), and renamed when it is complete and
- *   on the disk. Mode and owner of a file that is replaced are kept, without set-user-ID and set-group-ID.
+ * - A file, or a free name, is written whole or not at all. The file first has another name, hidden from programs that
+ *   read all of a directory (the collectors of node_exporter and of Node Feature Discovery). It is renamed when it is
+ *   complete and on the disk. Mode and owner of a file that is replaced are kept, without set-user-ID and set-group-ID.
  * - A FIFO or a character device is written to. So is a descriptor of this process: /dev/stdout, /dev/stderr, /dev/fd/N.
- * - A link is refused, as are a directory, a socket and a block device, and whatever somebody else may have put there for us:
- *   a FIFO of another user, a file of another user in a directory where everybody may make some (as Linux does, with
+ * - A link is refused, and so are a directory, a socket and a block device. Traps of other users are refused, too: a
+ *   FIFO of another user, and a file of another user in a directory where everybody may make files (as Linux does, with
  *   fs.protected_regular).
  *
  * @throws Error it cannot be written, and why
@@ -170,7 +170,10 @@ function copyAccess({ uid, gid, mode }: Stats, file: number): void {
   fchmodSync(file, mode & 0o777);
 }
 
-/** Writes to what is no file and stays what it is. Of a FIFO somebody has to read; until then this waits, as in a shell. */
+/**
+ * Writes to something other than a file, which stays what it is. Somebody has to read from a FIFO; until then this
+ * waits, as in a shell.
+ */
 function writeThrough(name: string, content: string, there: Stats): void {
   if (!isStream(there)) throw new Refusal(`it is ${kindOf(there)}`);
   const file = openSync(name, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NOCTTY);

@@ -1,4 +1,4 @@
-/** What commands write: results to standard output, everything about them to standard error. */
+/** The output of commands: results to standard output, everything about them to standard error. */
 
 import { WriteStream } from "node:tty";
 import { inspect, styleText } from "node:util";

@@ -1,4 +1,4 @@
-/** What the commands about plans read and write. */
+/** The input and output of the commands about plans. */
 
 import { fstatSync } from "node:fs";
 import { IommufdError } from "../errors.ts";
@@ -9,9 +9,9 @@ import { readChunks, sourceName } from "./input.ts";
 import { printJson, printNote, printText } from "./output.ts";
 import type { PlanFlags } from "./plan-options.ts";
 
-/** What a plan is made of. */
+/** The facts for a plan. */
 export interface PlanInput {
-  /** What to call it in messages. */
+  /** Its name in messages. */
   readonly source: string;
   readonly sections: readonly MemorySection[];
   readonly nesting: boolean;

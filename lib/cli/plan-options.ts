@@ -34,7 +34,7 @@ export function addPlanOptions(command: Command, device: Option): Command {
     .option("--address-space <name>", "the address space that the devices see", "memory")
     .option(
       "--nesting",
-      "the VM wants nested translation (the default; of a running QEMU, as it was started)",
+      "the VM wants nested translation (the default; a running QEMU says whether it was started with it)",
     )
     .option("--no-nesting", "the VM wants none")
     .addOption(

@@ -17,8 +17,8 @@ export function probeDevices(iommufd: Iommufd, bdfs: readonly string[]): ProbeRe
 }
 
 /**
- * Probes devices on the kernel, and on a model only where one was named: `auto` means that a host without an iommufd is
- * reported as such, for what is told of the host must not be of a model.
+ * Probes devices on the kernel, and on a model only if one was named. `auto` reports a host without an iommufd as such,
+ * because facts about a host must not come from a model.
  *
  * @returns undefined where there is no kernel to ask
  */

@@ -40,7 +40,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 export function makeProgram(): Command {
   const command = new Command("iommufd")
     .description(
-      "What a host's IOMMU allows for nested device assignment, and which DMA mappings are safe on it",
+      "Shows what a host's IOMMU allows for nested device assignment, and which DMA mappings are safe on it",
     )
     .version(VERSION)
     .helpCommand(false)

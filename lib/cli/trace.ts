@@ -29,7 +29,7 @@ function formatTrace({ syscall, arguments: values, result, error }: IoctlTrace):
   return `${syscall}(${values.map(formatValue).filter(Boolean).join(", ")})${outcome === "" ? "" : ` = ${outcome}`}`;
 }
 
-/** Numbers and addresses; of structures, those in them. What cannot be printed in a word is left out. */
+/** Numbers and addresses, also the ones in structures. Values that do not fit into a word are left out. */
 function formatValue(value: unknown): string {
   if (typeof value === "bigint") return formatAddress(value);
   if (typeof value === "number" || typeof value === "string") return String(value);

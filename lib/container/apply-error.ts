@@ -2,7 +2,7 @@ import { IommufdError } from "../errors.ts";
 import { describeSection } from "../section.ts";
 import type { PlannedMapping } from "./plan.ts";
 
-/** A section could not be mapped; what had been mapped before it was unmapped again. `cause` is the reason. */
+/** A section could not be mapped; all earlier mappings were unmapped again. `cause` is the reason. */
 export class ApplyError extends IommufdError {
   /** The mapping that failed. */
   readonly mapping: PlannedMapping;

@@ -41,17 +41,17 @@ export interface CapturedProfile extends Origin {
   readonly name: string;
   /** For people: where and when it was captured. */
   readonly description: string;
-  /** Of the host, in bytes. */
+  /** Page size of the host, in bytes. */
   readonly pageSize: number;
   /** Where the values are from, by path. */
   readonly sources: Readonly<Record<string, string>>;
   /** By name; u64 as hexadecimal strings. */
   readonly iommus: Readonly<Record<string, object>>;
-  /** Those that were bound to VFIO. */
+  /** The devices that were bound to VFIO. */
   readonly devices: readonly object[];
 }
 
-/** What a profile is called, and what it says of itself. */
+/** The name and the description of a profile. */
 export type CaptureWords = Pick<CapturedProfile, "name" | "description">;
 
 const WORDS = knownOptions<CaptureWords>({ name: "other", description: "other" });
@@ -106,7 +106,7 @@ export function captureProfile(
   };
 }
 
-/** What was asked for which values. */
+/** The questions behind the values. */
 function sourcesOf({ backend, profile }: Iommufd): Record<string, string> {
   const who = backend === "kernel" ? "the kernel" : `a model of ${profile}`;
   return {
@@ -222,7 +222,7 @@ function captureDevice(iommufd: Iommufd, device: Device) {
   };
 }
 
-/** What attaching the device takes out of the middle. */
+/** The ranges that attaching the device takes out of the middle. */
 function reservedRegions(iommufd: Iommufd, device: Device): Range[] {
   using ioas = iommufd.allocIoas();
   device.attachSync(ioas);

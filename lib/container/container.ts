@@ -34,7 +34,7 @@ import {
 } from "./plan.ts";
 import { mapRun, runsOf } from "./runs.ts";
 
-/** What a container is for. */
+/** The purpose of a container. */
 export interface ContainerOptions {
   /** The VMM wants nested translation: domains are nest parents, and errata of nesting apply. Default false. */
   nesting?: boolean | undefined;
@@ -45,7 +45,7 @@ export interface ContainerOptions {
   bypassRo?: BypassRoSetting | undefined;
   /** Devices will have PASIDs attached elsewhere. Default false. */
   pasid?: boolean | undefined;
-  /** Told of what is no failure but worth knowing. Default: `process.emitWarning`, type "IommufdWarning". */
+  /** Called for remarks that are not failures. Default: `process.emitWarning`, type "IommufdWarning". */
   onWarning?: ((message: string) => void) | undefined;
 }
 
@@ -133,7 +133,7 @@ export class Container implements AsyncDisposable {
    * IOMMU has ERRATA_772415_SPR17 and nesting is wanted, the container leaves out read-only sections from now on.
    *
    * @throws SystemError EOPNOTSUPP: nesting is wanted and the IOMMU cannot nest; EINVAL: a nest parent is refused
-   *   because read-only memory is mapped already; what else IOMMU_HWPT_ALLOC and attaching answer. The container
+   * because read-only memory is mapped already; other errors of IOMMU_HWPT_ALLOC and of attaching. The container
    *   is then as it was before.
    */
   addDevice(device: Device): Promise<void> {
@@ -170,7 +170,7 @@ export class Container implements AsyncDisposable {
     });
   }
 
-  /** What this container would do with sections, as it is now. */
+  /** The plan of this container for sections, in its present state. */
   plan(sections: Iterable<MemorySection>): Plan {
     return plan(sections, this.#planOptions());
   }
@@ -187,7 +187,7 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Removes a section: unmaps what adding it mapped. What is skipped was never mapped.
+   * Removes a section: unmaps what adding it mapped. A skipped section was never mapped.
    *
    * @throws SystemError as {@link Ioas.unmap}, but not ENOENT
    */
@@ -210,7 +210,7 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Unmaps a range of up to 2^64 bytes. That nothing was there is no failure.
+   * Unmaps a range of up to 2^64 bytes. An answer that nothing was there does not count as a failure.
    *
    * @throws SystemError as {@link Ioas.unmap}, but not ENOENT
    */
@@ -222,7 +222,7 @@ export class Container implements AsyncDisposable {
   }
 
   /**
-   * Adds all sections, or none: if one fails, those that had been mapped are unmapped again.
+   * Adds all sections, or none: if one fails, all of them are unmapped again.
    *
    * @param memory finds the memory of a region; asked before anything is mapped
    * @returns what was done

@@ -17,11 +17,11 @@ export type HostIommuQuirk =
   "NESTING_PARENT_BYPASS_RO";
 
 /**
- * The quirks that hardware information tells of.
+ * The quirks that follow from hardware information.
  *
  * The rule is QEMU's (commit 68d3a2a24d): the type is INTEL_VTD, the data is at least a whole struct
- * iommu_hw_info_vtd (24 bytes), and its flag ERRATA_772415_SPR17 is set. Shorter data, or data of another type,
- * tells of no quirk.
+ * iommu_hw_info_vtd (24 bytes), and its flag ERRATA_772415_SPR17 is set. Shorter data, or data of another type, shows
+ * no quirk.
  *
  * @param type enum iommu_hw_info_type
  * @param data the vendor's structure
@@ -31,7 +31,7 @@ export function hostIommuQuirks(type: number, data: Uint8Array): HostIommuQuirk[
 }
 
 /**
- * {@link hostIommuQuirks} for a decision: undefined where the IOMMU gave too little data to tell, as if nobody had asked it.
+ * {@link hostIommuQuirks} for a decision: undefined if the IOMMU gave too little data, as if nobody had asked it.
  */
 export function quirksForDecision(info: Pick<HwInfo, "type" | "data">): HostIommuQuirk[] | undefined {
   return reportsErratum772415(info) === undefined ? undefined : hostIommuQuirks(info.type, info.data);
@@ -40,20 +40,20 @@ export function quirksForDecision(info: Pick<HwInfo, "type" | "data">): HostIomm
 /** `auto` follows the hardware; `on` and `off` are set by hand. */
 export type BypassRoSetting = "auto" | "on" | "off";
 
-/** Checks a setting; what is left out is `auto`. */
+/** Checks a setting; the default is `auto`. */
 export function checkBypassRoSetting(setting: BypassRoSetting = "auto", name = "setting"): BypassRoSetting {
   if (setting !== "auto" && setting !== "on" && setting !== "off")
     throw outOfRange(name, '"auto", "on" or "off"', setting);
   return setting;
 }
 
-/** What the decision depends on. */
+/** The facts that the decision depends on. */
 export interface BypassRoInput {
   /** Whether nested translation is wanted. */
   readonly nesting: boolean;
   /** Default `auto`. */
   readonly setting?: BypassRoSetting | undefined;
-  /** The quirks of the host IOMMU; undefined where it was not asked, or gave too little data to tell. */
+  /** The quirks of the host IOMMU; undefined if it was not asked, or gave too little data. */
   readonly quirks?: readonly HostIommuQuirk[] | undefined;
 }
 
@@ -78,7 +78,8 @@ export interface BypassRoDecision {
  * An IOMMU of which nothing is known may have the erratum: where nesting is wanted and there are no `quirks`, `auto` leaves
  * read-only sections out. `quirks: []` is an IOMMU that was asked, and has none.
  *
- * @throws TypeError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; RangeError ERR_OUT_OF_RANGE: it is no setting
+ * @throws TypeError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; RangeError ERR_OUT_OF_RANGE: the value is not a
+ * setting
  */
 export function decideBypassRo(input: BypassRoInput): BypassRoDecision {
   const { nesting, quirks } = checkOptions(input, BYPASS_RO_INPUT);

@@ -1,4 +1,4 @@
-/** What the IOVA ranges of an address space (IOMMU_IOAS_IOVA_RANGES) tell of what lies between and around them. */
+/** Finds what lies between and around the IOVA ranges of an address space (IOMMU_IOAS_IOVA_RANGES). */
 
 import type { IovaRange } from "../uapi.ts";
 

@@ -1,8 +1,8 @@
-/** What changes between two plans, address by address. */
+/** Compares two plans, address by address. */
 
 import { byStart, type SkipReason } from "./plan.ts";
 
-/** What a plan does with a range. */
+/** The use of a range in a plan. */
 export type RangeUse =
   | {
       readonly mapped: true;
@@ -67,7 +67,7 @@ class Cursor {
     this.#ranges = ranges.toSorted(byStart);
   }
 
-  /** What is done with the bytes from an address on. */
+  /** The use of the bytes from an address on. */
   at(address: bigint): RangeUse | null {
     while ((this.#ranges[this.#index]?.last ?? address) < address) this.#index++;
     const range = this.#ranges[this.#index];

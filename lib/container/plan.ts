@@ -14,11 +14,11 @@ import { checkSection, describeSection, type MemorySection } from "../section.ts
  * vfio_listener_valid_section() and vfio_container_region_add()).
  */
 export const SKIP_REASONS = [
-  /** It is read-only, and the container must not map such (bypassRo). */
+  /** The section is read-only, and the container must not map read-only sections (bypassRo). */
   "read-only",
-  /** It is neither RAM nor RAM of a device. */
+  /** The section is neither RAM nor RAM of a device. */
   "not-ram",
-  /** It is memory that DMA must not reach. */
+  /** The section is memory that DMA must not reach. */
   "protected",
   /** Bit 63 of its address is set, as happens for a moment while a 64-bit BAR is sized. */
   "high-address",
@@ -51,7 +51,7 @@ const PLAN_OPTIONS = knownOptions<PlanOptions>({
 
 /** A section that is mapped. */
 export interface PlannedMapping {
-  /** What it maps. */
+  /** The section that it maps. */
   readonly section: MemorySection;
   /** The start of the section, rounded up to a page. */
   readonly iova: bigint;
@@ -61,22 +61,22 @@ export interface PlannedMapping {
   readonly readonly: boolean;
   /** Where in the region the mapping starts, in bytes. */
   readonly offsetInRegion: bigint;
-  /** RAM of a device: that the kernel cannot map it (EFAULT) is no failure. */
+  /** RAM of a device: if the kernel cannot map it (EFAULT), this does not count as a failure. */
   readonly ramDevice: boolean;
 }
 
 /** A section that is not mapped. */
 export interface SkippedSection {
-  /** What is left out. */
+  /** The section that is left out. */
   readonly section: MemorySection;
   /** Why. */
   readonly reason: SkipReason;
 }
 
-/** What becomes of a section. */
+/** The decision about a section. */
 export type Decision = PlannedMapping | SkippedSection;
 
-/** What becomes of all sections, by address. */
+/** The decisions about all sections, by address. */
 export interface Plan {
   /** Whether read-only sections were to be left out. */
   readonly bypassRo: boolean;
@@ -102,7 +102,7 @@ export function isUnexpectedlyMisaligned({ section, reason }: SkippedSection): b
  * Plans the DMA mappings for memory sections: what QEMU's listener would do with them (hw/vfio/listener.c).
  *
  * @param sections in any order
- * @throws RangeError ERR_OUT_OF_RANGE: a page size is no power of two of at least 4096, a section does not fit
+ * @throws RangeError ERR_OUT_OF_RANGE: a page size is not a power of two of at least 4096, a section does not fit
  *   into 64 bits, or two overlap
  */
 export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {}): Plan {
@@ -127,7 +127,7 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
 }
 
 /**
- * Decides about one section. Of a mapping the start is rounded up and the end down to a page of the host.
+ * Decides about one section. The start of a mapping is rounded up to a page of the host, and its end down.
  *
  * @throws RangeError ERR_OUT_OF_RANGE: as {@link plan}
  */
@@ -168,7 +168,7 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
   };
 }
 
-/** What a plan maps, in bytes. */
+/** Size of the mappings of a plan, in bytes. */
 export function mappedBytes({ map }: Plan): bigint {
   return map.reduce((sum, { length }) => sum + length, 0n);
 }

@@ -21,13 +21,13 @@ import { mappedBytes, type Plan, type PlannedMapping, plan } from "./plan.ts";
 /** How much memory stands in for the guest's, in bytes. */
 const STAND_IN = 64n << 20n;
 
-/** What is to be tried. */
+/** The plan and the devices to try. */
 export interface PreflightOptions extends Pick<ContainerOptions, "nesting" | "bypassRo"> {
   /** Page size that the plan is made for, in bytes; default: that of this host. */
   pageSize?: number | undefined;
   /** Told how much of the guest's memory has been tried, in bytes. */
   onProgress?: ((done: bigint, total: bigint) => void) | undefined;
-  /** Stops it; what was done until then is undone. */
+  /** Stops it; everything is undone. */
   signal?: AbortSignal | undefined;
   /** Devices that could not even be opened: they are in the way as those are that cannot be attached. */
   unopened?: readonly DeviceObstacle[] | undefined;
@@ -51,7 +51,7 @@ export type ObstacleReason =
 /** A mapping that the kernel refused. */
 export interface Obstacle {
   readonly mapping: PlannedMapping;
-  /** What the kernel answered: "EINVAL". */
+  /** The error of the kernel: "EINVAL". */
   readonly code: string;
   readonly reason: ObstacleReason;
   /** The addresses that are in the way, where that can be told. */
@@ -64,15 +64,15 @@ export interface DeviceObstacle {
   /** The ioctl, and what the kernel answered. */
   readonly syscall: string;
   readonly code: string;
-  /** Whose IOMMU it is behind, as `decodeHwInfo` names it; null where that is not told. */
+  /** The type of the IOMMU that it is behind, as `decodeHwInfo` names it; null if unknown. */
   readonly iommu: string | null;
-  /** What else is known of the cause: which process has it open. */
+  /** More about the cause: the process that has it open. */
   readonly message?: string;
 }
 
-/** What came of it. */
+/** The outcome. */
 export interface Preflight {
-  /** What was tried; of the devices that could not be attached nothing is in it. */
+  /** The plan that was tried, without the devices that could not be attached. */
   readonly plan: Plan;
   /** Why read-only sections are left out, or are not, in one sentence. */
   readonly bypassRoReason: string;
@@ -159,7 +159,10 @@ function iommuOf(device: Device): string | null {
   }
 }
 
-/** Makes a mapping, in pieces of what stands in; what the kernel refuses it with, after which nothing of it is there. */
+/**
+ * Makes a mapping, in pieces of the stand-in memory. Returns the error of the kernel if it refuses; then nothing of the
+ * mapping is left.
+ */
 async function refusalOf(
   mapping: PlannedMapping,
   ioas: Ioas,

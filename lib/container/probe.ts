@@ -10,7 +10,7 @@ import type { Iommufd } from "../iommufd/iommufd.ts";
 import type { IovaRange } from "../uapi.ts";
 import { type HostIommuQuirk, hostIommuQuirks } from "./errata.ts";
 
-/** What was found out about one device. */
+/** The findings about one device. */
 export interface ProbedDevice {
   /** Its PCI address in full, "0000:6a:01.0". */
   readonly bdf: string;
@@ -18,7 +18,7 @@ export interface ProbedDevice {
   readonly cdev: string | null;
   /** Null where it could not be asked. */
   readonly info: DecodedHwInfo | null;
-  /** What a VMM has to heed; empty where it could not be asked. */
+  /** The quirks that a VMM has to heed; empty if the device could not be asked. */
   readonly quirks: readonly HostIommuQuirk[];
   /** Where mappings may be placed once it is attached; null where it could not be attached. */
   readonly iovaRanges: readonly IovaRange[] | null;
@@ -37,7 +37,7 @@ export interface ProbedDevice {
  * Probes a device: binds it, asks for its hardware information, attaches it to an empty address space to learn
  * the IOVA ranges, makes a nest parent and frees it, and closes it again. Opening and closing a device resets it, where it can be reset.
  *
- * What goes wrong is part of the answer, so that one device does not stop the others.
+ * An error is part of the answer, so that one device does not stop the others.
  *
  * @param address its PCI address
  * @throws RangeError ERR_OUT_OF_RANGE: it is none

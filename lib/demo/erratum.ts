@@ -33,7 +33,7 @@ export interface ChangedEntry {
   readonly after: bigint;
 }
 
-/** What came of the write on one host. */
+/** The outcome of the write on one host. */
 export interface ErratumCase {
   /** The host, in a few words. */
   readonly host: string;
@@ -45,11 +45,11 @@ export interface ErratumCase {
   readonly arrived: boolean;
   /** Why the IOMMU stopped it; null where it did not. */
   readonly stopped: DmaFaultReason | null;
-  /** What the IOMMU changed in the ROM. */
+  /** The entries that the IOMMU changed in the ROM. */
   readonly changed: readonly ChangedEntry[];
 }
 
-/** What the demonstration shows. */
+/** The result of the demonstration. */
 export interface ErratumDemo {
   /** The address that the device writes to. */
   readonly iova: bigint;

@@ -1,10 +1,14 @@
 /**
- * What a bridge does for the devices below it. PCI Express Access Control Services: whether it sends what they say to each other
+ * The isolation that a bridge gives the devices below it. PCI Express Access Control Services: whether it sends what
+ * they say to each other
  * up to the IOMMU; where not, they share an IOMMU group. A bridge to conventional PCI: it speaks for all of them, and ACS is of no
  * use (drivers/iommu/iommu.c, pci_device_group(); drivers/pci/search.c, pci_for_each_dma_alias()).
  */
 
-/** What a bridge's configuration space says; "partial": the capability is there, and not all of it enabled. */
+/**
+ * The access control of a bridge, from its configuration space; "partial": the capability is there, and not all of it
+ * enabled.
+ */
 export type Acs = "enabled" | "partial" | "absent" | "conventional";
 
 /** Where extended capabilities begin in the configuration space. */
@@ -14,7 +18,10 @@ const EXTENDED = 0x100;
 const ACS_ID = 0x0d;
 const ACS_CONTROL = 6;
 
-/** What isolates: source validation, request redirect, completion redirect, upstream forwarding (REQ_ACS_FLAGS). */
+/**
+ * The controls that isolate: source validation, request redirect, completion redirect, upstream forwarding
+ * (REQ_ACS_FLAGS).
+ */
 const ISOLATING = 0x1d;
 
 /** Standard capabilities: PCI_STATUS with its bit that there are some, PCI_CAPABILITY_LIST, and PCI_CAP_ID_EXP. */
@@ -51,7 +58,7 @@ export function findAcs(config: Uint8Array): Acs | undefined {
   return "absent";
 }
 
-/** A bridge that is no PCI Express at all, or one between it and conventional PCI. */
+/** A bridge without PCI Express, or one between PCI Express and conventional PCI. */
 function isConventional(view: DataView): boolean {
   if ((view.getUint16(STATUS, true) & HAS_CAPABILITIES) === 0) return true;
   const seen = new Set<number>();

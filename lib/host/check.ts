@@ -1,9 +1,9 @@
-/** What a look at one thing of a machine comes to. */
+/** The result of a look at one thing of a machine. */
 
-/** How a check ended; "unknown" where the machine does not tell, or not this user. */
+/** How a check ended; "unknown" if the machine does not show it, or not to this user. */
 export type CheckStatus = "pass" | "warn" | "fail" | "unknown";
 
-/** What has to be done about a check; {@link stepsOf} makes a plan of all of them. */
+/** The remedy for a check; {@link stepsOf} makes a plan of all of them. */
 export type Need =
   /** Another machine: nothing that is done on this one helps. */
   | { readonly kind: "elsewhere"; readonly text: string }
@@ -11,7 +11,7 @@ export type Need =
   | { readonly kind: "decision"; readonly text: string }
   /** A setting in the firmware's setup. */
   | { readonly kind: "firmware"; readonly text: string }
-  /** What the hypervisor of this guest has to give it. */
+  /** A thing that the hypervisor of this guest has to give it. */
   | { readonly kind: "hypervisor"; readonly text: string }
   /** Another kernel; a condition that it has to meet. */
   | { readonly kind: "kernel"; readonly text: string }
@@ -27,17 +27,17 @@ export type Need =
   | { readonly kind: "access"; readonly files: readonly string[] }
   /** More memory that may be locked. */
   | { readonly kind: "memlock"; readonly text: string }
-  /** What the VMM has to do. */
+  /** A task for the VMM. */
   | { readonly kind: "vmm"; readonly text: string };
 
 /** One check. */
 export interface HostCheck {
-  /** What was looked at, in a word or two. */
+  /** The subject of the check, in a word or two. */
   readonly name: string;
   readonly status: CheckStatus;
-  /** What was found. */
+  /** The finding. */
   readonly found: string;
-  /** What to do; null where nothing is to be done. */
+  /** The remedy; null if nothing is to be done. */
   readonly fix: string | null;
   /** The same for {@link stepsOf}; empty where nothing is to be done, and of what is unknown. */
   readonly needs: readonly Need[];
@@ -48,12 +48,12 @@ export function pass(name: string, found: string): HostCheck {
   return { name, status: "pass", found, fix: null, needs: [] };
 }
 
-/** It works, and there is something to heed. Without needs, the fix is for people to decide. */
+/** The host works, and there is something to heed. Without needs, the fix is for people to decide. */
 export function warn(name: string, found: string, fix: string, ...needs: readonly Need[]): HostCheck {
   return { name, status: "warn", found, fix, needs: orDecision(name, fix, needs) };
 }
 
-/** It stands in the way. Without needs, the fix is for people to decide. */
+/** The finding stands in the way. Without needs, the fix is for people to decide. */
 export function fail(name: string, found: string, fix: string, ...needs: readonly Need[]): HostCheck {
   return { name, status: "fail", found, fix, needs: orDecision(name, fix, needs) };
 }

@@ -18,7 +18,7 @@ export function checkDevice(machine: Machine, bdf: string): HostCheck[] {
   const device = machine.device(bdf);
   if (device === undefined) return [fail(bdf, "no such PCI device", "lspci -D lists what is there")];
   const { group, reservedRegions } = device;
-  // Of what is not to be given away, nothing else is asked.
+  // A device that must stay with the host gets no other checks.
   const why = device.cdev === undefined ? whyNotToBind(device) : undefined;
   if (why !== undefined) return [fail(bdf, why, "name another device, one that the host can do without")];
   return [
@@ -84,7 +84,7 @@ function checkMissingCdev(machine: Machine, device: PciDevice): HostCheck {
   );
 }
 
-/** What speaks against giving a device to vfio-pci. */
+/** Reasons against giving a device to vfio-pci. */
 function whyNotToBind({ bridge, hostUse }: PciFunction): string | undefined {
   if (bridge) return "is a bridge, which no VM can be given";
   return hostUse.length === 0 ? undefined : `is needed by the host: ${hostUse.join(", ")}`;
@@ -142,7 +142,7 @@ function checkGroup(machine: Machine, device: PciDevice): HostCheck {
   );
 }
 
-/** Why a device shares its group: of one that does not, nobody asks. */
+/** Why a device shares its group; only for devices that do. */
 function checkSharing(device: PciDevice): HostCheck[] {
   const { bdf, bridges } = device;
   const others = othersOf(device);

@@ -17,7 +17,7 @@ const TOOLS: readonly (readonly [BootLoaderTool, readonly string[]])[] = [
   ["grub-mkconfig", ["usr/bin/grub-mkconfig"]],
 ];
 
-/** What a word of the command line may have to become part of a command for a shell. */
+/** The characters of a kernel parameter that may become part of a shell command. */
 const HARMLESS = /^[\w.,=:+-]+$/;
 
 /** A distribution, by os-release(5) and by the programs that are there. */

@@ -16,7 +16,7 @@ import { checkLog, checkQemus } from "./symptom-checks.ts";
 /**
  * Looks at a machine. No device is opened, nothing is changed, and it works without privileges as far as that goes.
  *
- * @param bdfs the devices that a VM is to get; none: those that vfio-pci has
+ * @param bdfs the devices that a VM is to get; none: the devices of vfio-pci
  */
 export function examine(
   machine: Machine,
@@ -40,7 +40,7 @@ export function examine(
   ];
 }
 
-/** What a machine is found to be, and what to do. */
+/** The findings about a machine, and what to do. */
 export interface Diagnosis {
   /** Which machine was looked at, and when. */
   readonly origin: Origin;
@@ -53,7 +53,7 @@ export interface Diagnosis {
  * {@link examine}, and the plan that follows.
  *
  * @param root of the machine's files, or of a recorded tree
- * @param bdfs the devices that a VM is to get; none: those that vfio-pci has
+ * @param bdfs the devices that a VM is to get; none: the devices of vfio-pci
  */
 export function diagnose(root: string, bdfs: readonly string[]): Diagnosis {
   const machine = new Machine(root);

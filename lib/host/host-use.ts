@@ -1,5 +1,5 @@
 /**
- * What the host itself needs a PCI device for: a file system is mounted from it, the default route goes through it. Such a
+ * The host's own uses of a PCI device: a file system is mounted from it, the default route goes through it. Such a
  * device is not to be given away.
  */
 
@@ -9,7 +9,7 @@ import { BDF_PATTERN } from "../bdf.ts";
 import { readFileWhole } from "../files.ts";
 import { ifReadable } from "./readable.ts";
 
-/** What each device is needed for, by address: "/ is mounted from it". */
+/** The use of each device, by address: "/ is mounted from it". */
 export function hostUse(root: string): ReadonlyMap<string, readonly string[]> {
   const uses = new Map<string, string[]>();
   const add = (paths: readonly string[], use: string) => {
@@ -29,13 +29,14 @@ function addressesIn(path: string): string[] {
   return path.split("/").filter((part) => BDF_PATTERN.test(part));
 }
 
-/** What is mounted (proc_pid_mountinfo(5)), and what is swapped to. */
+/** The mounted file systems (proc_pid_mountinfo(5)), and the swap areas. */
 function disksInUse(root: string): { disk: string; use: string }[] {
   const mounts = lines(root, "proc/self/mountinfo").flatMap((line) => {
     const [before = "", after = ""] = line.split(" - ");
     const [, , number = "", , where = ""] = before.split(" ");
     const [, source = ""] = after.split(" ");
-    // By its number; of file systems that have none of a disk, as btrfs, by the name of the first disk.
+    // Found by its number. File systems without the number of a disk, such as btrfs, are found by the name of the first
+    // disk.
     const named = source.startsWith("/dev/") ? source.slice("/dev/".length) : undefined;
     const disk = nameOf(join(root, `sys/dev/block/${number}`)) ?? named;
     return disk === undefined ? [] : [{ disk, use: `${unescapeOctal(where)} is mounted from it` }];

@@ -36,7 +36,7 @@ export function checkIommus(machine: Machine): HostCheck {
   );
 }
 
-/** What the units' registers allow; whether Linux uses it is {@link checkScalableMode}. */
+/** The features that the registers of the units allow; whether Linux uses them is {@link checkScalableMode}. */
 export function checkNesting(machine: Machine): HostCheck {
   const name = "nested translation";
   const { vtdUnits, unusedVtdUnits, amdUnits } = machine;
@@ -99,8 +99,8 @@ export function checkScalableMode(machine: Machine): HostCheck[] {
 }
 
 /**
- * ERRATA_772415_SPR17: which processor has it is one thing, what Linux does another. intel_iommu_hw_info() sets the flag
- * for every VT-d unit, and no nest parent of VT-d takes a read-only mapping (since Linux 6.7; seen in 6.12 and 7.2).
+ * ERRATA_772415_SPR17 on this processor, and in this Linux. The function intel_iommu_hw_info() sets the flag for every
+ * VT-d unit, and no nest parent of VT-d takes a read-only mapping (since Linux 6.7; seen in 6.12 and 7.2).
  */
 export function checkErratum(machine: Machine): HostCheck {
   const name = "erratum";
@@ -110,7 +110,7 @@ export function checkErratum(machine: Machine): HostCheck {
   if (make === undefined) {
     return unknown(
       name,
-      "neither an IOMMU nor /proc/cpuinfo tells whose IOMMU this is",
+      "neither an IOMMU nor /proc/cpuinfo shows the vendor of the IOMMU",
       "`iommufd probe` tells what the kernel reports for each device",
     );
   }

@@ -15,7 +15,7 @@ const PARAMETER = "/sys/module/iommufd/parameters/allow_unsafe_interrupts";
 /** Words of the kernel's command line that turn interrupt remapping off (Documentation/admin-guide/kernel-parameters.txt). */
 const OFF = /^(intremap=.*\boff\b.*|nointremap)$/;
 
-/** What isolates, or what does not, and how that is known. */
+/** The isolation of interrupts, and how it is known. */
 interface Isolation {
   readonly isolated: boolean;
   readonly how: string;
@@ -27,7 +27,7 @@ export function checkIsolation(machine: Machine): HostCheck {
   if (found === undefined) {
     return unknown(
       NAME,
-      "nothing tells whether interrupts are remapped (/proc/interrupts, ECAP.IR, the kernel log)",
+      "nothing shows whether interrupts are remapped (/proc/interrupts, ECAP.IR, the kernel log)",
       "`iommufd probe` tells: where they are not, binding a device answers EPERM",
     );
   }
@@ -86,7 +86,7 @@ function howToRemap(machine: Machine): Need {
   const { guest, cloud, make } = machine.platform;
   const word = wordThatTurnsOff(machine);
   if (word !== undefined) return { kind: "parameters", add: [], remove: [word] };
-  // What turns the IOMMU on brings this, too.
+  // The steps that turn the IOMMU on bring this, too.
   const [first] = machine.iommus.length === 0 || cloud !== undefined ? turnOn(machine).needs : [];
   if (first?.kind === "elsewhere" || first?.kind === "firmware") return first;
   if (guest) {

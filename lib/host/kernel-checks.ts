@@ -21,8 +21,8 @@ const SINCE: Readonly<Record<IommuMake, readonly [major: number, minor: number]>
 };
 
 /**
- * Functions that came with it. Who packages a kernel puts later things into it, and leaves its version alone: Red Hat's 5.14 has
- * much of 6.12. The names of a kernel's functions tell what it has.
+ * Functions that came with it. Distributions put later features into a kernel and keep its version: Red Hat's 5.14 has
+ * much of 6.12. The names of a kernel's functions show its features.
  */
 const FUNCTIONS: Readonly<Record<IommuMake, string>> = {
   intel: "intel_nested_cache_invalidate_user",
@@ -67,7 +67,7 @@ export function checkKernel(machine: Machine): HostCheck {
   });
 }
 
-/** Whether it was built with what is needed. What is there was built. */
+/** Whether it was built with what is needed. Everything that is there was built. */
 export function checkConfig(machine: Machine): HostCheck {
   const name = "kernel config";
   const { kernelConfig } = machine;
@@ -134,7 +134,7 @@ export function checkIommuFile(machine: Machine): HostCheck {
 export function checkMemlock(memlock: MemlockLimit | undefined): HostCheck {
   const name = "locked memory";
   if (memlock === undefined)
-    return unknown(name, "no /proc/self/limits and status", "ulimit -l tells the limit, in KiB");
+    return unknown(name, "no /proc/self/limits and status", "ulimit -l prints the limit, in KiB");
   if (memlock.exempt)
     return pass(name, "no limit for this process (CAP_IPC_LOCK); a VM's process may have one");
   if (memlock.limit === undefined) return pass(name, "no limit");

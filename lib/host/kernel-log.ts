@@ -31,7 +31,10 @@ export function readKernelLog(root: string): KernelLog | undefined {
   return undefined;
 }
 
-/** Each read gives one record, until there is none (Documentation/ABI/testing/dev-kmsg); of a recorded tree, a piece of a file. */
+/**
+ * Each read gives one record, until there is none (Documentation/ABI/testing/dev-kmsg); in a recorded tree, a piece of
+ * a file.
+ */
 function readRecords(path: string): string {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {

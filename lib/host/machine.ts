@@ -1,5 +1,5 @@
 /**
- * What a machine tells of itself in /proc, /sys, /dev and /boot, without a device being touched. All paths go through one
+ * Facts about a machine from /proc, /sys, /dev and /boot. No device is touched. All paths go through one
  * root, so that a recorded tree can stand in for a machine.
  */
 
@@ -23,7 +23,7 @@ import { ifReadable } from "./readable.ts";
 import { parseReservedRegions, type ReservedRegion } from "./reserved-regions.ts";
 import { listIommus, readVtdUnit, type VtdUnit } from "./vtd-units.ts";
 
-/** What can be done with a file. */
+/** Access to a file. */
 export type Access = "read-write" | "denied" | "missing";
 
 /** How the test kernel (CONFIG_IOMMUFD_TEST) names an IOMMU that is none. */
@@ -47,17 +47,17 @@ export interface PciFunction {
   readonly bridge: boolean;
   /** Path of its VFIO character device; undefined where no VFIO driver offers one. */
   readonly cdev: string | undefined;
-  /** What the host itself needs it for: "/ is mounted from it". */
+  /** The host's own use of it: "/ is mounted from it". */
   readonly hostUse: readonly string[];
 }
 
-/** One with what its IOMMU group tells. */
+/** A device with the facts of its IOMMU group. */
 export interface PciDevice extends PciFunction {
   /** Number of its IOMMU group; undefined where it has none: no IOMMU translates for it. */
   readonly group: number | undefined;
   /** The others of its group. */
   readonly mates: readonly PciFunction[];
-  /** What its group's reserved_regions has. */
+  /** The lines of its group's reserved_regions. */
   readonly reservedRegions: readonly ReservedRegion[];
   /** The bridges between it and the root of its bus, the nearest last. */
   readonly bridges: readonly PciBridge[];
@@ -70,7 +70,7 @@ export interface PciBridge {
   readonly acs: Acs | undefined;
 }
 
-/** A machine, or a recorded tree of one. What several checks look at is read once. */
+/** A machine, or a recorded tree of one. Files that several checks look at are read once. */
 export class Machine {
   /** Where its files are: "/", or the directory of a recorded tree. */
   readonly root: string;
@@ -93,7 +93,7 @@ export class Machine {
   readonly unusedVtdUnits: readonly VtdUnit[];
   /** AMD's IOMMUs. */
   readonly amdUnits: readonly AmdUnit[];
-  /** What kind of machine it is. */
+  /** The kind of machine. */
   readonly platform: Platform;
   /** How its distribution does things. */
   readonly distribution: Distribution;
@@ -103,7 +103,7 @@ export class Machine {
   constructor(root = "/") {
     this.root = root;
     this.hostName = this.#read("proc/sys/kernel/hostname")?.trim();
-    // It becomes part of a path, which is not to leave the tree.
+    // The name becomes part of a path, which must not leave the tree.
     const [release] = /^[\w.+~-]+$/.exec(this.#read("proc/sys/kernel/osrelease")?.trim() ?? "") ?? [];
     this.kernelRelease = release;
     this.kernelConfig = this.#readConfig();
@@ -161,7 +161,7 @@ export class Machine {
     return tables.length === 0 ? undefined : tables.includes(signature);
   }
 
-  /** Whether the kernel has a function; undefined where it does not tell. It reads 10 MB. */
+  /** Whether the kernel has a function; undefined if it cannot be seen. It reads 10 MB. */
   hasFunction(name: string): boolean | undefined {
     return ifReadable(() => {
       let [isThere, isEmpty] = [false, true];
@@ -184,7 +184,7 @@ export class Machine {
     return deviceUse(this.root, bdf).users;
   }
 
-  /** What this process can do with a file. */
+  /** The access that this process has to a file. */
   access(path: string): Access {
     try {
       accessSync(join(this.root, path), constants.R_OK | constants.W_OK);

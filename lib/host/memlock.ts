@@ -7,7 +7,7 @@ import { ifReadable } from "./readable.ts";
 /** The bit of CAP_IPC_LOCK in /proc/self/status, CapEff. */
 const CAP_IPC_LOCK = 14n;
 
-/** What is known of the limit. */
+/** The known facts about the limit. */
 export interface MemlockLimit {
   /** In bytes; undefined: there is none. */
   readonly limit: bigint | undefined;
@@ -15,7 +15,7 @@ export interface MemlockLimit {
   readonly exempt: boolean;
 }
 
-/** The limit of this process; undefined where the machine does not tell. */
+/** The limit of this process; undefined if the machine does not show it. */
 export function memlockLimit(root = "/"): MemlockLimit | undefined {
   const soft = field(root, "proc/self/limits", /^Max locked memory\s+(\d+|unlimited)\s/m);
   const capabilities = field(root, "proc/self/status", /^CapEff:\s+([0-9a-f]+)$/m);

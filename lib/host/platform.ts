@@ -1,15 +1,15 @@
-/** What kind of machine advice is for: whose IOMMU it has, and whether it is a guest, or a container sees it. */
+/** The kind of machine that advice is for: the vendor of its IOMMU, and whether this is a guest or a container. */
 
-/** Whose IOMMU. */
+/** The vendor of the IOMMU. */
 export type IommuMake = "intel" | "amd" | "arm";
 
-/** What kind of machine this is. */
+/** The kind of this machine. */
 export interface Platform {
-  /** By the IOMMUs that are in use, else by the processor; undefined where neither tells. */
+  /** By the IOMMUs that are in use, else by the processor; undefined if neither shows it. */
   readonly make: IommuMake | undefined;
   /** A guest of a hypervisor: its IOMMU is one that the hypervisor gives it, or does not. */
   readonly guest: boolean;
-  /** Of whose cloud a guest is; undefined where it is none, or of nobody who is known. */
+  /** The cloud of a guest; undefined if there is none, or if it is unknown. */
   readonly cloud: string | undefined;
   /** This process is in a container: the kernel is the host's, and files are there that the container was given. */
   readonly container: boolean;
@@ -50,7 +50,7 @@ const CLOUDS: readonly (readonly [RegExp, string])[] = [
 const CONTAINER_MARKS = [".dockerenv", "run/.containerenv", "run/systemd/container", "dev/.lxc-boot-id"];
 
 /**
- * Tells what kind of machine a tree is of.
+ * Finds the kind of machine that a tree is from.
  *
  * @param read the text of a file of the tree; undefined where it is not there
  */

@@ -17,7 +17,7 @@ const PLACES = [
   "usr/libexec/qemu-kvm",
 ];
 
-/** What the commit brought; what asks for a nest parent; and a function that all QEMUs have. */
+/** A function that the commit added, one that asks for a nest parent, and one that all QEMUs have. */
 const BYPASSES = "\0vfio_device_get_host_iommu_quirk_bypass_ro\0";
 const NESTS = "\0vfio_device_get_viommu_flags_want_nesting\0";
 const BESIDE = "\0memory_listener_register\0";
@@ -32,8 +32,8 @@ const LONGEST_TEXT = 256;
 const FIRST_MAJOR = 11;
 
 /**
- * What a QEMU does with read-only memory where the IOMMU reports the erratum: leaves it out of a nest parent; maps it, which
- * the kernel refuses; or makes no nest parent at all.
+ * The behaviour of a QEMU if the IOMMU reports the erratum: it leaves read-only memory out of a nest parent, or maps
+ * it, which the kernel refuses, or makes no nest parent at all.
  */
 type QemuNesting = "leaves-out" | "maps" | "never-nests";
 
@@ -47,7 +47,7 @@ export interface InstalledQemu {
   readonly nesting: QemuNesting | undefined;
 }
 
-/** What a program was found to be, so that one of 30 MB is not read for each scrape of `iommufd serve`. */
+/** The findings about a program, so that a file of 30 MB is not read for each scrape of `iommufd serve`. */
 const seen = new Map<string, { stamp: string; qemu: InstalledQemu }>();
 
 /** The QEMUs of a tree, for the architectures that VT-d is of. */
@@ -69,7 +69,7 @@ export function installedQemus(root: string): InstalledQemu[] {
   });
 }
 
-/** Looks for what tells in a program of tens of megabytes. */
+/** Looks for these functions in a program of tens of megabytes. */
 function inspect(path: string): Omit<InstalledQemu, "path"> {
   let version: string | undefined;
   let isWhole = false;
@@ -78,7 +78,7 @@ function inspect(path: string): Omit<InstalledQemu, "path"> {
     if (!isWhole) {
       const start = piece.indexOf(VERSION);
       if (start >= 0) version = versionAt(piece, start);
-      // Of one that this piece cuts, the next has all.
+      // If this piece cuts a name, the next piece has all of it.
       isWhole = start >= 0 && start + LONGEST_TEXT <= piece.length;
     }
     for (const name of [BYPASSES, NESTS, BESIDE])
@@ -96,7 +96,7 @@ function nestingOf(found: ReadonlySet<string>, version: string | undefined): Qem
   return version !== undefined && Number.parseInt(version, 10) >= FIRST_MAJOR ? "leaves-out" : undefined;
 }
 
-/** What it prints for --version. */
+/** Its output for --version. */
 function versionAt(piece: Buffer, start: number): string | undefined {
   const text = piece.toString("latin1", start + VERSION.length, start + LONGEST_TEXT);
   return /^\d[^\n\0]*/.exec(text)?.[0];

@@ -3,9 +3,9 @@
 import { IommufdError } from "../errors.ts";
 
 /**
- * What a read gives; undefined where there is nothing, or nothing that may be read.
+ * The result of a read; undefined if there is nothing, or nothing that may be read.
  *
- * @throws IommufdError ERR_IOMMUFD_INPUT: there is more than INPUT_LIMIT, so that this is no such machine
+ * @throws IommufdError ERR_IOMMUFD_INPUT: there is more than INPUT_LIMIT, so this cannot be a real machine
  */
 export function ifReadable<Result>(read: () => Result): Result | undefined {
   try {

@@ -1,7 +1,8 @@
 /**
- * Memory that the firmware reserves for devices of an IOMMU group (sysfs: reserved_regions; drivers/iommu/iommu.c). Where a
- * region is "direct", its device has to reach it at all times, and Linux gives no device of the group away: that would take the
- * mapping away (__iommu_device_set_domain(): EINVAL, since Linux 6.6 for every IOMMU; seen on 7.2).
+ * Memory that the firmware reserves for devices of an IOMMU group (sysfs: reserved_regions; drivers/iommu/iommu.c). If
+ * a region is "direct", its device has to reach it at all times. Linux gives no device of the group to a program,
+ * because this would remove the mapping (__iommu_device_set_domain(): EINVAL, since Linux 6.6 for every IOMMU; seen on
+ * 7.2).
  */
 
 import { fail, type HostCheck, pass } from "./check.ts";
@@ -29,7 +30,7 @@ export function parseReservedRegions(text: string): ReservedRegion[] {
   }));
 }
 
-/** What the firmware calls such a region. */
+/** The firmware's name for such a region. */
 const TABLES: Readonly<Record<IommuMake, string>> = {
   intel: "RMRR of the DMAR table",
   amd: "IVMD of the IVRS table",
@@ -64,7 +65,7 @@ export function checkReservedRegions(
   return [
     pass(
       bdf,
-      `the firmware's memory for IOMMU group ${group} is no obstacle: ${relaxable} (direct-relaxable)`,
+      `the firmware's memory for IOMMU group ${group} does not stand in the way: ${relaxable} (direct-relaxable)`,
     ),
   ];
 }

@@ -1,11 +1,11 @@
-/** What has to be done on a machine, in the order in which it is done, with one reboot at most. */
+/** The steps for a machine, in order, with one reboot at most. */
 
 import { type HostCheck, type Need, wordsOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
 
 /** One step of a plan. */
 export interface Step {
-  /** What it is for. */
+  /** The step in words. */
   readonly title: string;
   /** Commands for a shell of root's; none where there is nothing to type, or it is not known what. */
   readonly commands: readonly string[];
@@ -37,8 +37,9 @@ class Needs {
 }
 
 /**
- * Makes a plan of what checks ask for: what is for people to decide; then all that takes effect with the next boot, and one reboot;
- * then what can be done while the machine runs; then what shows whether it worked.
+ * Makes a plan of the remedies of checks. Decisions for people come first. Then everything that takes effect with the
+ * next boot, and one reboot. Then the changes to the running machine, and at last the commands that show whether it
+ * worked.
  *
  * @param bdfs the devices that were looked at
  */
@@ -46,7 +47,7 @@ export function stepsOf(machine: Machine, checks: readonly HostCheck[], bdfs: re
   const needs = new Needs(checks);
   const [elsewhere] = needs.texts("elsewhere");
   if (elsewhere !== undefined) return [step(elsewhere), step("see what that one lacks", "iommufd doctor")];
-  // Of a container it is not known what its host is.
+  // A container does not show what its host is.
   const { container } = machine.platform;
   const steps = [
     ...needs.texts("decision").map((text) => step(text)),
@@ -71,7 +72,7 @@ function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** What only the next boot brings. */
+/** Changes that take effect only with the next boot. */
 function beforeReboot({ distribution, platform }: Machine, needs: Needs): Step[] {
   const kernel = needs.texts("kernel");
   const { add, remove } = parameters(needs);
@@ -87,7 +88,7 @@ function beforeReboot({ distribution, platform }: Machine, needs: Needs): Step[]
   ];
 }
 
-/** All words in one step. What some check wants on the command line no other may take off. */
+/** All words in one step. No check may take a parameter off the command line that another check wants there. */
 function parameters(needs: Needs): { add: string[]; remove: string[] } {
   const all = needs.of("parameters");
   const add = [...new Set(all.flatMap((need) => need.add))];
@@ -110,10 +111,10 @@ function reboot(machine: Machine, needs: Needs): Step[] {
     : [step(`reboot${again}`, "reboot")];
 }
 
-/** What the running kernel takes. */
+/** Changes that the running kernel takes. */
 function afterReboot(machine: Machine, needs: Needs): Step[] {
   const { distribution } = machine;
-  // What was loaded by hand is gone after a reboot.
+  // Modules that were loaded by hand are gone after a reboot.
   const loaded = machine.hasVfioPci && machine.hasIommufd && !reboots(needs);
   const bind = needs.of("bind");
   const commands = bind.flatMap(({ bdf, driver }) => distribution.bindCommands(bdf, driver));
@@ -135,11 +136,11 @@ function afterReboot(machine: Machine, needs: Needs): Step[] {
   ];
 }
 
-/** What this process, or that of the VMM, lacks. */
+/** Permissions that this process, or the one of the VMM, lacks. */
 function forProcess({ platform }: Machine, needs: Needs): Step[] {
   const files = (kind: "container" | "access") => [...new Set(needs.of(kind).flatMap((need) => need.files))];
   const access = files("access");
-  // The names of devices that are yet to be bound only the host can tell.
+  // Only the host knows the names of devices that are yet to be bound.
   const bound = platform.container ? needs.of("bind") : [];
   const container = [
     ...files("container"),

@@ -4,7 +4,10 @@ import { type HostCheck, type Need, pass, unknown, warn } from "./check.ts";
 import type { Machine } from "./machine.ts";
 import { canNest } from "./turn-on.ts";
 
-/** What the kernel says where it refuses a read-only mapping (drivers/iommu/intel/iommu.c; generic_pt/fmt/vtdss.h in 7.2). */
+/**
+ * The kernel's message when it refuses a read-only mapping (drivers/iommu/intel/iommu.c; generic_pt/fmt/vtdss.h in
+ * 7.2).
+ */
 const REFUSAL = "due to HW errata (ERRATA_772415_SPR17)";
 
 const LEAVE_OUT = "QEMU 11.0 and later leave read-only memory out";
@@ -28,7 +31,7 @@ function isConcerned(machine: Machine): boolean {
   return (make === undefined || make === "intel") && canNest(machine) !== false;
 }
 
-/** Looks for the kernel's line; of VT-d alone, which it is about. */
+/** Looks for the kernel's line, on VT-d alone. */
 export function checkLog(machine: Machine): HostCheck[] {
   const name = "kernel log";
   const { kernelLog } = machine;
@@ -55,7 +58,7 @@ export function checkLog(machine: Machine): HostCheck[] {
   ];
 }
 
-/** Whether the QEMUs know to leave read-only sections out; of VT-d alone. */
+/** Whether the QEMUs leave read-only sections out, on VT-d alone. */
 export function checkQemus(machine: Machine): HostCheck[] {
   const name = "QEMU";
   const { qemus } = machine;
@@ -65,7 +68,7 @@ export function checkQemus(machine: Machine): HostCheck[] {
       unknown(
         name,
         "none is installed in /usr/bin, /usr/local/bin or /usr/libexec",
-        "of one that runs, `iommufd plan --qmp SOCKET` tells; other VMMs have to leave read-only memory out themselves",
+        "`iommufd plan --qmp SOCKET` asks a running QEMU; other VMMs have to leave read-only memory out by themselves",
       ),
     ];
   }
@@ -92,7 +95,7 @@ export function checkQemus(machine: Machine): HostCheck[] {
         return unknown(
           name,
           `whether ${which}, nests, and has commit 68d3a2a24d`,
-          `${LEAVE_OUT}; of an earlier one its changelog tells whether who packaged it put the commit there`,
+          `${LEAVE_OUT}; for an earlier QEMU, the changelog of its package says whether it has the commit`,
         );
     }
   });

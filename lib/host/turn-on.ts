@@ -1,11 +1,11 @@
-/** What turns an IOMMU on, where none is in use: the firmware, the kernel, its command line, in one go. */
+/** The steps that turn an IOMMU on if none is in use: the firmware, the kernel, its command line, in one go. */
 
 import { decodeAmd } from "../hw-info/amd.ts";
 import { decodeVtd } from "../hw-info/vtd.ts";
 import { type Need, wordsOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
 
-/** What to do, in words and as needs. */
+/** The remedy, in words and as needs. */
 export interface Remedy {
   readonly fix: string;
   readonly needs: readonly Need[];
@@ -27,7 +27,7 @@ export function turnOn(machine: Machine): Remedy {
   return { fix: text, needs: [{ kind: "decision", text }] };
 }
 
-/** What the kernel's log says of each. */
+/** The lines of the kernel log about each. */
 const LOG_WORDS = { intel: "DMAR", amd: "AMD-Vi -e IVRS", arm: "arm-smmu-v3 -e IORT" } as const;
 
 const NEEDS = { intel: needsOfIntel, amd: needsOfAmd, arm: needsOfArm } as const;
@@ -91,7 +91,7 @@ function wordsThatTurnOff({ commandLine }: Machine, pattern: RegExp): string[] {
   return [...new Set(commandLine?.filter((word) => pattern.test(word)))];
 }
 
-/** What all intel_iommu= of the command line have, in order: "on", "sm_on". */
+/** The values of all intel_iommu= of the command line, in order: "on", "sm_on". */
 export function intelOptions({ commandLine }: Machine): string[] {
   return intelWords(commandLine).flatMap((word) => word.slice("intel_iommu=".length).split(","));
 }

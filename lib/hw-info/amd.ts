@@ -1,9 +1,9 @@
 /**
- * What an AMD IOMMU is: its Extended Feature Registers, with the names of the AMD I/O Virtualization Technology
+ * The features of an AMD IOMMU: its Extended Feature Registers, with the names of the AMD I/O Virtualization Technology
  * (IOMMU) Specification (48882), MMIO offsets 0030h and 01A0h.
  *
- * Where Linux has a macro for a field (drivers/iommu/amd/amd_iommu_types.h) a test compares the two; of EFR2 only those
- * are named.
+ * Where Linux has a macro for a field (drivers/iommu/amd/amd_iommu_types.h) a test compares the two; only these fields
+ * of EFR2 have names.
  */
 
 import { type Field, type FieldValues, field, fieldValues, flag, oneOf, reservedBits } from "./register.ts";
@@ -67,11 +67,11 @@ export interface AmdHwInfo {
   readonly efr2: bigint;
 }
 
-/** What the registers say. */
+/** The fields of the registers. */
 export interface AmdCapabilities {
   /** Fields of the registers. */
   readonly fields: { readonly efr: FieldValues; readonly efr2: FieldValues };
-  /** What follows from them. */
+  /** The capabilities that follow from them. */
   readonly derived: {
     /** A guest's page tables can be walked (GTSup). */
     readonly guestTranslation: boolean;

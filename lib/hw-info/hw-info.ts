@@ -47,8 +47,8 @@ export interface DecodedHwInfo {
   /** Flags of the vendor's structure by name; one without a name is "BIT_n". Empty where there are none, or they are not known. */
   readonly flags: readonly string[];
   /**
-   * Whether the IOMMU reports ERRATA_772415_SPR17. Undefined of type "intel-vtd" with too little data to tell: that is no
-   * promise.
+   * Whether the IOMMU reports ERRATA_772415_SPR17. Undefined for type "intel-vtd" with too little data: then nothing is
+   * known.
    */
   readonly erratum772415: boolean | undefined;
   /** Generic capabilities by name, without IOMMU_HW_CAP_; one without a name is "BIT_n". */

@@ -10,7 +10,7 @@ export interface Field {
   readonly width: number;
   /** The specification's name of it. */
   readonly title: string;
-  /** What a value means, where that is more than "supported". */
+  /** The meaning of a value, if it is more than "supported". */
   readonly meaning?: (value: number) => string;
 }
 
@@ -38,7 +38,7 @@ export function field(
   return { name, bit: low, width: high - low + 1, title, meaning };
 }
 
-/** What a value of a few means; any other is reserved. */
+/** The meaning of each value; any other is reserved. */
 export function oneOf(...meanings: string[]): (value: number) => string {
   return (value) => meanings[value] ?? "reserved value";
 }

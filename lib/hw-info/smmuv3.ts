@@ -1,6 +1,7 @@
 /**
- * What an Arm SMMUv3 is: its identification registers, with the names of the Arm System Memory Management Unit
- * Architecture Specification, SMMU version 3 (IHI 0070), sections 6.3.1 to 6.3.8; and NVIDIA's CMDQV extension of it.
+ * The features of an Arm SMMUv3, from its identification registers, and NVIDIA's CMDQV extension of it. The names are
+ * from the Arm System Memory Management Unit Architecture Specification, SMMU version 3 (IHI 0070), sections 6.3.1 to
+ * 6.3.8.
  *
  * A VMM may read of it what include/uapi/linux/iommufd.h lists at struct iommu_hw_info_arm_smmuv3, which is
  * {@link SMMUV3_GUEST_FIELDS}; the other fields are for people. Where Linux has a macro for a field
@@ -125,11 +126,11 @@ export interface Smmuv3HwInfo {
   readonly registers: Readonly<Record<Smmuv3Register, number>>;
 }
 
-/** What the registers say. */
+/** The fields of the registers. */
 export interface Smmuv3Capabilities {
   /** Fields of each register. */
   readonly fields: Readonly<Record<Smmuv3Register, FieldValues>>;
-  /** What follows from them. */
+  /** The capabilities that follow from them. */
   readonly derived: {
     /** Both stages, and so nested translation (S1P and S2P). */
     readonly nestedTranslation: boolean;
@@ -143,7 +144,7 @@ export interface Smmuv3Capabilities {
     readonly virtualAddressBits: number;
     /** Version of the architecture: "3.2". */
     readonly version: string;
-    /** Bits that are set and have no name here, by register; those without any are left out. */
+    /** Bits that are set and have no name here, by register. Registers without such bits are left out. */
     readonly unnamedBits: Readonly<Partial<Record<Smmuv3Register, readonly number[]>>>;
   };
 }

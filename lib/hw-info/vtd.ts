@@ -7,17 +7,17 @@ import { type HwInfo, IOMMU_HW_INFO_TYPE_INTEL_VTD, IOMMU_HW_INFO_VTD_ERRATA_772
 import { type FieldValues, fieldValues, reservedBits } from "./register.ts";
 import { CAP_FIELDS, ECAP_FIELDS, sagawWidths, sslpsSizes } from "./vtd-registers.ts";
 
-/** What two VT-d registers say. */
+/** The content of two VT-d registers. */
 export interface VtdCapabilities {
   /** Fields of CAP_REG. */
   readonly cap: FieldValues;
   /** Fields of ECAP_REG. */
   readonly ecap: FieldValues;
-  /** What follows from them. */
+  /** The capabilities that follow from them. */
   readonly derived: VtdDerived;
 }
 
-/** What follows from the fields: numbers counted out, and features that need more than one bit. */
+/** The capabilities that follow from the fields: numbers, and features that need more than one bit. */
 export interface VtdDerived {
   /** How many domain ids there are; 0 where ND has its reserved value. */
   readonly domains: number;
@@ -120,8 +120,8 @@ export function readVtdHwInfo(data: Uint8Array): VtdHwInfo | undefined {
 }
 
 /**
- * Whether hardware information reports ERRATA_772415_SPR17, as QEMU reads it (commit 68d3a2a24d): of VT-d, by the flag of a
- * whole struct iommu_hw_info_vtd. This is the one place that says so.
+ * Whether hardware information reports ERRATA_772415_SPR17, as QEMU reads it (commit 68d3a2a24d): for VT-d, by the flag
+ * in a whole struct iommu_hw_info_vtd. This is the one place that says so.
  *
  * @returns undefined: it is of VT-d, and has too little data to hold the flag
  */

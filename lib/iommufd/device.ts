@@ -26,7 +26,7 @@ const ACCESS = { get: VFIO_DEVICE_FEATURE_GET, set: VFIO_DEVICE_FEATURE_SET } as
 /** Room for the vendor's hardware information, in bytes; the largest structure so far has 40. */
 const HW_INFO_CAPACITY = 256;
 
-/** What of a device is attached. */
+/** The part of a device that is attached. */
 export interface AttachOptions {
   /**
    * Only the DMA with this Process Address Space ID, 20 bits; the HWPT must have been allocated with `pasid` (later than
@@ -42,7 +42,7 @@ const ATTACH_OPTIONS = knownOptions<AttachOptions>({ pasid: "other" });
  * closing reset it, where it can be reset. Open one with {@link Iommufd.openDevice}.
  */
 export class Device extends Resource {
-  /** What to call it: its PCI address, "0000:6a:01.0"; the path or descriptor where it was opened by that. */
+  /** Its name: its PCI address, "0000:6a:01.0"; the path or descriptor where it was opened by that. */
   readonly name: string;
   /** Its object id within the iommufd. */
   readonly id: DeviceId;
@@ -84,12 +84,12 @@ export class Device extends Resource {
     return this.#file.fd();
   }
 
-  /** What it is attached to. */
+  /** The page table that it is attached to. */
   get attachedTo(): PageTable<Device> | undefined {
     return this.#attachments.get(undefined);
   }
 
-  /** What its PASIDs are attached to, of those that are. */
+  /** The page tables of its attached PASIDs. */
   get attachedPasids(): ReadonlyMap<number, PageTable<Device>> {
     return new Map(
       [...this.#attachments].flatMap(([pasid, table]) => (pasid === undefined ? [] : [[pasid, table]])),
@@ -100,7 +100,7 @@ export class Device extends Resource {
    * Asks what its IOMMU is (IOMMU_GET_HW_INFO); `decodeHwInfo()` explains the answer.
    *
    * @param type which information, of an IOMMU that has more than one: IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV of an
-   *   SMMUv3 (later than Linux 6.12). Default: what its driver tells first
+   *   SMMUv3 (later than Linux 6.12). Default: the first type of its driver
    * @throws SystemError EOPNOTSUPP: it has nothing of that type
    */
   hwInfo(type?: number): HwInfo {
@@ -218,7 +218,7 @@ export class Device extends Resource {
 
   /**
    * Attaches the device: from now on its DMA goes through that page table (VFIO_DEVICE_ATTACH_IOMMUFD_PT). To an
-   * {@link Ioas}, the kernel finds or makes a HWPT for it. What it was attached to before is replaced.
+   * {@link Ioas}, the kernel finds or makes a HWPT for it. An earlier attachment is replaced.
    *
    * @returns the id of the HWPT
    * @throws SystemError EINVAL: the HWPT does not fit the IOMMU of this device, or the device has no PASIDs; EADDRINUSE:
@@ -283,7 +283,7 @@ export class Device extends Resource {
   #forgetAttachment(pasid: number | undefined): void {
     const target = this.#attachments.get(pasid);
     this.#attachments.delete(pasid);
-    // It may be attached there by another PASID too.
+    // The device may be attached there by another PASID too.
     if (target !== undefined && ![...this.#attachments.values()].includes(target)) target.detached(this);
   }
 }

@@ -2,8 +2,8 @@ import { checkU64 } from "../arguments.ts";
 import { outOfRange } from "../errors.ts";
 
 /**
- * Checks a range of IOVAs of which dirty pages are asked. The kernel takes a page size that is no power of two for its
- * lowest set bit, and a length of 0 for 2^64 (drivers/iommu/iommufd/iova_bitmap.c).
+ * Checks a range of IOVAs of which dirty pages are asked. The kernel takes the lowest set bit of a page size that is
+ * not a power of two, and a length of 0 for 2^64 (drivers/iommu/iommufd/iova_bitmap.c).
  */
 export function checkDirtyRange({
   iova,

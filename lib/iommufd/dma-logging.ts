@@ -40,7 +40,7 @@ export class DmaLogging extends Resource {
    *
    * @param pageSize how much a bit stands for, in bytes: a power of two. Default: what the device uses
    * @returns a bit a page, the lowest bit of the first byte first
-   * @throws SystemError of VFIO_DEVICE_FEATURE. What was noted is lost then: all pages have to be taken for written to
+   * @throws SystemError of VFIO_DEVICE_FEATURE. Then the log is lost, and all pages count as written
    */
   report(iova: bigint, length: bigint, pageSize = this.pageSize): Uint8Array {
     this.assertOpen();

@@ -23,8 +23,8 @@ export const MEMORY_OPTIONS = knownOptions<MemoryOptions>({ backing: "other", pa
 /**
  * Page-aligned memory that can be mapped into an {@link Ioas}.
  *
- * While it is mapped it cannot be closed, and is kept alive by the Ioas, so that a device never writes to memory
- * that the program believes is gone. Make one with {@link Iommufd.allocMemory}.
+ * While it is mapped it cannot be closed, and the Ioas keeps it alive. So a device never writes to memory that the
+ * program believes is gone. Make one with {@link Iommufd.allocMemory}.
  */
 export class DmaMemory extends Resource {
   /** In bytes, a multiple of the page size. */
@@ -56,7 +56,7 @@ export class DmaMemory extends Resource {
    * The memory as a file descriptor (memfd), to hand to another program. It stays this object's to close.
    *
    * @throws SystemError EBADF: it is anonymous
-   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: of the software backend
+   * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: this is memory of the software backend
    */
   get fd(): number {
     this.assertOpen();

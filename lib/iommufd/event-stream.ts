@@ -3,7 +3,8 @@ import { Resource } from "./resource.ts";
 
 /**
  * An async iterable of events: `for await (const event of stream)`. It takes no more from the kernel than it is asked
- * for, so a slow reader holds them up there, and it ends when it is closed. What one loop leaves, the next one gets.
+ * for, so a slow reader holds them up there, and it ends when it is closed. The next loop gets the events that a loop
+ * leaves.
  * A loop that waits keeps the program alive, as one that reads a socket does.
  */
 export abstract class EventStream<Event> extends Resource implements AsyncIterable<Event> {
@@ -48,7 +49,7 @@ export abstract class EventStream<Event> extends Resource implements AsyncIterab
       const value = this.#taken.shift();
       if (value !== undefined) return { done: false, value };
       // Without a look before: what is there already ends the wait at once, and a flood of events leaves the event loop
-      // its turns. Loops that wait at the same time share one wait; whoever comes first gets what there is.
+      // its turns. Loops that wait at the same time share one wait; the first one gets the events.
       this.#waiting ??= this.#wait();
       await this.#waiting;
       if (this.#taken.length === 0 && !this.closed) this.#taken = this.take();

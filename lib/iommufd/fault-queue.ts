@@ -28,7 +28,7 @@ const MOST = 4096;
 export interface PageFault {
   /** The address that is missing. */
   readonly address: bigint;
-  /** What the device wants to do there. */
+  /** The access that the device wants. */
   readonly permissions: {
     /** IOMMU_PGFAULT_PERM_READ */
     readonly read: boolean;

@@ -17,12 +17,12 @@ import { Mappings } from "./mappings.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
 
-/** What a request to map says of where. */
+/** The place in a request to map. */
 type Placed = Pick<IoasMapRequest, "flags" | "iova" | "length">;
 
 /**
- * What an address space holds. Memory is retained before the kernel is asked to map it; what becomes of that, the answer
- * decides, entered in the order in which calls were made ({@link MappingCalls}).
+ * The memory that an address space holds. Memory is retained before the kernel is asked to map it; the answer decides
+ * what becomes of it, entered in the order in which calls were made ({@link MappingCalls}).
  */
 export class HeldMemory {
   readonly #calls: MappingCalls;
@@ -44,7 +44,7 @@ export class HeldMemory {
     );
   }
 
-  /** {@link map}, on this thread; without closures as a rule, for it is on the path of every mapping. */
+  /** {@link map}, on this thread; without closures as a rule, because it is on the path of every mapping. */
   mapSync<Request extends Placed>(
     memory: DmaMemory | undefined,
     request: Request,
@@ -89,7 +89,7 @@ export class HeldMemory {
     );
   }
 
-  /** Copies; that needs no hold of its own while it runs, for nothing unmaps the source meanwhile. */
+  /** Copies; this needs no hold of its own while it runs, because nothing unmaps the source meanwhile. */
   copy(source: HeldMemory, request: IoasCopyRequest, copy: () => Promise<bigint>): Promise<bigint> {
     return this.#calls.run(this.#copyAccesses(source, request), copy, (iova) =>
       this.#copied(source, request, iova),

@@ -109,7 +109,8 @@ export class Hwpt extends PageTable<Device> {
    *
    * @param device a device behind the IOMMU that is to walk it
    * @param data where the guest's page table is, as the IOMMU wants to know it
-   * @throws SystemError EINVAL: this is no nest parent; EOPNOTSUPP: the IOMMU cannot nest, or takes other data; EIO: an
+   * @throws SystemError EINVAL: this is not a nest parent; EOPNOTSUPP: the IOMMU cannot nest, or takes other data; EIO:
+   * an
    *   SMMU does not take that STE
    */
   async allocNested(device: Device, data: NestedHwptData, options: NestedHwptOptions = {}): Promise<Hwpt> {
@@ -122,11 +123,11 @@ export class Hwpt extends PageTable<Device> {
   }
 
   /**
-   * Tells the IOMMU that a guest has changed its page table (IOMMU_HWPT_INVALIDATE); this is a nested HWPT.
+   * Invalidates cached entries after a guest has changed its page table (IOMMU_HWPT_INVALIDATE); this is a nested HWPT.
    *
    * @param entries ranges of VT-d, or entries of another driver
    * @returns how many were handled: all
-   * @throws SystemError EINVAL: this is no nested HWPT, or an entry is misaligned; EOPNOTSUPP: an unknown flag. Its
+   * @throws SystemError EINVAL: this is not a nested HWPT, or an entry is misaligned; EOPNOTSUPP: an unknown flag. Its
    *   `request.index` is how many were handled before
    */
   invalidate(entries: readonly VtdInvalidation[] | RawInvalidation): number {
@@ -139,7 +140,7 @@ export class Hwpt extends PageTable<Device> {
    * Allocates a virtual IOMMU on top of this nest parent (IOMMU_VIOMMU_ALLOC, later than Linux 6.12).
    *
    * @param device a device behind the IOMMU whose hardware it is part of
-   * @throws SystemError EOPNOTSUPP: that IOMMU has none of that type; EINVAL: this is no nest parent
+   * @throws SystemError EOPNOTSUPP: that IOMMU has none of that type; EINVAL: this is not a nest parent
    */
   allocViommu(device: Device, type: ViommuType): Viommu {
     this.assertOpen();
@@ -159,11 +160,12 @@ export class Hwpt extends PageTable<Device> {
 
   /**
    * Which pages DMA has written to since tracking started, or since they were last asked for
-   * (IOMMU_HWPT_GET_DIRTY_BITMAP). What is not mapped is not dirty. The IOMMU notes it for each entry of its page
+   * (IOMMU_HWPT_GET_DIRTY_BITMAP). Pages that are not mapped are not dirty. The IOMMU notes it for each entry of its
+   * page
    * table: where memory is contiguous, and {@link Ioas.hugePages} is on, that can be more than a page.
    *
    * @returns a bit a page, the lowest bit of the first byte first
-   * @throws RangeError ERR_OUT_OF_RANGE: the page size is no power of two, or the length 0
+   * @throws RangeError ERR_OUT_OF_RANGE: the page size is not a power of two, or the length 0
    * @throws SystemError EINVAL: the range is not of whole pages; EOPNOTSUPP: it was not allocated with `dirtyTracking`
    */
   async readDirtyBitmap(options: DirtyBitmapOptions): Promise<Uint8Array> {

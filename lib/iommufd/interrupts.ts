@@ -22,7 +22,7 @@ import { Resource } from "./resource.ts";
 export class Interrupts extends Resource {
   /** VFIO_PCI_*_IRQ_INDEX */
   readonly index: number;
-  /** What kind it is (VFIO_DEVICE_GET_IRQ_INFO). */
+  /** The kind of interrupts (VFIO_DEVICE_GET_IRQ_INFO). */
   readonly info: VfioIrqInfo;
   /** One for each interrupt. */
   readonly vectors: readonly [InterruptVector, ...InterruptVector[]];

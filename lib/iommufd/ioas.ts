@@ -79,9 +79,9 @@ export class Ioas extends PageTable<Device> {
    *
    * @returns the IOVA
    * @throws RangeError ERR_OUT_OF_RANGE: offset or length are not within the memory
-   * @throws SystemError EEXIST: something is mapped there; EINVAL: misaligned, outside the IOVA ranges, or
-   *   read-only on a nest parent of a host with ERRATA_772415_SPR17; EOVERFLOW: past the end of the address
-   *   space; ENOSPC: no hole is long enough; ENOMEM: out of memory or past RLIMIT_MEMLOCK
+   * @throws SystemError EEXIST: something is mapped there. EINVAL: misaligned, outside the IOVA ranges, or read-only on
+   * a nest parent of a host with ERRATA_772415_SPR17. EOVERFLOW: past the end of the address space. ENOSPC: no hole is
+   * long enough. ENOMEM: out of memory or past RLIMIT_MEMLOCK
    */
   async map(memory: DmaMemory, options: MapOptions = {}): Promise<bigint> {
     const request = this.#mapRequest(memory, options);
@@ -98,7 +98,7 @@ export class Ioas extends PageTable<Device> {
   /**
    * Makes thousands of mappings of one memory in one call. It stops at the first that the kernel refuses.
    *
-   * @throws SystemError as {@link map}; its `request.index` tells which one was refused
+   * @throws SystemError as {@link map}; its `request.index` is the one that was refused
    * @throws RangeError ERR_OUT_OF_RANGE: the arrays differ in length, or a range is not within the memory
    */
   async mapMany(memory: DmaMemory, ranges: MapManyRanges, options: MapManyOptions = {}): Promise<void> {
@@ -118,7 +118,7 @@ export class Ioas extends PageTable<Device> {
    * Unmaps thousands of ranges in one call. It stops at the first that the kernel refuses; those before it are
    * unmapped.
    *
-   * @throws SystemError as {@link unmap}; its `request.index` tells which one was refused
+   * @throws SystemError as {@link unmap}; its `request.index` is the one that was refused
    */
   async unmapMany(ranges: Pick<MapManyRanges, "iovas" | "lengths">): Promise<void> {
     const { iovas, lengths } = this.#unmapManyRanges(ranges);
@@ -229,14 +229,14 @@ export class Ioas extends PageTable<Device> {
    * Allocates a HWPT with the mappings of this address space (IOMMU_HWPT_ALLOC).
    *
    * @param device a device behind the IOMMU that is to walk it
-   * @throws SystemError EOPNOTSUPP: the IOMMU cannot do what was asked; EINVAL: a nest parent was asked for
-   *   on a host with ERRATA_772415_SPR17, and there are read-only mappings; EADDRINUSE: mappings are outside of
-   *   what the IOMMU can translate; ENOENT: there is no such fault queue
+   * @throws SystemError EOPNOTSUPP: the IOMMU cannot do this. EINVAL: a nest parent on a host with ERRATA_772415_SPR17,
+   * and there are read-only mappings. EADDRINUSE: mappings are outside the range that the IOMMU can translate. ENOENT:
+   * there is no such fault queue
    */
   async allocHwpt(device: Device, options: HwptOptions = {}): Promise<Hwpt> {
     const request = this.#hwptRequest(device, options);
     try {
-      // It maps nothing, but keeps the iommufd and all its mappings until it is done.
+      // The call maps nothing, but keeps the iommufd and all its mappings until it is done.
       return this.#hwpt(await this.#calls.run([], () => this.#file.hwptAlloc(request)), device, options);
     } catch (error) {
       throw this.#nestParents.explainAlloc(error, device);

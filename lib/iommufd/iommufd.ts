@@ -25,7 +25,7 @@ import { MappingCalls } from "./mapping-calls.ts";
 import { explainOpenError } from "./open-error.ts";
 import { Resource } from "./resource.ts";
 
-/** Who is charged for pinned memory. */
+/** The account that is charged for pinned memory. */
 export type RlimitMode = "user" | "process";
 
 /**
@@ -52,11 +52,11 @@ export class Iommufd extends Resource {
   }
 
   /**
-   * Opens one: of the kernel, unless a model of it is asked for. {@link selectBackend} says how.
+   * Opens an iommufd of the kernel, unless a model is asked for. {@link selectBackend} says how.
    *
    * @param where which backend; or one that was selected before, so that several iommufds share one modelled machine
    * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: there is no kernel to ask, and no model was asked for;
-   *   ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND is no backend
+   *   ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND does not name a backend
    * @throws SystemError of `open`
    */
   static open(where: BackendOptions | SelectedBackend = {}): Iommufd {
@@ -99,7 +99,8 @@ export class Iommufd extends Resource {
   }
 
   /**
-   * Who is charged for pinned memory (IOMMU_OPTION_RLIMIT_MODE): the user (the default), or the process as VFIO does.
+   * The account that is charged for pinned memory (IOMMU_OPTION_RLIMIT_MODE): the user (the default), or the process as
+   * VFIO does.
    */
   get rlimitMode(): RlimitMode {
     return this.#rlimitMode(IOMMU_OPTION_OP_GET, 0n);
@@ -178,7 +179,7 @@ export class Iommufd extends Resource {
   }
 
   /**
-   * Number of the IOMMU group of a device; undefined where nothing tells it. Devices of one group have one attachment.
+   * Number of the IOMMU group of a device; undefined if it is unknown. Devices of one group have one attachment.
    * Throws as {@link openDevice} does.
    */
   groupOf(bdf: string): number | undefined {
@@ -189,11 +190,11 @@ export class Iommufd extends Resource {
    * Opens a device and binds it (VFIO_DEVICE_BIND_IOMMUFD).
    *
    * @param bdf its PCI address; the domain may be left out: "6a:01.0"
-   * @throws IommufdError ERR_IOMMUFD_NO_DEVICE: there is none, or it is not bound to vfio-pci; the message tells
-   *   how to bind it
+   * @throws IommufdError ERR_IOMMUFD_NO_DEVICE: there is none, or it is not bound to vfio-pci; the message says how to
+   * bind it
    * @throws SystemError of VFIO_DEVICE_BIND_IOMMUFD EINVAL: another program has it; EBUSY: another program has its IOMMU
-   *   group; EPERM: its interrupts are not isolated, or another device of its group belongs to somebody else; of open EACCES:
-   *   no permission. The message tells which it is, and who, as far as this process may see
+   *   group; EPERM: its interrupts are not isolated, or another device of its group belongs to somebody else; EACCES of
+   * `open`: no permission. The message names the reason and the other program, as far as this process may see
    */
   openDevice(bdf: string): Device {
     this.assertOpen();

@@ -1,5 +1,5 @@
 /**
- * What can be said about mappings, and how it becomes what a backend is asked.
+ * The options of mappings, and how they become requests to a backend.
  */
 
 import { checkU64, knownOptions } from "../arguments.ts";
@@ -28,7 +28,7 @@ const WHERE = { iova: "other", length: "other", ...PERMISSIONS } as const;
 /** @internal */
 export const MAP_OPTIONS = knownOptions<MapOptions>({ ...WHERE, offset: "other" });
 
-/** What is mapped at once: parallel arrays, one element a mapping. */
+/** Mappings that are made at once: parallel arrays, one element a mapping. */
 export interface MapManyRanges {
   /** Where each is mapped. */
   iovas: BigUint64Array;
@@ -67,7 +67,7 @@ export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
 /** @internal */
 export const COPY_OPTIONS = knownOptions<CopyOptions>({ ...WHERE, sourceIova: "other" });
 
-/** What of a mapping the options say in the same way everywhere: where, and with which permissions. */
+/** The options that are the same everywhere: the place, and the permissions. */
 export function placement(options: Pick<MapOptions, "iova" | "readable" | "writable">): {
   flags: number;
   iova: bigint;

@@ -2,7 +2,7 @@
  * The order in which calls that map and unmap are entered in the books.
  */
 
-/** What a call does to a range of IOVAs of an address space. */
+/** The effect of a call on a range of IOVAs of an address space. */
 export interface Access {
   /** The books of the address space. */
   readonly of: object;
@@ -15,7 +15,7 @@ export interface Access {
 interface Call {
   /** Undefined: whatever there is. */
   readonly accesses: readonly Access[] | undefined;
-  /** What it changes in the books; undefined while it runs. */
+  /** Its change in the books; undefined while it runs. */
   enter: (() => void) | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface Unsure {
  */
 export class MappingCalls {
   readonly #calls = new Set<Call>();
-  /** Those that are done. */
+  /** Calls that are done. */
   readonly #settled = new Set<Call>();
   readonly #unsure = new Set<Unsure>();
 
@@ -123,7 +123,10 @@ export class MappingCalls {
     this.#findOut();
   }
 
-  /** Whether a call before it conflicts with it. Those are few: the pool handles calls in order, a few at a time. */
+  /**
+   * Whether a call before it conflicts with it. There are few of them: the pool handles calls in order, a few at a
+   * time.
+   */
   #waits(call: Call): boolean {
     for (const earlier of this.#calls) {
       if (earlier === call) return false;

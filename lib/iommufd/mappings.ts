@@ -8,7 +8,7 @@ interface Mapping {
   readonly iova: bigint;
   /** In bytes. */
   readonly length: bigint;
-  /** What it refers to; nothing of ours for a descriptor that was handed in. */
+  /** The memory that it refers to; nothing of ours for a descriptor that was handed in. */
   readonly memory: DmaMemory | undefined;
 }
 
@@ -42,7 +42,7 @@ export class Mappings implements Unsure {
   #doubts: Range[] = [];
 
   /**
-   * @param calls whom to tell of doubts
+   * @param calls called for doubts
    * @param isMapped asks the kernel
    */
   constructor(calls: MappingCalls, isMapped: (iova: bigint, length: bigint) => boolean) {
@@ -146,18 +146,18 @@ export class Mappings implements Unsure {
     });
   }
 
-  /** That a call maps or copies from a range; from undefined on: wherever the kernel chooses. */
+  /** A call maps or copies from a range; undefined: wherever the kernel chooses. */
   access(kind: "maps" | "reads", iova: bigint | undefined, length: bigint): Access {
     if (iova === undefined) return { of: this, kind, start: 0n, end: SPACE_END };
     return { of: this, kind, ...rangeOf(iova, length) };
   }
 
-  /** That a call unmaps, or may unmap, a range. */
+  /** A call unmaps, or may unmap, a range. */
   unmapAccess(iova: bigint, length: bigint): Access {
     return { of: this, kind: "unmaps", ...unmappedRange(iova, length) };
   }
 
-  /** That a call maps or unmaps many ranges: all from the first to the last address. */
+  /** A call maps or unmaps many ranges: everything from the first to the last address. */
   batchAccess(kind: "maps" | "unmaps", iovas: BigUint64Array, lengths: BigUint64Array): Access {
     let start = SPACE_END;
     let end = 0n;
@@ -202,7 +202,7 @@ function rangeOf(iova: bigint, length: bigint): Range {
   return { start: iova, end: iova + length };
 }
 
-/** What is asked to be unmapped: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
+/** The range to unmap: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
 function unmappedRange(iova: bigint, length: bigint): Range {
   return iova === 0n && length === SPACE_END - 1n ? { start: 0n, end: SPACE_END } : rangeOf(iova, length);
 }

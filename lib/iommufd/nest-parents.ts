@@ -1,7 +1,8 @@
 /**
- * The nest parents of an address space, and what EINVAL and EOPNOTSUPP of them mean. Where the IOMMU reports
- * ERRATA_772415_SPR17 the kernel takes no read-only mapping into a nest parent, and makes none of an address space that has
- * one (drivers/iommu/intel/iommu.c, Linux 6.12; drivers/iommu/generic_pt/fmt/vtdss.h, 7.2). It says why in its log alone.
+ * The nest parents of an address space, and what EINVAL and EOPNOTSUPP of them mean. If the IOMMU reports
+ * ERRATA_772415_SPR17, the kernel takes no read-only mapping into a nest parent. It also makes no nest parent of an
+ * address space that has one (drivers/iommu/intel/iommu.c, Linux 6.12; drivers/iommu/generic_pt/fmt/vtdss.h, 7.2). It
+ * says why in its log alone.
  */
 
 import { explained, isSystemError, type SystemError } from "../errors.ts";
@@ -12,7 +13,7 @@ import type { Resource } from "./resource.ts";
 
 const RULE = "(ERRATA_772415_SPR17; docs/troubleshooting.md)";
 
-/** What of a request tells how memory is mapped: the flags of IOMMU_IOAS_MAP. */
+/** The part of a request that says how memory is mapped: the flags of IOMMU_IOAS_MAP. */
 interface MapFlags {
   readonly flags: number;
 }
@@ -83,7 +84,7 @@ export class NestParents {
     );
   }
 
-  /** What is asked about an error may fail, too: then the error is as it was. */
+  /** A question about an error may fail, too. Then the error stays unchanged. */
   #ifSo(error: SystemError, meaning: string, isSo: () => boolean): SystemError {
     try {
       return isSo() ? explained(error, meaning) : error;
@@ -97,7 +98,7 @@ function isReadOnly(flags: unknown): boolean {
   return typeof flags === "number" && (flags & IOMMU_IOAS_MAP_WRITEABLE) === 0;
 }
 
-/** Whether where it was to be is no reason to refuse it. */
+/** Whether the place of the mapping gives no reason to refuse it. */
 function couldBeMapped({ request }: SystemError, { ranges, alignment }: IovaRanges): boolean {
   const iova = request["iova"] ?? request["destinationIova"];
   const { length } = request;

@@ -1,5 +1,5 @@
 /**
- * What the errors of opening and binding a device mean (drivers/vfio/device_cdev.c, drivers/vfio/group.c,
+ * The meaning of errors of opening and binding a device (drivers/vfio/device_cdev.c, drivers/vfio/group.c,
  * drivers/iommu/iommufd/device.c and iommu_device_claim_dma_owner() of drivers/iommu/iommu.c, Linux 6.12 and 7.2).
  */
 
@@ -8,12 +8,12 @@ import { explained, isSystemError } from "../errors.ts";
 
 const NOT_ISOLATED =
   "its interrupts are not isolated from those of the host (no interrupt remapping), and iommufd takes no such device";
-const ASK_DOCTOR = "`iommufd doctor` tells what to do";
+const ASK_DOCTOR = "`iommufd doctor` says what to do";
 
 /**
  * The error, with what it means if that is known.
  *
- * @param use asked only of an error of binding; undefined where nothing tells it
+ * @param use asked only of an error of binding; undefined if it is unknown
  */
 export function explainOpenError(error: unknown, use: () => DeviceUse | undefined): unknown {
   if (!isSystemError(error)) return error;
@@ -35,7 +35,7 @@ const BIND: Readonly<Record<string, (use: DeviceUse | undefined) => string>> = {
       const list = busy.map((mate) => `${mate.bdf} (${describeUsers(mate.users) ?? mate.driver})`).join(", ");
       return `another device of its IOMMU group belongs to somebody else: ${list}; or ${NOT_ISOLATED}: ${ASK_DOCTOR}`;
     }
-    // Alone in its group there is nobody else; of others, this process may not see all.
+    // A device that is alone in its group has no others. This process may not see all users of others.
     return use?.mates?.length === 0
       ? `${NOT_ISOLATED}: ${ASK_DOCTOR}`
       : `${NOT_ISOLATED}, or another device of its IOMMU group belongs to somebody else: ${ASK_DOCTOR}`;

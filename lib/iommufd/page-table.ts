@@ -1,7 +1,7 @@
 import type { PageTableId } from "../uapi.ts";
 import { Resource } from "./resource.ts";
 
-/** What a page table has to know of a device. */
+/** The parts of a device that a page table has to know. */
 export interface AttachedDevice {
   /** Detaches whatever of it is attached to a page table. */
   detachFrom(target: PageTable): void;

@@ -19,13 +19,13 @@ const PCI_COMMAND_MEMORY = 2;
  * A region of a {@link Device}: a BAR, the ROM, the configuration space. Made by {@link Device.region}.
  *
  * Offsets are in bytes from the start of the region. Values are little-endian, as PCI is. An aligned access of 1, 2,
- * 4 or 8 bytes reaches the device as one access of that width (drivers/vfio/pci/vfio_pci_rdwr.c), except that some
- * devices and hosts see two of 4 in place of one of 8.
+ * 4 or 8 bytes reaches the device as one access of that width (drivers/vfio/pci/vfio_pci_rdwr.c). But some devices and
+ * hosts see two accesses of 4 bytes in place of one of 8.
  */
 export class Region extends Resource {
   /** Its index: VFIO_PCI_BAR0_REGION_INDEX and on. */
   readonly index: number;
-  /** What it is (VFIO_DEVICE_GET_REGION_INFO). */
+  /** The kind of the region (VFIO_DEVICE_GET_REGION_INFO). */
   readonly info: VfioRegionInfo;
   readonly #file: VfioDeviceFile;
   readonly #word = new DataView(new ArrayBuffer(8));

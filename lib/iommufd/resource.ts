@@ -8,7 +8,7 @@ import { IommufdError, outOfRange } from "../errors.ts";
 /**
  * Something that owns a kernel object.
  *
- * It is `Disposable` (`using`). What was made from it is closed first, the newest first. Closing twice is
+ * The object is `Disposable` (`using`). Everything made from it is closed first, the newest first. Closing twice is
  * harmless; anything else after closing throws ERR_IOMMUFD_CLOSED.
  */
 export abstract class Resource implements Disposable {
@@ -51,7 +51,8 @@ export abstract class Resource implements Disposable {
   }
 
   /**
-   * Checks an argument that is to be used together with this: of that class, open, and made from the same iommufd.
+   * Checks an argument that is to be used together with this object. It must be of that class, open, and made from the
+   * same iommufd.
    * Ids mean something only within one iommufd, and are given out again after closing: an id that slipped through
    * would name some other object.
    */

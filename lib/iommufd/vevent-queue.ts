@@ -1,5 +1,5 @@
 /**
- * Events of a virtual IOMMU: what its hardware would tell the guest.
+ * Events of a virtual IOMMU: its hardware would report these to the guest.
  */
 
 import { checkU32, knownOptions } from "../arguments.ts";
@@ -30,18 +30,18 @@ export type VeventQueueType =
   /** One that is not known here: IOMMU_VEVENTQ_TYPE_*, and how long its events are, in bytes. */
   | { readonly type: number; readonly dataLength: number };
 
-/** What {@link Viommu.allocVeventQueue} makes. */
+/** The queue that {@link Viommu.allocVeventQueue} makes. */
 export interface VeventQueueOptions {
   /** Which events; each vIOMMU has one queue of a type. */
   type: VeventQueueType;
-  /** How many events the kernel keeps until they are read; what comes then is lost. From 1 to 2^19. */
+  /** How many events the kernel keeps until they are read; more events are lost. From 1 to 2^19. */
   depth: number;
 }
 
 /** @internal */
 export const VEVENT_QUEUE_OPTIONS = knownOptions<VeventQueueOptions>({ type: "other", depth: "other" });
 
-/** What events have in common. */
+/** The common part of events. */
 interface VeventHeader {
   /** The number of this event. */
   readonly sequence: number;
@@ -75,7 +75,7 @@ export interface Tegra241CmdqvEvent extends VeventHeader {
 export interface RawEvent extends VeventHeader {
   /** Its number, enum iommu_veventq_type. */
   readonly type: number;
-  /** What the driver tells, as bytes. */
+  /** The data of the driver, as bytes. */
   readonly data: Uint8Array;
 }
 
@@ -85,7 +85,7 @@ export interface LostEvents extends VeventHeader {
   readonly type: "lost";
 }
 
-/** What a {@link VeventQueue} yields; `type` tells which. */
+/** An event that a {@link VeventQueue} yields, of a kind by `type`. */
 export type Vevent = SmmuEvent | Tegra241CmdqvEvent | RawEvent | LostEvents;
 
 const TYPES = {

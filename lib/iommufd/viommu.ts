@@ -51,7 +51,7 @@ const HW_QUEUE_OPTIONS = knownOptions<HwQueueOptions>({
 export class Viommu extends Resource {
   /** Its object id. */
   readonly id: ViommuId;
-  /** What its driver answered, in the structure that it was asked with; empty where it has none. */
+  /** The answer of its driver, in the structure of the request; empty if there is none. */
   readonly data: Uint8Array;
   readonly #file: IommufdFile;
 
@@ -65,7 +65,7 @@ export class Viommu extends Resource {
   }
 
   /**
-   * Tells the vIOMMU what the guest calls a device (IOMMU_VDEVICE_ALLOC).
+   * Gives a device the id that the guest uses for it (IOMMU_VDEVICE_ALLOC).
    *
    * @param virtId the virtual stream id, device id or BDF; 64 bits
    * @throws SystemError EEXIST: that id, or that device, has one; EINVAL: the device is behind another IOMMU
@@ -103,8 +103,8 @@ export class Viommu extends Resource {
    *
    * @param commands of the SMMU's command queue, two double words each; or entries of another driver
    * @returns how many were handled: all
-   * @throws SystemError EIO: a command that a guest may not give; its `request.index` tells which. Those before it must be
-   *   given again without it: of commands of an SMMU, Linux 7.2 counts them as handled and has not run them
+   * @throws SystemError EIO: a command that a guest may not give; `request.index` is its number. Give the commands before it
+   *   again without it: Linux 7.2 counts commands of an SMMU as handled and has not run them
    */
   invalidate(commands: readonly (readonly [bigint, bigint])[] | RawInvalidation): number {
     this.assertOpen();
@@ -113,7 +113,7 @@ export class Viommu extends Resource {
   }
 
   /**
-   * Maps registers that it offers to the guest; its driver tells where, in {@link data}.
+   * Maps registers that it offers to the guest; its driver says where, in {@link data}.
    *
    * @throws SystemError of `mmap`: EINVAL, ENXIO: nothing is offered there
    */
@@ -128,11 +128,11 @@ export class Viommu extends Resource {
   }
 }
 
-/** What a guest calls a device, told to a {@link Viommu}. Closing the device closes it too. */
+/** The guest's id of a device, given to a {@link Viommu}. Closing the device closes it too. */
 export class Vdevice extends Resource {
   /** Its object id. */
   readonly id: VdeviceId;
-  /** What the guest calls the device. */
+  /** The guest's id of the device. */
   readonly virtId: bigint;
   readonly #file: IommufdFile;
 
@@ -175,7 +175,7 @@ export class HwQueue extends Resource {
   }
 }
 
-/** What a vIOMMU is asked with. */
+/** The requests to a vIOMMU. */
 export function encodeViommu(type: ViommuType): DriverData {
   if (type === "arm-smmuv3") return { type: IOMMU_VIOMMU_TYPE_ARM_SMMUV3, bytes: new Uint8Array(0) };
   // struct iommu_viommu_tegra241_cmdqv, which the driver fills: where its VINTF page can be mapped, and how long it is.

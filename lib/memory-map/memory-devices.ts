@@ -1,4 +1,6 @@
-/** What the memory of a running VM is, where the flat view does not tell: virtio-mem, SGX, and confidential guests. */
+/**
+ * Facts about the memory of a running VM that the flat view does not show: virtio-mem, SGX, and confidential guests.
+ */
 
 import { IommufdError } from "../errors.ts";
 import { schema } from "../lazy.ts";
@@ -6,13 +8,13 @@ import { type Monitor, named } from "./monitor.ts";
 
 /** Memory that a VM can be given more of, and less, while it runs. */
 export interface VirtioMem {
-  /** What the VM's owner calls it: `-device virtio-mem-pci,id=…`. */
+  /** The name that the owner of the VM gave it: `-device virtio-mem-pci,id=…`. */
   readonly id: string;
   /** Where it begins: all that it can grow to is from here. */
   readonly start: bigint;
   /** The last address of it. */
   readonly last: bigint;
-  /** How much of it the VM has now, in bytes. QEMU maps that alone; which parts, QMP does not tell. */
+  /** How much of it the VM has now, in bytes. QEMU maps only this; QMP does not say which parts. */
   readonly plugged: bigint;
 }
 
@@ -24,7 +26,7 @@ export interface SgxEpc {
   readonly last: bigint;
 }
 
-/** Those of QMP's MemoryDeviceInfo that count here (qapi/machine.json). */
+/** The kinds of QMP's MemoryDeviceInfo that count here (qapi/machine.json). */
 const memoryDevices = schema((z) => {
   const size = z.int().nonnegative().transform(BigInt);
   return z.array(
@@ -69,8 +71,8 @@ export async function askMemoryDevices(
 
 /**
  * The one kind of confidential guest whose memory QEMU maps as that of any other VM: with SEV and SEV-ES the memory is
- * encrypted where it is. Others keep theirs in a guest_memfd (target/i386/sev.c, target/i386/kvm/tdx.c), of which devices reach
- * only what the guest shares at the moment, page by page; which pages these are, QMP does not tell.
+ * encrypted where it is. Others keep theirs in a guest_memfd (target/i386/sev.c, target/i386/kvm/tdx.c). Devices reach
+ * only the pages that the guest shares at the moment. QMP does not say which pages these are.
  */
 const MAPPED_AS_ANY_OTHER = "sev-guest";
 
@@ -91,6 +93,6 @@ export async function refuseConfidential(monitor: Monitor): Promise<void> {
   throw new IommufdError(
     "ERR_IOMMUFD_QEMU",
     `${monitor.name}: a confidential guest (${type}) cannot be planned: its memory is private, and QEMU maps what the guest ` +
-      "shares, page by page; the memory map does not tell what that is",
+      "shares, page by page; the memory map does not show these pages",
   );
 }

@@ -44,8 +44,8 @@ export function readMemoryMap(
 }
 
 /**
- * The same of a text that comes in pieces. Of flat views no more is kept than the sections that were asked for, so that the
- * text may be larger than the memory; a JSON section list is read whole.
+ * The same of a text that comes in pieces. Only the wanted sections of flat views are kept, so that the text may be
+ * larger than the memory. A JSON section list is read whole.
  *
  * @param chunks the text: a stream with an encoding
  * @throws IommufdError ERR_IOMMUFD_INPUT: as {@link readMemoryMap}
@@ -65,7 +65,7 @@ export async function readMemoryMapFrom(
   return sectionsOfView(reader.end(), addressSpace, source, options);
 }
 
-/** Passes on what is no JSON, and puts all of it aside where the first character that is none of white space begins some. */
+/** Passes on text other than JSON. If the first character after white space begins JSON, puts all of the text aside. */
 async function* untilJson(chunks: AsyncIterable<string>, json: string[]): AsyncGenerator<string, void> {
   let isBlank = true;
   for await (const chunk of chunks) {

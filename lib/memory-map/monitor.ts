@@ -6,17 +6,17 @@ import { IommufdError } from "../errors.ts";
 import { checkJson, readJson } from "../json.ts";
 import { schema } from "../lazy.ts";
 
-/** What QEMU says of its version, in its greeting and to query-version: "10.0.2". */
+/** QEMU's version, in its greeting and in the answer to query-version: "10.0.2". */
 const qemuVersion = schema((z) =>
   z
     .object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) })
     .transform(({ qemu: { major, minor, micro } }) => `${major}.${minor}.${micro}`),
 );
 
-/** What has a name and a type: answers of qom-list and device-list-properties. */
+/** Things with a name and a type: answers of qom-list and device-list-properties. */
 export const named = schema((z) => z.array(z.object({ name: z.string(), type: z.string() })));
 
-/** What answers a command. */
+/** Answers commands. */
 export const answer = schema((z) =>
   z.union([
     z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
@@ -24,7 +24,7 @@ export const answer = schema((z) =>
   ]),
 );
 
-/** What answers a command: what it returns, or why it was refused. */
+/** The answer to a command: its result, or why it was refused. */
 export type Answer = z.output<ReturnType<typeof answer>>;
 
 /** Settings of a monitor. */
@@ -38,7 +38,7 @@ export const MONITOR_OPTIONS = knownOptions<MonitorOptions>({ timeout: "other" }
 
 /** A running QEMU that takes commands, one after the other. */
 export abstract class Monitor implements Disposable {
-  /** What to call it in errors. */
+  /** Its name in errors. */
   readonly name: string;
   /** How long QEMU may take for an answer, in milliseconds. */
   protected readonly timeout: number;
@@ -83,7 +83,7 @@ export abstract class Monitor implements Disposable {
   }
 }
 
-/** What cannot be read is QEMU's doing here, not that of who wrote the command line. */
+/** An unreadable text is QEMU's mistake here, and not the user's. */
 function asQemuError<Result>(read: () => Result): Result {
   try {
     return read();

@@ -2,8 +2,9 @@
  * Reads what QEMU's monitor prints for `info mtree -f`: the flat views of its address spaces
  * (system/memory.c, mtree_print_flatview).
  *
- * Captures come as they come: with a banner, echoed terminal escapes, CR LF and a prompt. What is around the flat views
- * is passed over. A line that is of one, but cannot be read, is an error, and so is a section that has lost its view. Where
+ * Captures come as they come: with a banner, echoed terminal escapes, CR LF and a prompt. Text around the flat views is
+ * passed over. A line that is of one, but cannot be read, is an error, and so is a section that has lost its view.
+ * Where
  * the text is not whole otherwise, every view says so ({@link FlatView.damage}).
  */
 
@@ -24,18 +25,18 @@ export interface AddressSpace {
 
 /** A flat view, which several address spaces can share. */
 export interface FlatView {
-  /** Those that it is the view of. */
+  /** The address spaces that have this view. */
   readonly addressSpaces: readonly AddressSpace[];
   /** By address; empty where QEMU has rendered none. */
   readonly sections: readonly MemorySection[];
   /**
-   * What shows that the text is not all that QEMU printed, with the line: "guest.mtree:8: it ends within a flat view".
+   * Evidence that the text is not all that QEMU printed, with the line: "guest.mtree:8: it ends within a flat view".
    * Undefined where nothing does.
    */
   readonly damage: string | undefined;
 }
 
-/** What QEMU's kinds mean; `nv-` before one says that it is non-volatile. */
+/** The meaning of QEMU's kinds; `nv-` before one says that it is non-volatile. */
 const KINDS: Readonly<Record<string, { type: SectionType; readonly: boolean }>> = {
   ram: { type: "ram", readonly: false },
   // A read-only view, whatever backs it: region-types.ts.
@@ -58,16 +59,16 @@ const VIEW_BEGINNING = "FlatView #";
 const VIEW = /^FlatView #(?<number>\d+)$/;
 const ADDRESS_SPACE = /^ AS "(?<name>.*)", root: (?<root>.*)$/;
 const ROOT = " Root memory region: ";
-/** What stands in place of sections where there are none. */
+/** The line in place of sections if there are none. */
 const NOT_RENDERED = "  No rendered FlatView";
-/** What `-d` adds below the sections. */
+/** Text that `-d` adds below the sections. */
 const DISPATCH = "  Dispatch";
 /** How the trees of `info mtree` begin, which may follow. */
 const TREE = /^(?:address-space|memory-region): /;
 const OWNER = String.raw`(?<owner>(?: (?:owner|parent):\{[^}]*\}| orphan)*)`;
 const RANGE = String.raw`(?<start>[0-9a-f]{16})-(?<last>[0-9a-f]{16}) \(prio (?<priority>-?\d+), (?:nv-)?(?<kind>[^)]*)\)`;
 const SECTION = new RegExp(`^ {2}${RANGE}: (?<region>.*?)(?: @(?<offset>[0-9a-f]{16}))?${OWNER}(?: KVM)*$`);
-/** A region of a tree; what an alias is of has a line of its own. */
+/** A region of a tree; the target of an alias has a line of its own. */
 const REGION = new RegExp(`^ {2,}${RANGE}: (?!alias )(?<region>.*?)(?: \\[disabled\\])?${OWNER}$`);
 /** The longest line that can be a section, in characters: what follows a name takes time by the square of it. */
 const LONGEST_SECTION = 4096;
@@ -148,7 +149,7 @@ export class FlatViewReader {
 
   /** Reads all lines of a text. */
   pushAll(lines: readonly string[]): void {
-    // What follows the last line end is an empty line only to look at: it may be the beginning of one that was cut.
+    // The rest after the last line end only looks like an empty line: it may be the beginning of one that was cut.
     const end = lines.at(-1)?.trim() === "" ? lines.length - 1 : lines.length;
     for (const line of lines.slice(0, end)) this.push(line);
   }
@@ -220,7 +221,7 @@ export class FlatViewReader {
     } else if (line === DISPATCH) {
       this.#place = "dispatch";
     } else if (!line.startsWith(ROOT)) {
-      this.#damaged(`within a flat view, this is no line of one: ${quote(line)}`);
+      this.#damaged(`within a flat view, this line does not belong to one: ${quote(line)}`);
     }
   }
 

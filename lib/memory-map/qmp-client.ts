@@ -18,9 +18,9 @@ const ONE_CLIENT = "; it serves one client at a time";
 /** Why a socket cannot be connected to. */
 const WHY_NOT: Readonly<Record<string, string>> = {
   ENOENT: "no such socket",
-  ECONNREFUSED: "nobody listens there, or it is no socket",
+  ECONNREFUSED: "nobody listens there, or it is not a socket",
   EACCES: "this user may not connect to it",
-  ENOTSOCK: "it is no socket",
+  ENOTSOCK: "it is not a socket",
   EAGAIN: `QEMU is busy${ONE_CLIENT}`,
 };
 
@@ -38,7 +38,8 @@ export class QmpClient extends Monitor {
   /**
    * Connects to a socket of `-qmp unix:PATH,server=on` and ends the negotiation.
    *
-   * @throws IommufdError ERR_IOMMUFD_QEMU: nobody listens there, it is no QEMU, or it does not answer in time;
+   * @throws IommufdError ERR_IOMMUFD_QEMU: nobody listens there, the listener is not a QEMU, or it does not answer in
+   * time;
    *   ERR_IOMMUFD_INPUT: it sends too much
    */
   static async connect(path: string, options: MonitorOptions = {}): Promise<QmpClient> {
@@ -51,7 +52,7 @@ export class QmpClient extends Monitor {
       const why = WHY_NOT[error.code] ?? "it cannot be connected to";
       throw new IommufdError("ERR_IOMMUFD_QEMU", `${path}: ${error.code}: ${why}`, { cause: error });
     }
-    // What goes wrong later ends the lines, and is told by the command that waits for one.
+    // A later error ends the lines; the command that waits for a line reports it.
     socket.on("error", () => {});
     const client = new QmpClient(path, socket, options);
     try {
@@ -99,7 +100,7 @@ export class QmpClient extends Monitor {
   }
 }
 
-/** What QEMU sends, line by line, no faster than it is asked for. */
+/** QEMU's lines, no faster than they are asked for. */
 async function* receivedLines(socket: Socket, name: string): AsyncGenerator<string, void> {
   const pieces: Buffer[] = [];
   let [length, total] = [0, 0];

@@ -1,26 +1,27 @@
 /**
- * What is behind a memory region, by everything that a text says of it.
+ * Finds what is behind a memory region, from everything that a text says about it.
  *
- * In a flat view `rom` says that the *view* is read-only, whatever the region is (system/memory.c, mtree_print_flatview): RAM
- * under write protection, a ROM, or a flash chip whose firmware shows a second time below 1 MiB. The last is a ROM device, and
- * no RAM to QEMU's VFIO listener. What the region is, its other ranges say, and the tree of regions (`info mtree`).
+ * In a flat view, `rom` says that the *view* is read-only (system/memory.c, mtree_print_flatview). The region can be RAM under
+ * write protection, a ROM, or a flash chip whose firmware shows a second time below 1 MiB. A flash chip is a ROM device, which
+ * QEMU's VFIO listener does not treat as RAM. The other ranges of the region show what it is, and so does the tree of regions
+ * (`info mtree`).
  */
 
 import type { MemorySection, SectionType } from "../section.ts";
 
 /**
  * Regions that are RAM under these names (hw/i386/pc.c, hw/i386/x86-common.c). QEMU shows them as `rom` alone, in most VMs of
- * x86, so a text tells no more of them.
+ * x86, so a text says no more about them.
  */
 const KNOWN_RAM: ReadonlySet<string> = new Set(["pc.bios", "pc.rom", "isa-bios"]);
 
 /**
- * Of how many regions it is kept what they are, so that a text may be larger than the memory. Of others nothing is known, which
- * is what {@link RegionTypes.resolve} then says.
+ * How many regions are remembered, so that a text may be larger than the memory. Nothing is known about the others,
+ * which is what {@link RegionTypes.resolve} then says.
  */
 const MOST_REGIONS = 1 << 16;
 
-/** What was said of regions. */
+/** The facts about regions. */
 export class RegionTypes {
   /** By name, and by owner; undefined where different things were said, so that several regions are called alike. */
   readonly #types = new Map<string, Map<string, SectionType | undefined>>();

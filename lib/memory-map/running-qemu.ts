@@ -1,4 +1,4 @@
-/** What a running QEMU tells of its VM. */
+/** Facts about its VM from a running QEMU. */
 
 import type { z } from "zod";
 import { checkOptions } from "../arguments.ts";
@@ -23,7 +23,7 @@ const truth = schema((z) => z.boolean());
 export interface RunningVm {
   /** Version of QEMU: "10.0.2". */
   readonly version: string;
-  /** Those of the address space that was asked for. */
+  /** The sections of the wanted address space. */
   readonly sections: readonly MemorySection[];
   /** Has an intel-iommu in scalable mode with first-stage translation. */
   readonly nesting: boolean;
@@ -97,8 +97,8 @@ export async function askMonitor(monitor: Monitor, addressSpace: string): Promis
 }
 
 /**
- * The flat views, and the tree of regions, which tells what is behind a read-only view (region-types.ts); both with the owners,
- * for regions are called alike.
+ * The flat views, and the tree of regions, which shows what is behind a read-only view (region-types.ts). Both have the
+ * owners, because several regions can have one name.
  */
 async function askMemoryMap(monitor: Monitor): Promise<string> {
   const print = (command: string) =>
@@ -116,7 +116,8 @@ async function askPropertyNames(monitor: Monitor): Promise<PropertyNames | undef
 }
 
 /**
- * The properties of a kind of device; undefined where this QEMU knows none such. Not by `qom-list-types`, which loads all
+ * The properties of a kind of device; undefined if this QEMU does not know the kind. Not by `qom-list-types`, which
+ * loads all
  * of QEMU's modules into the running VM, and was seen to abort it where they were of another build.
  */
 async function propertiesOf(

@@ -7,9 +7,9 @@ import { ANSWER_LIMIT, tooLong } from "../limits.ts";
 import { type Answer, answer, Monitor, type MonitorOptions } from "./monitor.ts";
 
 /**
- * A running domain of libvirt, asked with `virsh qemu-monitor-command`. Which libvirt it is virsh knows, from
- * LIBVIRT_DEFAULT_URI among others. libvirt marks the domain as tainted (custom-monitor), for the commands could change
- * it; those that are sent from here do not.
+ * A running domain of libvirt, asked with `virsh qemu-monitor-command`. virsh knows which libvirt to ask, for example
+ * from LIBVIRT_DEFAULT_URI. libvirt marks the domain as tainted (custom-monitor), because such commands could change
+ * it. The commands from here do not change it.
  */
 export class VirshMonitor extends Monitor {
   readonly #domain: string;

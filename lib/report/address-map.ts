@@ -6,10 +6,13 @@ import { sectionLast } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
 import { divideAxis, type Piece } from "./axis.ts";
 
-/** What is done with a section; what is left out for being read-only is told apart. */
+/** The use of a section; read-only sections that are left out have a use of their own. */
 export type GuestKind = "read-write" | "read-only" | "left-out-read-only" | "left-out";
 
-/** What the host does not let be mapped: between the addresses that it maps, or before and after all of them. */
+/**
+ * Addresses that the host does not let anybody map: between the addresses that it maps, or before and after all of
+ * them.
+ */
 export type HostKind = "reserved" | "outside";
 
 /** A range that is drawn. */

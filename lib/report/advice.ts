@@ -1,11 +1,12 @@
 /**
- * What to configure in QEMU. The names of its properties depend on its version: both are named, and how to ask.
+ * Advice for the configuration of QEMU. The names of its properties depend on its version: both are named, and how to
+ * ask.
  */
 
 import type { PropertyNames, RunningVm } from "../memory-map/running-qemu.ts";
 import { wrap } from "./text.ts";
 
-/** What advice depends on. */
+/** The facts that advice depends on. */
 export interface Situation {
   /** Whether nested translation is wanted. */
   readonly nesting: boolean;
@@ -23,7 +24,7 @@ export interface Situation {
 export interface Advice {
   /** Sentences for people; running text, to be wrapped. */
   readonly text: string;
-  /** What to type or to write, one a line; never wrapped. */
+  /** Commands or settings, one a line; never wrapped. */
   readonly commands?: readonly string[];
 }
 

@@ -1,9 +1,9 @@
 /**
  * An axis of addresses on which 4 KiB beside 4 TiB can be seen.
  *
- * It is divided at every address where something begins or ends. Each piece is as wide as the logarithm of its length,
- * so that a page has a width of 1 and each doubling adds 1; where there is nothing, the axis is broken: such a piece
- * never gets wider than {@link BREAK}.
+ * The axis is divided at every address where something begins or ends. Each piece is as wide as the logarithm of its
+ * length, so that a page has a width of 1 and each doubling adds 1. The axis is broken where there is nothing. A piece
+ * with nothing never gets wider than the constant BREAK.
  */
 
 import { byStart } from "../container/plan.ts";

@@ -4,7 +4,7 @@ import type { AddressMap, Drawn, GuestKind, HostKind } from "./address-map.ts";
 import type { Piece } from "./axis.ts";
 import { formatAddress } from "./text.ts";
 
-/** What stands for what. Where a column has several, that which comes first here. */
+/** The letters of the uses. A column with several uses has the letter that comes first here. */
 const GUEST: Readonly<Record<GuestKind, string>> = {
   "left-out-read-only": "o",
   "read-only": "r",

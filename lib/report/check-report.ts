@@ -1,4 +1,4 @@
-/** What came of trying a plan, for people and as JSON. */
+/** The outcome of trying a plan, for people and as JSON. */
 
 import type { DeviceObstacle, Obstacle, ObstacleReason, Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
@@ -17,7 +17,7 @@ export interface CheckReport extends Preflight {
   readonly origin: Origin;
   readonly devices: readonly string[];
   readonly nesting: boolean;
-  /** Whether an IOMMU reports the erratum; undefined where one did not tell. */
+  /** Whether an IOMMU reports the erratum; undefined if one did not say. */
   readonly affected: boolean | undefined;
   /** The IOMMUs of the devices, as `describeIommu` words them. */
   readonly iommu: readonly Fact[];
@@ -55,12 +55,12 @@ const REASONS: Readonly<Record<ObstacleReason, readonly [why: string, help: stri
 /** Why an IOMMU makes no nest parent, by whose it is (the `type` of `decodeHwInfo`). */
 const CANNOT_NEST: Readonly<Record<string, string>> = {
   "intel-vtd":
-    "without scalable mode there is no nested translation: boot the host with intel_iommu=on,sm_on; `iommufd doctor` tells whether the unit has it",
-  amd: "AMD's nests only with EFR GTSup and GIoSup and EFR2 GCR3TRPMode, and with Linux 7.0 or later; `iommufd doctor` tells",
+    "without scalable mode there is no nested translation: boot the host with intel_iommu=on,sm_on; `iommufd doctor` shows whether the unit has it",
+  amd: "AMD's nests only with EFR GTSup and GIoSup and EFR2 GCR3TRPMode, and with Linux 7.0 or later; `iommufd doctor` shows what is missing",
   "arm-smmuv3": "an SMMUv3 nests only with both stages, and with Linux 6.13 or later",
 };
 
-/** What a device is refused for. */
+/** The reason why a device was refused. */
 function helpForDevice({ code, iommu, message }: DeviceObstacle): string {
   if (message !== undefined) return printable(message);
   if (code === "EOPNOTSUPP") {
@@ -123,7 +123,7 @@ export function checkDocument(report: CheckReport): object {
   };
 }
 
-/** What was tried, beside the host. */
+/** The facts about the trial, beside the host. */
 export function checkFacts(report: CheckReport): Fact[] {
   const { nesting, plan, bypassRoReason, iovaRanges } = report;
   return [
@@ -135,7 +135,7 @@ export function checkFacts(report: CheckReport): Fact[] {
   ];
 }
 
-/** What helps against what was refused, each once. */
+/** The advice against refusals, each once. */
 export function checkAdvice(report: CheckReport): Advice[] {
   const { deviceObstacles, obstacles } = report;
   return [

@@ -1,4 +1,4 @@
-/** What the demonstration of the erratum showed, for people and as JSON. */
+/** The result of the demonstration of the erratum, for people and as JSON. */
 
 import type { DmaFaultReason } from "../backend/software/iommus/stage-1.ts";
 import type { ChangedEntry, ErratumCase, ErratumDemo } from "../demo/erratum.ts";
@@ -20,7 +20,7 @@ const STOPPED: Readonly<Record<DmaFaultReason, string>> = {
   "no-permission": "what is mapped there may not be written",
   "not-present": "the guest's page table leads nowhere",
   "first-stage-read-only": "the guest's page table forbids it",
-  "not-canonical": "it is no address of the guest's page table",
+  "not-canonical": "it is not an address of the guest's page table",
   "first-stage-out-of-reach": "it may not mark the guest's page table",
   "first-stage-aborts": "the guest lets the device reach nothing",
   "first-stage-misconfigured": "the guest has configured the device in a way that the IOMMU does not take",

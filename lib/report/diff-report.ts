@@ -1,4 +1,4 @@
-/** What changes between two plans, for people and as JSON. */
+/** The changes between two plans, for people and as JSON. */
 
 import { diffPlans, type PlanChange, type RangeUse } from "../container/plan-diff.ts";
 import { hex } from "../json.ts";
@@ -94,7 +94,7 @@ export function formatDiff(
   ].join("\n");
 }
 
-/** Who answered when a plan was made. */
+/** The origin of a plan. */
 function planOrigin(label: string, { origin }: PlanDocument): Fact[] {
   return origin === undefined ? [] : [[label, [describeOrigin(origin)]]];
 }

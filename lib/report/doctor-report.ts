@@ -1,4 +1,4 @@
-/** What a look at a machine found, for people and as JSON. */
+/** The findings about a machine, for people and as JSON. */
 
 import type { CheckStatus, HostCheck } from "../host/check.ts";
 import type { Diagnosis } from "../host/doctor.ts";
@@ -34,9 +34,9 @@ function verdict(checks: readonly HostCheck[]): [colour: Colour, text: string] {
       ];
 }
 
-/** What no look at a machine can tell. */
+/** A remark about the limits of a look at a machine. */
 const ONLY_PROBE =
-  "Only `iommufd probe` opens devices: it tells whether each can be bound, what its IOMMU reports, and whether it may nest.";
+  "Only `iommufd probe` opens devices: it shows whether each can be bound, what its IOMMU reports, and whether it may nest.";
 
 const COLOURS: Readonly<Record<CheckStatus, Colour>> = {
   pass: "green",

@@ -1,4 +1,4 @@
-/** What an IOMMU is, in the few lines that matter for nesting. */
+/** Describes an IOMMU, in the few lines that matter for nesting. */
 
 import type { DecodedHwInfo } from "../hw-info/hw-info.ts";
 import type { VtdDerived } from "../hw-info/vtd.ts";
@@ -9,7 +9,7 @@ import { type Fact, formatAddress } from "./text.ts";
 /**
  * The IOMMU, what its registers say, and the verdicts on nesting and on the erratum.
  *
- * @param devices by their PCI addresses: those that are told the same
+ * @param devices by their PCI addresses: the devices with the same facts
  * @param nestParent whether the kernel makes a nest parent for them; undefined: it did not say
  */
 export function describeIommu(
@@ -71,7 +71,7 @@ function yes(value: boolean): string {
   return value ? "yes" : "no";
 }
 
-/** What two VT-d registers come to. */
+/** The meaning of two VT-d registers. */
 export function formatDerived(derived: VtdDerived): string[] {
   const widths = (values: readonly number[]) => values.map((width) => `${width}-bit`).join(", ") || "none";
   const sizes = (values: readonly number[]) =>

@@ -1,4 +1,4 @@
-/** What a report says of the memory map that a plan was made from: that it is not whole, and what it does not tell. */
+/** Remarks about the memory map behind a plan: it is not whole, or it does not show something. */
 
 import { type Decision, isMapping, type Plan, type PlannedMapping } from "../container/plan.ts";
 import { Elements, hex } from "../json.ts";
@@ -39,7 +39,7 @@ export function damageFacts(damage: string | undefined): Fact[] {
 /** How many sections are named; the page and the document have all. */
 const NAMED = 8;
 
-/** What the plan cannot be sure of, and how to be. */
+/** The doubts of the plan, and how to settle them. */
 export function uncertaintyFacts(plan: Plan): Fact[] {
   const uncertain = plan.map.filter(isUncertain);
   if (uncertain.length === 0) return [];

@@ -1,4 +1,4 @@
-/** What was found out, as metrics for Prometheus: for a textfile collector, and for an endpoint. */
+/** The findings as metrics for Prometheus: for a textfile collector, and for an endpoint. */
 
 import { Gauge, Registry, type RegistryContentType } from "prom-client";
 import type { CheckStatus, HostCheck } from "../host/check.ts";
@@ -58,7 +58,7 @@ export function addProbe(registry: Registry, report: ProbeReport | undefined, ti
     if (device.info === null) continue;
     info.set({ bdf, iommu: device.info.type, backend: String(report.origin.backend) }, 1);
     pasid.set({ bdf }, device.info.maxPasidLog2);
-    // What is not known has no value.
+    // Unknown facts have no value.
     const { erratum772415 } = device.info;
     if (erratum772415 !== undefined) erratum.set({ bdf }, erratum772415 ? 1 : 0);
     const canNest = supportsNesting(device);
@@ -75,7 +75,7 @@ export function addChecks(registry: Registry, checks: readonly HostCheck[]): voi
   }).set(isReady(checks) ? 1 : 0);
   const counts = new Gauge({
     name: "iommufd_checks",
-    help: "How many checks of a name ended with a status; those of a device have its address for a name.",
+    help: "How many checks of a name ended with a status. Checks of a device have its address as their name.",
     labelNames: ["check", "status"],
     registers: [registry],
   });

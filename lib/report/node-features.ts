@@ -1,5 +1,5 @@
 /**
- * What was found out, as labels for a Kubernetes node: a feature file for the local source of Node Feature Discovery, one
+ * The findings as labels for a Kubernetes node: a feature file for the local source of Node Feature Discovery, one
  * NAME=VALUE a line. The names become feature.node.kubernetes.io/NAME.
  */
 

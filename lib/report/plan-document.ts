@@ -42,16 +42,18 @@ const document = schema((z) =>
 
 /** A plan as its document has it. */
 export interface PlanDocument {
-  /** Who answered; undefined where an earlier release wrote the plan. */
+  /** The origin; undefined if an earlier release wrote the plan. */
   readonly origin: Origin | undefined;
   readonly addressSpace: string;
   /** Page size of the host, in bytes. */
   readonly pageSize: number;
   readonly nesting: boolean;
   readonly bypassRo: boolean;
-  /** What shows that the memory map was not whole; undefined where nothing did, or an earlier release wrote the plan. */
+  /**
+   * Evidence that the memory map was not whole; undefined if there was none, or if an earlier release wrote the plan.
+   */
   readonly damage: string | undefined;
-  /** What is mapped and what is not, by address. */
+  /** The ranges, mapped or not, by address. */
   readonly ranges: readonly PlannedRange[];
 }
 

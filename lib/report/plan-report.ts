@@ -39,13 +39,13 @@ export interface PlanReport {
   /** Whether the kernel makes a nest parent for the device; undefined where it was not asked, or did not say. */
   readonly nestParent: boolean | undefined;
   readonly plan: Plan;
-  /** What is known of the host's IOMMU, as `describeIommu` words it; undefined where it was not asked. */
+  /** The known facts about the host's IOMMU, as `describeIommu` words it; undefined where it was not asked. */
   readonly iommu?: readonly Fact[] | undefined;
   /** Where the host lets mappings be; undefined where it was not asked. */
   readonly iovaRanges?: readonly IovaRange[] | undefined;
   /** The running VM that was asked; undefined where a text was read. */
   readonly vm?: RunningVm | undefined;
-  /** What shows that the memory map is not whole, with the line; undefined where nothing does. */
+  /** Evidence that the memory map is not whole, with the line; undefined if there is none. */
   readonly damage?: string | undefined;
 }
 
@@ -101,7 +101,7 @@ export function planDocument({
   };
 }
 
-/** What a plan was made from, beside the host. */
+/** The facts behind a plan, beside the host. */
 export function planFacts({ nesting, decision, plan }: PlanReport): Fact[] {
   return [
     ["Nesting", [nesting ? "wanted" : "not wanted"]],
@@ -110,7 +110,7 @@ export function planFacts({ nesting, decision, plan }: PlanReport): Fact[] {
   ];
 }
 
-/** What came of it, in figures. */
+/** The outcome in figures. */
 export function planTotals({ plan }: PlanReport): Fact {
   const { sections, bytes } = leftOutReadOnly(plan);
   return [
@@ -122,7 +122,7 @@ export function planTotals({ plan }: PlanReport): Fact {
   ];
 }
 
-/** What to configure in the VM. */
+/** Advice for the configuration of the VM. */
 export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanReport): Advice[] {
   const leftOut = leftOutReadOnly(plan).sections;
   return adviceForQemu({ nesting, affected, nestParent, bypassRo: plan.bypassRo, leftOut }, vm);
@@ -162,7 +162,7 @@ export function formatPlan(report: PlanReport, { width, paint }: Look = PLAIN): 
   ].join("\n");
 }
 
-/** What the flat view of QEMU does not show, and so no file does. */
+/** Facts that the flat view of QEMU does not show, and so no file shows. */
 const NOT_ASKED =
   "not asked: a file does not show how much of virtio-mem is plugged (the plan has all of it), which memory is SGX's, " +
   "or whether the VM is confidential; a running QEMU does (--qmp, --libvirt)";
@@ -208,18 +208,18 @@ function row({ start, last, kind, decision }: DrawnSection, paint: Look["paint"]
   ];
 }
 
-/** What a decision is about: "pc.bios @0x20000". */
+/** The subject of a decision: "pc.bios @0x20000". */
 export function describeRegion(decision: Decision): string {
   const { region, offsetInRegion } = decision.section;
   return formatRegion(region, isMapping(decision) ? decision.offsetInRegion : offsetInRegion);
 }
 
-/** What becomes of a section, in words. */
+/** The use of a section, in words. */
 export function describeDecision(decision: Decision): string {
   return describeUse(isMapping(decision) ? { mapped: true, ...decision } : { mapped: false, ...decision });
 }
 
-/** What a plan does with a range, in words: "map read-write", "skip: not RAM". */
+/** The use of a range, in words: "map read-write", "skip: not RAM". */
 export function describeUse(
   use: { mapped: true; readonly: boolean; ramDevice: boolean } | { mapped: false; reason: SkipReason },
 ): string {

@@ -1,4 +1,4 @@
-/** What was found out about devices, for people and as JSON. */
+/** The findings about devices, for people and as JSON. */
 
 import type { ProbedDevice } from "../container/probe.ts";
 import { hex } from "../json.ts";
@@ -6,7 +6,7 @@ import type { Origin } from "../origin.ts";
 import { type Look, PLAIN } from "./look.ts";
 import { formatOrigin, formatRange, formatTable, paintFirst, printable, wrap } from "./text.ts";
 
-/** What was found out, and how. */
+/** The findings, and how they were made. */
 export interface ProbeReport {
   readonly origin: Origin;
   readonly devices: readonly ProbedDevice[];

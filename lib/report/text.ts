@@ -27,7 +27,7 @@ export function formatRegion(region: string, offset: bigint): string {
   return printable(region) + (offset === 0n ? "" : ` @${formatAddress(offset)}`);
 }
 
-/** What is between two columns. */
+/** The gap between two columns. */
 const GAP = "  ";
 
 /** In fewer columns than this a text is not wrapped: it would be one word a line. */
@@ -109,7 +109,7 @@ export const LABEL_WIDTH = 10;
 /** Something that a report says at its head: a label, and lines. */
 export type Fact = readonly [label: string, lines: readonly string[]];
 
-/** Who answered, on which machine, when, and which release wrote it: what every report begins with. */
+/** The beginning of every report: who answered, on which machine, when, and which release wrote it. */
 export function originFact(origin: Origin): Fact {
   return ["Asked", [describeOrigin(origin)]];
 }

@@ -1,4 +1,4 @@
-/** What a plan comes to, in one line. What is not known is never called safe. */
+/** The verdict on a plan, in one line. An unknown is never called safe. */
 
 import { isUnexpectedlyMisaligned, type Plan } from "../container/plan.ts";
 import type { Preflight } from "../container/preflight.ts";
@@ -8,7 +8,7 @@ import type { IovaRange } from "../uapi.ts";
 import type { Colour } from "./look.ts";
 import { isUncertain } from "./memory-map-report.ts";
 
-/** What a plan comes to. */
+/** The verdicts on a plan. */
 export type Outcome =
   /** Every section is mapped as the guest has it, and the host takes all of it. */
   | "safe"
@@ -33,7 +33,7 @@ export const OUTCOME_COLOURS: Readonly<Record<Outcome, Colour>> = {
   unknown: "gray",
 };
 
-/** What the verdict on a plan depends on. */
+/** The facts that the verdict on a plan depends on. */
 interface Planned {
   readonly nesting: boolean;
   /** Whether the host reports the erratum; undefined where it was not asked. */
@@ -43,7 +43,7 @@ interface Planned {
   readonly plan: Plan;
   /** Where the host lets mappings be; undefined where it was not asked. */
   readonly iovaRanges?: readonly IovaRange[] | undefined;
-  /** What shows that the memory map is not whole; undefined where nothing does. */
+  /** Evidence that the memory map is not whole; undefined if there is none. */
   readonly damage?: string | undefined;
 }
 
@@ -77,11 +77,11 @@ export function planVerdict({ nesting, affected, nestParent, plan, iovaRanges, d
   return judge(plan, nesting && affected, unasked, count(plan.map.length, "mapping"));
 }
 
-/** What the verdict on a check depends on. */
+/** The facts that the verdict on a check depends on. */
 interface Tried extends Preflight {
   readonly devices: readonly string[];
   readonly nesting: boolean;
-  /** Whether an IOMMU reports the erratum; undefined where one did not tell. */
+  /** Whether an IOMMU reports the erratum; undefined if one did not say. */
   readonly affected: boolean | undefined;
   readonly memlock: MemlockLimit | undefined;
 }

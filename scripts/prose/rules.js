@@ -73,7 +73,8 @@ export const RULES = [
   {
     name: "bare-it",
     // A sentence before may have named what "it" is; the first of a text has none before it.
-    test: (sentence, { first }) => (first ? matches(/^It(?:'s)?\b/)(sentence) : undefined),
+    test: (sentence, { first, kind }) =>
+      first && kind !== "message" ? matches(/^It(?:'s)?\b/)(sentence) : undefined,
     instead: "name the subject",
   },
   {

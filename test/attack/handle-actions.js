@@ -106,7 +106,7 @@ function callAsynchronously(attacker) {
   return Promise.all(Array.from({ length: 1 + random.below(6) }, async () => random.pick(calls)()));
 }
 
-/** A call by a function that knows its handle. Others may have closed or forgotten the handle since. */
+/** A call by a function that knows its handle, which others may have closed or forgotten since. */
 function callBound(attacker) {
   const { random } = attacker;
   const handle = attacker.anyHandle();

@@ -181,7 +181,7 @@ it("the page of a check shows what was refused, why, and what helps", async () =
   expect(await page.locator("tr.refused td:last-child").first().textContent()).toBe(
     "EINVAL: this IOMMU reports ERRATA_772415_SPR17: a nest parent must have no read-only mapping",
   );
-  // The advice against all three appears once.
+  // The advice for all three is there once.
   expect(await page.locator("ul.advice li").allTextContents()).toEqual([
     "leave read-only sections out: --bypass-ro auto or on; QEMU 11.0 and later do (commit 68d3a2a24d)",
   ]);
@@ -240,7 +240,7 @@ describe("a page for a ticket", () => {
 });
 
 describe.each([400, 800, 1280, 1920])("at %i px", (width) => {
-  /** Elements that overprint, stick out or blow up. */
+  /** Parts that overprint, stick out or blow up. */
   async function measure(path: string) {
     const { page } = await open(path, { viewport: { width, height: 800 } });
     const boxes = async (selector: string) => {

@@ -93,7 +93,7 @@ describe("what is asked for twice, or is not there", () => {
     [
       ["plan", "--qmp", "LICENSE"],
       1,
-      "iommufd: LICENSE: ECONNREFUSED: nobody listens there, or it is no socket\n",
+      "iommufd: LICENSE: ECONNREFUSED: nobody listens there, or it is not a socket\n",
     ],
     [
       ["plan", "/no/such.mtree"],

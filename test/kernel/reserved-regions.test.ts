@@ -27,7 +27,7 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "reserved-regions")("memo
     );
     expect(stdout).toMatch(
       new RegExp(
-        `^pass +${USB} +the firmware's memory for IOMMU group \\d+ is no obstacle: ${REGION} \\(direct-relaxable\\)$`,
+        `^pass +${USB} +the firmware's memory for IOMMU group \\d+ does not stand in the way: ${REGION} \\(direct-relaxable\\)$`,
         "m",
       ),
     );

@@ -299,7 +299,7 @@ describe.each(["darwin", "win32"])("on %s, as far as Linux can pretend", (platfo
     });
     expect(cli("doctor")).toEqual({
       status: 1,
-      output: `iommufd: this is ${platform}, and only Linux has iommufd; of another machine doctor looks at a recorded tree (--root)\n`,
+      output: `iommufd: this is ${platform}, and only Linux has iommufd; doctor looks at a recorded tree of another machine (--root)\n`,
     });
     expect(cli("probe", "--backend", "kernel")).toEqual({
       status: 1,

@@ -131,7 +131,7 @@ describe("a text that is not whole", () => {
     [
       "with lines that a terminal has broken",
       [...LINES.slice(0, 5), "00", ...LINES.slice(5)],
-      'guest:6: within a flat view, this is no line of one: "00"',
+      'guest:6: within a flat view, this line does not belong to one: "00"',
     ],
     [
       "whose tree is cut",

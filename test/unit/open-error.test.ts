@@ -19,7 +19,7 @@ describe("binding a device", () => {
   it("EPERM, alone in its group: its interrupts are not isolated", () => {
     expect(message("EPERM")).toBe(
       "EPERM: operation not permitted, VFIO_DEVICE_BIND_IOMMUFD: its interrupts are not isolated from those of the host " +
-        "(no interrupt remapping), and iommufd takes no such device: `iommufd doctor` tells what to do",
+        "(no interrupt remapping), and iommufd takes no such device: `iommufd doctor` says what to do",
     );
   });
 

@@ -1,4 +1,4 @@
-/** What `iommufd capture` does: this machine as a profile for the software backend. */
+/** The action of `iommufd capture`: writes this machine as a profile for the software backend. */
 
 import { release, type as system } from "node:os";
 import { normalizeBdf } from "../../bdf.ts";

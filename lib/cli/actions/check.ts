@@ -1,4 +1,4 @@
-/** What `iommufd check` does: whether a plan would be accepted, tried for real without a VM. */
+/** The action of `iommufd check`: tries a plan for real, without a VM. */
 
 import { inspect } from "node:util";
 import { normalizeBdf } from "../../bdf.ts";
@@ -67,7 +67,7 @@ export async function check(file: string | undefined, flags: CheckFlags): Promis
 }
 
 /**
- * Opens devices. Those that cannot be opened are told with the rest of what is refused.
+ * Opens devices. Devices that cannot be opened are reported with the other refusals.
  *
  * @throws SystemError, IommufdError: the only one cannot be opened
  */
@@ -91,7 +91,7 @@ function openAll(
   return { devices, unopened };
 }
 
-/** The IOMMUs of devices: those that tell the same are described once. A nest parent was made for each that was attached. */
+/** The IOMMUs of devices: equal ones are described once. A nest parent was made for each that was attached. */
 function describeIommus(
   devices: readonly Device[],
   nesting: boolean,

@@ -1,4 +1,4 @@
-/** What `iommufd decode` does: what VT-d's capability registers say. */
+/** The action of `iommufd decode`: explains VT-d's capability registers. */
 
 import { IommufdError } from "../../errors.ts";
 import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";

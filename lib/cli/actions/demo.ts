@@ -1,4 +1,4 @@
-/** What `iommufd demo` does: what ERRATA_772415_SPR17 does, on modelled hardware. */
+/** The action of `iommufd demo`: shows ERRATA_772415_SPR17 on modelled hardware. */
 
 import { demonstrateErratum } from "../../demo/erratum.ts";
 import { originOf } from "../../origin.ts";

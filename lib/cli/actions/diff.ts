@@ -1,4 +1,4 @@
-/** What `iommufd diff` does: what changes between two plans. */
+/** The action of `iommufd diff`: lists the changes between two plans. */
 
 import { IommufdError } from "../../errors.ts";
 import { originOf } from "../../origin.ts";

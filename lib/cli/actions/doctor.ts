@@ -1,4 +1,4 @@
-/** What `iommufd doctor` does: whether this host is ready for iommufd with nesting. */
+/** The action of `iommufd doctor`: says whether this host is ready for iommufd with nesting. */
 
 import { normalizeBdf } from "../../bdf.ts";
 import { IommufdError } from "../../errors.ts";
@@ -14,7 +14,7 @@ export function doctor(bdfs: string[], { root, json = false }: { root: string; j
   if (root === "/" && platform !== "linux") {
     throw new IommufdError(
       "ERR_IOMMUFD_NO_KERNEL_BACKEND",
-      `this is ${platform}, and only Linux has iommufd; of another machine doctor looks at a recorded tree (--root)`,
+      `this is ${platform}, and only Linux has iommufd; doctor looks at a recorded tree of another machine (--root)`,
     );
   }
   const diagnosis = diagnose(root, bdfs.map(normalizeBdf));

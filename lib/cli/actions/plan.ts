@@ -1,4 +1,4 @@
-/** What `iommufd plan` does: which sections of a VM's memory map become DMA mappings, and which must not. */
+/** The action of `iommufd plan`: lists which sections of a VM's memory map become DMA mappings, and which must not. */
 
 import { decideBypassRo, type HostIommuQuirk, quirksForDecision } from "../../container/errata.ts";
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
@@ -21,10 +21,10 @@ interface PlanFileFlags extends PlanFlags {
   device?: string;
 }
 
-/** What is known of the host. */
+/** The known facts about the host. */
 interface Host {
   readonly origin: Origin;
-  /** Undefined: its IOMMU did not tell. */
+  /** Undefined: its IOMMU did not say. */
   readonly quirks: readonly HostIommuQuirk[] | undefined;
   /** Whether it reports the erratum; undefined: unknown. */
   readonly affected: boolean | undefined;
@@ -99,7 +99,7 @@ function askHost(iommufd: Iommufd, bdf: string | undefined): Host {
   };
 }
 
-/** The plan does without them: a device whose group is attached elsewhere has none to tell. */
+/** The plan does without them: a device whose group is attached elsewhere has no ranges. */
 function iovaRangesIfAny(iommufd: Iommufd, device: Device): readonly IovaRange[] | undefined {
   try {
     return askIovaRanges(iommufd, device);

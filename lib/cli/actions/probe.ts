@@ -1,4 +1,4 @@
-/** What `iommufd probe` does: what the IOMMU of each device is, and whether it reports the erratum. */
+/** The action of `iommufd probe`: reports what the IOMMU of each device is, and whether it has the erratum. */
 
 import type { ProbedDevice } from "../../container/probe.ts";
 import { PLAIN } from "../../report/look.ts";

@@ -1,4 +1,4 @@
-/** What `iommufd serve` does: what is known of this host, as an endpoint for Prometheus. */
+/** The action of `iommufd serve`: serves the facts about this host to Prometheus. */
 
 import { normalizeBdf } from "../../bdf.ts";
 import { diagnose } from "../../host/doctor.ts";

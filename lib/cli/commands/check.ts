@@ -12,7 +12,7 @@ export function checkCommand(): Command {
     .description(
       "Plans as `iommufd plan` does, and makes of it what a VMM would: binds the devices, makes the domain, attaches " +
         "them, and makes every mapping at its own IOVA and length, with a little memory in place of the guest's. Then all " +
-        "is undone. It tells whether the kernel accepts the plan, or which section it refuses, why, and what helps. Exit " +
+        "is undone. It says whether the kernel accepts the plan, or which section the kernel refuses, why, and what helps. Exit " +
         "code 3: it refuses.",
     );
   return addExamples(

@@ -8,10 +8,10 @@ import { addCommonOptions, GROUPS } from "../options.ts";
 /** The command. */
 export function diffCommand(): Command {
   const command = new Command("diff")
-    .summary("tell what changes between two plans")
+    .summary("list what changes between two plans")
     .description(
       "Compares two plans that `iommufd plan --json` wrote: with bypassRo and without, of two VMs, of one VM before " +
-        "and after a boot. It tells each range of addresses that is not treated alike, however the plans divide it.",
+        "and after a boot. It lists each range of addresses that the plans treat differently, however they divide it.",
     )
     .argument("<before>", 'a plan as JSON; "-" is standard input')
     .argument("<after>", 'another; "-" is standard input')

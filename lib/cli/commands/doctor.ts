@@ -8,12 +8,12 @@ import { addCommonOptions, addRootOption, DEVICES_ARGUMENT } from "../options.ts
 /** The command. */
 export function doctorCommand(): Command {
   const command = new Command("doctor")
-    .summary("tell whether this host is ready, and what to do")
+    .summary("say whether this host is ready, and what to do")
     .description(
       "Looks at the kernel, its configuration and its log, /dev/iommu, the IOMMUs and whether interrupts are isolated, the " +
         "processor, what installed QEMUs do, the limit on locked memory, and the devices that a VM is to get: their driver, " +
-        "permissions, IOMMU group and users. It opens no device and changes nothing, and needs no privileges; what it cannot " +
-        "see it says, and how to find out. What devices answer only `iommufd probe` tells. Exit code 3: something stands in the way.",
+        "permissions, IOMMU group and users. It opens no device, changes nothing, and needs no privileges. If it cannot " +
+        "see something, it says how to find out. Only `iommufd probe` asks the devices. Exit code 3: something stands in the way.",
     )
     .argument(...DEVICES_ARGUMENT);
   return addExamples(

@@ -7,7 +7,7 @@ export function helpCommand(): Command {
   return new Command("help")
     .summary("display help for command")
     .description("Displays the help of a command, or of all.")
-    .argument("[command]", "the command to tell of")
+    .argument("[command]", "the command to explain")
     .action(help);
 }
 

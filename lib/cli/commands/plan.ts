@@ -11,7 +11,7 @@ export function planCommand(): Command {
     .summary("decide which memory sections become DMA mappings")
     .description(
       "Reads a VM's memory map, as QEMU's monitor prints it for \"info mtree -f\" or as a JSON section list, or asks a " +
-        "running QEMU, and tells which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
+        "running QEMU, and lists which sections are mapped for DMA and which are left out, and why. Nothing is mapped.",
     );
   return addExamples(
     addPlanOptions(

@@ -29,7 +29,7 @@ export function probeCommand(): Command {
     .addOption(
       new Option(
         "--fail-on <what>",
-        "exit code 3 when a device's IOMMU reports the erratum, or does not tell",
+        "exit code 3 when a device's IOMMU reports the erratum, or does not say",
       ).choices(["erratum"]),
     );
   return addExamples(

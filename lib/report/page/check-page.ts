@@ -1,4 +1,4 @@
-/** What came of trying a plan, as a page. */
+/** The outcome of trying a plan, as a page. */
 
 import { drawPlan } from "../address-map.ts";
 import { type CheckReport, checkAdvice, checkFacts, deviceFacts, explainObstacle } from "../check-report.ts";

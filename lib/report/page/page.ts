@@ -16,9 +16,9 @@ import type { Outcome, Verdict } from "../verdict.ts";
 import { drawSvg } from "./drawing.ts";
 import { html, Markup } from "./markup.ts";
 
-/** What is said of a section. */
+/** The facts about a section. */
 export interface PageSection extends IovaRange {
-  /** What is done with it: "map read-write". */
+  /** Its use: "map read-write". */
   readonly use: string;
   /** How it is drawn; the legend tells them apart. */
   readonly kind: GuestKind | "refused";
@@ -27,7 +27,7 @@ export interface PageSection extends IovaRange {
   readonly remark: string;
 }
 
-/** What a page is made of. */
+/** The parts of a page. */
 export interface PageContent {
   readonly title: string;
   readonly origin: Origin;
@@ -36,12 +36,12 @@ export interface PageContent {
   readonly iommu: readonly Fact[];
   /** The VM, in lines. */
   readonly vm: readonly string[];
-  /** What else there is to say. */
+  /** Further remarks. */
   readonly facts: readonly Fact[];
   readonly map: AddressMap;
   /** The guest's sections of the map, in its order. */
   readonly sections: readonly PageSection[];
-  /** What to do about it; the heading says where. */
+  /** The advice; the heading says where it applies. */
   readonly heading: string;
   readonly advice: readonly Advice[];
 }
@@ -118,7 +118,7 @@ ${numbered.map((section) => tableRow(section, hasRemarks))}</tbody>
 `.text;
 }
 
-/** What the page is of: where, what, when, and who answered. */
+/** The subject of the page: where, what, when, and who answered. */
 function identify({ origin, iommu, vm }: PageContent): Fact[] {
   const { backend, backendReason, hostName, kernelRelease, time, iommufdVersion } = origin;
   const machine = [hostName, kernelRelease === null ? null : `Linux ${kernelRelease}`].filter(
@@ -155,7 +155,7 @@ function tableRow(
   return html`<tr id="${row}" class="${kind}"><td>${use}</td>${[start, last].map((address) => number(address, formatAddress(address)))}${number(length, formatLength(length))}<td class="region">${region}</td>${hasRemarks ? html`<td class="remark">${remark}</td>` : ""}</tr>\n`;
 }
 
-/** What is sorted by is text that sorts as the number does, for JavaScript's numbers are too short. */
+/** Rows are sorted by text that sorts as the number does, because JavaScript's numbers are too short. */
 function number(value: bigint, shown: string): Markup {
   return html`<td class="number" data-order="${value.toString(16).padStart(17, "0")}">${shown}</td>`;
 }

@@ -31,7 +31,7 @@ export function planPage(report: PlanReport, source: string): string {
   });
 }
 
-/** A section of a plan, as pages tell it. */
+/** A section of a plan, as pages show it. */
 export function describeSection({ start, last, kind, decision }: DrawnSection): PageSection {
   const remark = isUncertain(decision) ? "may be a ROM device, which is not mapped" : "";
   return { use: describeDecision(decision), kind, start, last, region: describeRegion(decision), remark };
