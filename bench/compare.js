@@ -81,7 +81,9 @@ export async function compare(name, ours, theirs, { rival = "C", blocks = 100, a
     { block: theirs, samples: [] },
   ];
   // What is compiled while it runs is compiled before it is measured, as in a program that goes on for a while.
-  for (const { block } of sides) for (let i = 0; i < WARM_UP; i++) await block();
+  const start = performance.now();
+  do for (const { block } of sides) await block();
+  while (performance.now() - start < WARM_UP_MS);
   const count = Number(process.env.BLOCKS ?? blocks);
   for (let i = 0; i < count; i++) {
     for (const { block, samples } of sides) samples.push(await block());
@@ -100,8 +102,8 @@ export async function compare(name, ours, theirs, { rival = "C", blocks = 100, a
   );
 }
 
-/** Blocks of each side that are not counted. */
-const WARM_UP = 3;
+/** For how long blocks are not counted. */
+const WARM_UP_MS = 2000;
 
 /** The one in the middle. */
 export function median(values) {
