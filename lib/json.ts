@@ -32,6 +32,60 @@ export function hex(value: bigint): string {
   return `0x${value.toString(16)}`;
 }
 
+/** How many elements are made and written at once. */
+const ELEMENTS_AT_ONCE = 1000;
+
+/** An array of a document, whose elements are made when they are written: of a million, few are there at any time. */
+export class Elements<Source> {
+  readonly #source: readonly Source[];
+  readonly #make: (source: Source) => unknown;
+
+  constructor(source: readonly Source[], make: (source: Source) => unknown) {
+    this.#source = source;
+    this.#make = make;
+  }
+
+  /** All of them, as JSON.stringify() takes them. */
+  toJSON(): unknown[] {
+    return this.#source.map(this.#make);
+  }
+
+  /** Some of them at a time. */
+  *pieces(): Generator<unknown[], void> {
+    for (let from = 0; from < this.#source.length; from += ELEMENTS_AT_ONCE)
+      yield this.#source.slice(from, from + ELEMENTS_AT_ONCE).map(this.#make);
+  }
+}
+
+/** A document as JSON.stringify(document, null, 2) writes it, piece by piece. */
+export function* jsonPieces(document: object, indent = ""): Generator<string, void> {
+  const inner = `${indent}  `;
+  let before = "{\n";
+  for (const [name, value] of Object.entries(document)) {
+    if (value === undefined) continue;
+    yield `${before}${inner}${JSON.stringify(name)}: `;
+    before = ",\n";
+    if (value instanceof Elements) yield* elementPieces(value, inner);
+    else if (isPlainObject(value)) yield* jsonPieces(value, inner);
+    else yield JSON.stringify(value, null, 2).replaceAll("\n", `\n${inner}`);
+  }
+  yield before === "{\n" ? "{}" : `\n${indent}}`;
+}
+
+function isPlainObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+function* elementPieces<Source>(elements: Elements<Source>, indent: string): Generator<string, void> {
+  let before = "[";
+  for (const some of elements.pieces()) {
+    // Without the brackets: "[" and "\n]".
+    yield before + JSON.stringify(some, null, 2).slice(1, -2).replaceAll("\n", `\n${indent}`);
+    before = ",";
+  }
+  yield before === "[" ? "[]" : `\n${indent}]`;
+}
+
 /**
  * Reads a JSON document.
  *

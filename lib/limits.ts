@@ -14,8 +14,11 @@ export const ANSWER_LIMIT = INPUT_LIMIT / 2;
 /** The most values, names and elements together, in a JSON document. */
 export const VALUE_LIMIT = 1 << 21;
 
-/** The most sections in a memory map, and the most address spaces: twice as many as VFIO maps (dma_entry_limit). */
-export const SECTION_LIMIT = 1 << 17;
+/** The most sections in a memory map: sixteen times as many as VFIO maps (dma_entry_limit), for iommufd has no such limit. */
+export const SECTION_LIMIT = 1 << 20;
+
+/** The most address spaces in a memory map, and the most sections in a JSON section list, which is read whole. */
+export const LIST_LIMIT = 1 << 17;
 
 /** The error of an input that has more than {@link INPUT_LIMIT}, or than another number of bytes. */
 export function tooLong(source: string, limit = INPUT_LIMIT, what = "it"): IommufdError {

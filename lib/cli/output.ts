@@ -2,6 +2,7 @@
 
 import { WriteStream } from "node:tty";
 import { inspect, styleText } from "node:util";
+import { jsonPieces } from "../json.ts";
 import { type Look, PLAIN } from "../report/look.ts";
 import { printable } from "../report/text.ts";
 
@@ -37,7 +38,8 @@ export function printText(text: string): void {
 
 /** A result for programs. */
 export function printJson(document: object): void {
-  process.stdout.write(jsonText(document));
+  for (const piece of jsonPieces(document)) process.stdout.write(piece);
+  process.stdout.write("\n");
 }
 
 /** A document as it is printed. */

@@ -149,8 +149,10 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
 
   const mask = BigInt(pageSize) - 1n;
   if ((start & mask) !== (offsetInRegion & mask)) return { section, reason: "misaligned" };
-  const iova = (start + mask) & ~mask;
-  const length = (end & ~mask) - iova;
+  // Most sections are whole pages, and mapped as they are.
+  const isWhole = ((start | size) & mask) === 0n;
+  const iova = isWhole ? start : (start + mask) & ~mask;
+  const length = isWhole ? size : (end & ~mask) - iova;
   if (length <= 0n) return { section, reason: "sub-page" };
 
   const ramDevice = type === "ram-device";
@@ -161,7 +163,7 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
     iova,
     length,
     readonly: section.readonly,
-    offsetInRegion: offsetInRegion + (iova - start),
+    offsetInRegion: isWhole ? offsetInRegion : offsetInRegion + (iova - start),
     ramDevice,
   };
 }

@@ -8,9 +8,10 @@
  */
 
 import { IommufdError } from "../errors.ts";
-import { SECTION_LIMIT } from "../limits.ts";
+import { LIST_LIMIT, SECTION_LIMIT } from "../limits.ts";
 import { linesOf } from "../lines.ts";
 import type { MemorySection, SectionType } from "../section.ts";
+import { Names } from "./names.ts";
 import { RegionTypes } from "./region-types.ts";
 
 /** An address space that shows a flat view. */
@@ -79,7 +80,9 @@ const PIECE_OF_SECTION = /\(prio -?\d+, [^)]*\): /;
 /** A flat view that is being read. */
 interface OpenView {
   readonly addressSpaces: AddressSpace[];
-  readonly sections: { readonly section: MemorySection; readonly owner: string }[];
+  readonly sections: MemorySection[];
+  /** What QEMU prints of the owner of a section that is read-only. */
+  readonly owners: Map<MemorySection, string>;
   /** Whether any section has been read, kept or not, or that there is none. */
   isRendered: boolean;
 }
@@ -95,6 +98,7 @@ export class FlatViewReader {
   /** The address spaces of views that are not kept, by name. */
   readonly #others = new Map<string, AddressSpace>();
   readonly #types = new RegionTypes();
+  readonly #names = new Names();
   #place: Place = "before";
   #view: OpenView | undefined;
   /** QEMU's number of the view. */
@@ -163,11 +167,12 @@ export class FlatViewReader {
       this.#damaged("it ends within a tree of regions, which QEMU ends with an empty line");
     this.#endView();
     const damage = this.#damage;
-    const views: FlatView[] = this.#views.map(({ addressSpaces, sections }) => ({
+    const views: FlatView[] = this.#views.map(({ addressSpaces, sections, owners }) => ({
       addressSpaces,
-      sections: sections.map(({ section, owner }) =>
-        section.readonly ? this.#types.resolve(section, owner) : section,
-      ),
+      sections: sections.map((section) => {
+        const owner = owners.get(section);
+        return owner === undefined ? section : this.#types.resolve(section, owner);
+      }),
       damage,
     }));
     if (this.#others.size > 0)
@@ -182,7 +187,7 @@ export class FlatViewReader {
     if (number !== 0 && number !== this.#viewNumber + 1)
       this.#damaged(`the flat views before #${number} are missing`);
     this.#endView();
-    this.#view = { addressSpaces: [], sections: [], isRendered: false };
+    this.#view = { addressSpaces: [], sections: [], owners: new Map(), isRendered: false };
     this.#viewNumber = number;
     this.#previous = undefined;
     this.#place = "view";
@@ -206,7 +211,7 @@ export class FlatViewReader {
     }
     const space = ADDRESS_SPACE.exec(line)?.groups as { name: string; root: string } | undefined;
     if (space !== undefined) {
-      this.#limit(view.addressSpaces.length, "address spaces");
+      this.#limit(view.addressSpaces.length, "address spaces", LIST_LIMIT);
       view.addressSpaces.push({ name: space.name, root: space.root });
     } else if (LOOKS_LIKE_SECTION.test(line)) {
       this.#readSection(line, view);
@@ -220,15 +225,18 @@ export class FlatViewReader {
   }
 
   #readSection(line: string, view: OpenView): void {
-    const { section, owner, kind } = parseSection(line, `${this.#source}:${this.#number}`);
+    const isKept = this.#wanted === undefined || isOf(view, this.#wanted);
+    const names = isKept ? this.#names : undefined;
+    const { section, owner, kind } = parseSection(line, `${this.#source}:${this.#number}`, names);
     if (this.#previous !== undefined && section.start < this.#previous.start + this.#previous.size)
       throw this.#errorHere("the section overlaps the one before it");
     this.#previous = section;
     view.isRendered = true;
     if (kind !== "rom") this.#types.note(section.region, owner, section.type);
-    if (this.#wanted !== undefined && !isOf(view, this.#wanted)) return;
-    if (this.#wanted !== undefined) this.#limit(this.#kept++, "sections");
-    view.sections.push({ section, owner });
+    if (!isKept) return;
+    if (this.#wanted !== undefined) this.#limit(this.#kept++, "sections", SECTION_LIMIT);
+    view.sections.push(section);
+    if (section.readonly) view.owners.set(section, this.#names.once(owner));
   }
 
   /** A line of a tree of regions: where it says of a region what it is, that is kept. */
@@ -260,7 +268,7 @@ export class FlatViewReader {
       for (const space of this.#view.addressSpaces) this.#others.set(space.name, space);
     }
     if (this.#wanted !== undefined)
-      this.#limit(Math.max(this.#addressSpaces, this.#others.size) - 1, "address spaces");
+      this.#limit(Math.max(this.#addressSpaces, this.#others.size) - 1, "address spaces", LIST_LIMIT);
   }
 
   /** Notes that the text is not whole; the first that shows it is told. */
@@ -269,9 +277,8 @@ export class FlatViewReader {
   }
 
   /** @throws IommufdError ERR_IOMMUFD_INPUT: there are too many to keep one more */
-  #limit(count: number, what: string): void {
-    if (count >= SECTION_LIMIT)
-      throw this.#errorHere(`there are more than ${SECTION_LIMIT} ${what}, the most that is read`);
+  #limit(count: number, what: string, most: number): void {
+    if (count >= most) throw this.#errorHere(`there are more than ${most} ${what}, the most that is read`);
   }
 
   #whyNone(): string {
@@ -358,7 +365,11 @@ function quote(line: string): string {
   return JSON.stringify(line.trim().slice(0, 200));
 }
 
-function parseSection(line: string, where: string): { section: MemorySection; owner: string; kind: string } {
+function parseSection(
+  line: string,
+  where: string,
+  names?: Names,
+): { section: MemorySection; owner: string; kind: string } {
   const fields = (line.length > LONGEST_SECTION ? undefined : SECTION.exec(line)?.groups) as
     | { start: string; last: string; kind: string; region: string; owner: string; offset?: string }
     | undefined;
@@ -378,7 +389,7 @@ function parseSection(line: string, where: string): { section: MemorySection; ow
   const section = {
     start,
     size: last - start + 1n,
-    region: fields.region,
+    region: names?.once(fields.region) ?? fields.region,
     offsetInRegion: fields.offset === undefined ? 0n : BigInt(`0x${fields.offset}`),
     ...kind,
     ...(fields.region === TPM_CRB_REGION && { misalignmentIsKnown: true }),

@@ -22,8 +22,9 @@ const MOST_REGIONS = 1 << 16;
 
 /** What was said of regions. */
 export class RegionTypes {
-  /** By name and owner; undefined where different things were said, so that several regions are called alike. */
-  readonly #types = new Map<string, SectionType | undefined>();
+  /** By name, and by owner; undefined where different things were said, so that several regions are called alike. */
+  readonly #types = new Map<string, Map<string, SectionType | undefined>>();
+  #size = 0;
 
   /**
    * Notes what a region is.
@@ -31,22 +32,20 @@ export class RegionTypes {
    * @param owner what QEMU prints of its owner with `-o`, or nothing
    */
   note(region: string, owner: string, type: SectionType): void {
-    const key = keyOf(region, owner);
-    if (this.#types.has(key)) {
-      if (this.#types.get(key) !== type) this.#types.set(key, undefined);
-    } else if (this.#types.size < MOST_REGIONS) {
-      this.#types.set(key, type);
+    const owners = this.#types.get(region);
+    if (owners?.has(owner)) {
+      if (owners.get(owner) !== type) owners.set(owner, undefined);
+    } else if (this.#size < MOST_REGIONS) {
+      this.#size++;
+      if (owners === undefined) this.#types.set(region, new Map([[owner, type]]));
+      else owners.set(owner, type);
     }
   }
 
   /** A section whose view is read-only, as what its region is: RAM where nothing says so, and then marked. */
   resolve(section: MemorySection, owner: string): MemorySection {
-    const known = this.#types.get(keyOf(section.region, owner));
+    const known = this.#types.get(section.region)?.get(owner);
     if (known !== undefined) return { ...section, type: known };
     return KNOWN_RAM.has(section.region) ? section : { ...section, typeIsAssumed: true };
   }
-}
-
-function keyOf(region: string, owner: string): string {
-  return `${region}\0${owner}`;
 }

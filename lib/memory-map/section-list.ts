@@ -10,7 +10,7 @@
 
 import { readJson, u64 } from "../json.ts";
 import { schema } from "../lazy.ts";
-import { SECTION_LIMIT } from "../limits.ts";
+import { LIST_LIMIT } from "../limits.ts";
 import type { MemorySection } from "../section.ts";
 
 const sectionList = schema((z) => {
@@ -32,7 +32,7 @@ const sectionList = schema((z) => {
     sections: z
       .array(section)
       .min(1, { error: "must not be empty: there would be nothing to plan" })
-      .max(SECTION_LIMIT, { error: `must not have more than ${SECTION_LIMIT} sections` }),
+      .max(LIST_LIMIT, { error: `must not have more than ${LIST_LIMIT} sections` }),
   });
 });
 

@@ -15,8 +15,8 @@ const BREAK = 4;
 /** The addresses between two neighbouring divisions. */
 export interface Piece extends IovaRange {
   /** Where it is drawn, from 0 to 1. */
-  readonly from: number;
-  readonly to: number;
+  from: number;
+  to: number;
   /** Whether there is anything. */
   readonly empty: boolean;
 }
@@ -29,26 +29,29 @@ export interface Piece extends IovaRange {
  */
 export function divideAxis(shown: readonly IovaRange[], last: bigint): Piece[] {
   const ranges = [...shown].sort(byStart);
-  const divisions = new Set([0n, last + 1n]);
-  for (const range of ranges) divisions.add(range.start).add(range.last + 1n);
-  const edges = [...divisions].sort((a, b) => (a < b ? -1 : 1));
-  const pieces: (IovaRange & { width: number; empty: boolean })[] = [];
+  const edges = [0n];
+  for (const range of ranges) edges.push(range.start, range.last + 1n);
+  edges.push(last + 1n);
+  edges.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  const pieces: Piece[] = [];
+  let whole = 0;
   let next = 0;
   // The last address of the ranges that begin at or before the piece at hand.
   let reach = -1n;
-  for (const [index, start] of edges.slice(0, -1).entries()) {
+  for (let index = 1; index < edges.length; index++) {
+    const [start, end] = [edges[index - 1] as bigint, edges[index] as bigint];
+    if (start === end) continue;
     for (let range = ranges[next]; range !== undefined && range.start <= start; range = ranges[++next])
       if (range.last > reach) reach = range.last;
-    const end = edges[index + 1] as bigint;
     const empty = reach < start;
-    const width = Math.max(1, 1 + Math.log2(Number(end - start) / 4096));
-    pieces.push({ start, last: end - 1n, empty, width: empty ? Math.min(width, BREAK) : width });
+    const logarithm = Math.max(1, 1 + Math.log2(Number(end - start) / 4096));
+    const from = whole;
+    whole += empty ? Math.min(logarithm, BREAK) : logarithm;
+    pieces.push({ start, last: end - 1n, empty, from, to: whole });
   }
-  const whole = pieces.reduce((sum, { width }) => sum + width, 0);
-  let at = 0;
-  return pieces.map(({ width, ...piece }) => {
-    const from = at / whole;
-    at += width;
-    return { ...piece, from, to: at / whole };
-  });
+  for (const piece of pieces) {
+    piece.from /= whole;
+    piece.to /= whole;
+  }
+  return pieces;
 }

@@ -1,7 +1,7 @@
 /** What a report says of the memory map that a plan was made from: that it is not whole, and what it does not tell. */
 
 import { type Decision, isMapping, type Plan, type PlannedMapping } from "../container/plan.ts";
-import { hex } from "../json.ts";
+import { Elements, hex } from "../json.ts";
 import { describeSection, sectionLast } from "../section.ts";
 import { type Fact, printable } from "./text.ts";
 
@@ -14,7 +14,7 @@ export function isUncertain(decision: Decision): decision is PlannedMapping {
 export function memoryMapDocument(plan: Plan, damage?: string): object {
   return {
     damage: damage ?? null,
-    uncertain: plan.map.filter(isUncertain).map(({ section }) => ({
+    uncertain: new Elements(plan.map.filter(isUncertain), ({ section }) => ({
       start: hex(section.start),
       last: hex(sectionLast(section)),
       region: section.region,

@@ -3,7 +3,7 @@
 import type { BypassRoDecision } from "../container/errata.ts";
 import type { Decision, Plan, SkipReason } from "../container/plan.ts";
 import { isMapping, mappedBytes } from "../container/plan.ts";
-import { hex } from "../json.ts";
+import { Elements, hex } from "../json.ts";
 import { formatLength } from "../lengths.ts";
 import type { RunningVm } from "../memory-map/running-qemu.ts";
 import type { Origin } from "../origin.ts";
@@ -77,7 +77,7 @@ export function planDocument({
     nesting,
     bypassRo: plan.bypassRo,
     reason: decision.reason,
-    map: plan.map.map(({ section, iova, length, readonly, offsetInRegion, ramDevice }) => ({
+    map: new Elements(plan.map, ({ section, iova, length, readonly, offsetInRegion, ramDevice }) => ({
       iova: hex(iova),
       length: hex(length),
       readonly,
@@ -85,7 +85,7 @@ export function planDocument({
       offsetInRegion: hex(offsetInRegion),
       ramDevice,
     })),
-    skipped: plan.skipped.map(({ section, reason }) => ({
+    skipped: new Elements(plan.skipped, ({ section, reason }) => ({
       start: hex(section.start),
       last: hex(sectionLast(section)),
       region: section.region,

@@ -43,7 +43,7 @@ describe("standard input", () => {
       plan,
       'FlatView #0\n AS "memory", root: system\n Root memory region: system\n',
       'printf("  %016x-%016x (prio 0, ram): r%d\\n", $i * 4096, $i * 4096 + 4095, $i); $i++;',
-      "there are more than 131072 sections, the most that is read",
+      "there are more than 1048576 sections, the most that is read",
     ],
     [
       "address spaces",
