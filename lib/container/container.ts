@@ -32,6 +32,7 @@ import {
   plan,
   type SkippedSection,
 } from "./plan.ts";
+import { mapRun, runsOf } from "./runs.ts";
 
 /** What a container is for. */
 export interface ContainerOptions {
@@ -231,14 +232,17 @@ export class Container implements AsyncDisposable {
   apply(sections: Iterable<MemorySection>, memory: RegionMemory): Promise<Plan> {
     return this.#serialize(async () => {
       const whole = this.plan(sections);
-      const work = whole.map.map((mapping) => ({ mapping, memory: memoryFor(mapping, memory) }));
+      const runs = runsOf(whole.map, (mapping) => memoryFor(mapping, memory));
       const done: PlannedMapping[] = [];
-      for (const { mapping, memory } of work) {
-        try {
-          if (await this.#mapPlanned(mapping, memory)) done.push(mapping);
-        } catch (cause) {
-          const stuck = await this.#undo(done);
-          throw new ApplyError(mapping, done.length, stuck, cause);
+      for (const run of runs) {
+        const made = run.mappings.length > 1 ? await mapRun(this.ioas, run) : 0;
+        for (const [index, mapping] of run.mappings.entries()) {
+          try {
+            if (index < made || (await this.#mapPlanned(mapping, run.memory))) done.push(mapping);
+          } catch (cause) {
+            const stuck = await this.#undo(done);
+            throw new ApplyError(mapping, done.length, stuck, cause);
+          }
         }
       }
       for (const skipped of whole.skipped) this.#warnIfMisaligned(skipped);

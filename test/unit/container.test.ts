@@ -306,6 +306,33 @@ describe("apply", () => {
     expect(memory.mappings).toBe(2);
   });
 
+  it("that fails among many of one memory tells the same", async () => {
+    await using each = container();
+    await each.dmaMap(0x8000n, 0x1000n, memory, 0n);
+    const many = [0x0n, 0x4000n, 0x8000n, 0xc000n].map((start) => ({
+      ...RAM,
+      start,
+      size: 0x1000n,
+      offsetInRegion: start,
+    }));
+    const failure = await each.apply(many, () => memory).catch((error: unknown) => error);
+    expect(failure).toMatchObject({
+      mapping: { iova: 0x8000n },
+      stuck: [],
+      cause: {
+        code: "EEXIST",
+        syscall: "IOMMU_IOAS_MAP",
+        request: { iova: 0x8000n, length: 0x1000n },
+        message: expect.not.stringContaining("index"),
+      },
+      message: expect.stringContaining("; the 2 mapped before it were unmapped again"),
+    });
+    expect(memory.mappings).toBe(1);
+    await each.dmaUnmap(0x8000n, 0x1000n);
+    await each.apply(many, () => memory);
+    expect(memory.mappings).toBe(4);
+  });
+
   it("maps nothing where memory is missing", async () => {
     await using each = container();
     await expect(

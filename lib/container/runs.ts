@@ -1,0 +1,61 @@
+/** Mappings that go to the kernel in one call. */
+
+import type { DmaMemory } from "../iommufd/dma-memory.ts";
+import type { Ioas } from "../iommufd/ioas.ts";
+import type { PlannedMapping } from "./plan.ts";
+
+/** Neighbours of a plan, of one memory and with the same permissions. */
+export interface Run {
+  readonly memory: DmaMemory;
+  readonly mappings: PlannedMapping[];
+}
+
+/** Divides mappings into runs. RAM of a device is a run of its own: that the kernel cannot map it is no failure. */
+export function runsOf(
+  mappings: readonly PlannedMapping[],
+  memoryOf: (mapping: PlannedMapping) => DmaMemory,
+): Run[] {
+  const runs: Run[] = [];
+  let run: Run | undefined;
+  for (const mapping of mappings) {
+    const memory = memoryOf(mapping);
+    const first = run?.mappings[0];
+    const isAlike =
+      run?.memory === memory &&
+      first?.readonly === mapping.readonly &&
+      !first.ramDevice &&
+      !mapping.ramDevice;
+    if (run !== undefined && isAlike) {
+      run.mappings.push(mapping);
+    } else {
+      run = { memory, mappings: [mapping] };
+      runs.push(run);
+    }
+  }
+  return runs;
+}
+
+/**
+ * Makes the mappings of a run, up to the first that is refused.
+ *
+ * @returns how many were made; why the next was refused, mapping that one alone tells
+ */
+export async function mapRun(ioas: Ioas, { memory, mappings }: Run): Promise<number> {
+  const column = (value: (mapping: PlannedMapping) => bigint) => {
+    const values = new BigUint64Array(mappings.length);
+    for (const [index, mapping] of mappings.entries()) values[index] = value(mapping);
+    return values;
+  };
+  const ranges = {
+    iovas: column(({ iova }) => iova),
+    lengths: column(({ length }) => length),
+    offsets: column(({ offsetInRegion }) => offsetInRegion),
+  };
+  try {
+    await ioas.mapMany(memory, ranges, { writable: !mappings[0]?.readonly, rollBack: false });
+    return mappings.length;
+  } catch (error) {
+    const { request } = error as { request?: { index?: number } };
+    return request?.index ?? 0;
+  }
+}
