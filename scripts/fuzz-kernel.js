@@ -1,5 +1,6 @@
-// `npm run fuzz:kernel -- [--calls N] [--seed S]`: random calls on the model and on the kernel in the test machine, and
-// every answer compared (test/kernel/differential.test.ts). Default: 200,000 calls, a fixed and a fresh seed.
+// `npm run fuzz:kernel -- [--calls N] [--seed S]`: random calls on the kernel in the test machine and on a model of it, and every
+// answer compared (test/kernel/compare). Default: 200,000 calls, a fresh seed. IOMMUFD_TEST_MACHINE and IOMMUFD_TEST_KERNEL say on which
+// machine and kernel, as with boot.js.
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -21,17 +22,11 @@ const environment = [
   `IOMMUFD_FUZZ_CALLS=${calls}`,
   ...(values.seed === undefined ? [] : [`IOMMUFD_FUZZ_SEED=${values.seed}`]),
 ];
-const vitest = [
-  "node_modules/.bin/vitest",
-  "run",
-  "--configLoader=native",
-  "--config=test/kernel/vitest.config.js",
-];
 const { status } = spawnSync(
   process.execPath,
   [
     fileURLToPath(new URL("../test/kernel/boot.js", import.meta.url)),
-    ...["--", "env", ...environment, ...vitest, "test/kernel/differential.test.ts"],
+    ...["--", "env", ...environment, "node", "test/kernel/compare/run.js"],
   ],
   { stdio: "inherit" },
 );

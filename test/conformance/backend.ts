@@ -6,6 +6,7 @@
  */
 
 import { release } from "node:os";
+import { NEWEST_RELEASE } from "../../lib/backend/software/kernel-release.ts";
 import { loadProfile, type Profile } from "../../lib/backend/software/profile.ts";
 import { Iommufd, selectBackend, softwareMachine } from "../../lib/index.ts";
 
@@ -15,8 +16,9 @@ export const backendName = process.env["IOMMUFD_TEST_BACKEND"] === "kernel" ? "k
 /** The profile of the machine that is modelled. */
 export const profile = process.env["IOMMUFD_TEST_PROFILE"] ?? "qemu-vtd";
 
-/** The Linux that answers. The model is of 7.2, or of the one that IOMMUFD_TEST_RELEASE names. */
-const RELEASE = backendName === "kernel" ? release() : (process.env["IOMMUFD_TEST_RELEASE"] ?? "7.2");
+/** The Linux that answers. The model is of the newest that it knows, or of the one that IOMMUFD_TEST_RELEASE names. */
+const RELEASE =
+  backendName === "kernel" ? release() : (process.env["IOMMUFD_TEST_RELEASE"] ?? NEWEST_RELEASE);
 
 const ATS = "PCI_ATS_NOT_SUPPORTED";
 

@@ -6,8 +6,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
 import type { DeviceId, IoasId } from "../../lib/uapi.ts";
-import { backendName, FIRST, laterThan, machine } from "./backend.ts";
-import { lacks } from "./iommus.ts";
+import { backendName, FIRST, laterThan, machine, PAGE } from "./backend.ts";
+import { LAST, lacks } from "./iommus.ts";
 
 const PASID = 8;
 const MASK = 8;
@@ -50,6 +50,12 @@ describe.skipIf(!laterThan(6, 12) || lacks.pasid)(`PASIDs of a device (${backend
     expect(() => device.attachIommufdPtSync(ioas, 0), "it was not attached so").toThrow(
       attachRefused("EBUSY"),
     );
+    // Before it is asked whether a page table could translate what the other address space has.
+    const other = file.ioasAlloc();
+    const memory = machine.backend.allocMemory({ length: PAGE, pageSize: PAGE, anonymous: false });
+    file.ioasMapSync({ ioasId: other, flags: 7, memory, offset: 0n, length: PAGE, iova: LAST + 1n });
+    expect(() => device.attachIommufdPtSync(other, 0)).toThrow(attachRefused("EBUSY"));
+    memory.close();
     device.detachIommufdPt();
     const hwpt = device.attachIommufdPtSync(ioas, 0);
     expect(device.attachIommufdPtSync(ioas, 0)).toBe(hwpt);

@@ -1,7 +1,7 @@
 // Boots the test machine: a Linux with iommufd under QEMU, with an emulated IOMMU and two edu devices, and runs a command in
 // it. The project is in it at its own path, read-only.
 //
-//   node test/kernel/boot.js                   the kernel lane: vitest with test/kernel/vitest.config.js
+//   node test/kernel/boot.js                   the kernel lane: vitest with test/kernel/vitest.config.js, or what the machine is for
 //   node test/kernel/boot.js -- COMMAND…       any command
 //
 // IOMMUFD_TEST_MACHINE names a machine of machines.js; the usual one has a VT-d, and this machine's own root file system.
@@ -38,11 +38,11 @@ const wanted =
 const separator = process.argv.indexOf("--");
 const command =
   separator < 0
-    ? [
+    ? (wanted.command ?? [
         ...["node", "node_modules/vitest/vitest.mjs", "run"],
         ...["--configLoader=native", "--config=test/kernel/vitest.config.js"],
         ...wanted.tests,
-      ]
+      ])
     : process.argv.slice(separator + 1);
 
 const kernel = process.env.IOMMUFD_TEST_KERNEL ?? join(project, "../shared/kernel", wanted.kernel);

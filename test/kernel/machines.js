@@ -60,7 +60,7 @@ const PROCESSORS = {
 
 /**
  * A machine. Devices are what QEMU's -device takes, options are further ones of QEMU's. Tests are files, with options of
- * vitest's; where there are none, the whole lane runs.
+ * vitest's; where there are none, the whole lane runs. A command takes the place of vitest.
  *
  * @typedef {object} Machine
  * @property {string} [processor]
@@ -71,8 +71,17 @@ const PROCESSORS = {
  * @property {Disks} [disks]
  * @property {Record<string, string>} [env] of the command that is run
  * @property {string[]} [tests]
+ * @property {string[]} [command]
  */
 
+/** The model is held against the kernel, for a while. */
+const COMPARE = [
+  "env",
+  "IOMMUFD_FUZZ_SECONDS=10",
+  "IOMMUFD_FUZZ_CALLS=1000000",
+  "node",
+  "test/kernel/compare/run.js",
+];
 const VTD = "intel-iommu,caching-mode=on,x-scalable-mode=on";
 
 /** By IOMMUFD_TEST_MACHINE. @type {Record<string, Machine>} */
@@ -86,8 +95,15 @@ const MACHINES = {
       "edu,bus=bridge,addr=1",
       "edu,bus=bridge,addr=2",
     ],
-    tests: ["test/conformance/groups.test.ts", "test/kernel/shared-group.test.ts"],
+    tests: [
+      "test/conformance/groups.test.ts",
+      "test/kernel/shared-group.test.ts",
+      "test/kernel/differential.test.ts",
+    ],
   },
+  // Without scalable mode VT-d has neither nesting nor PASIDs. The IOMMU of the other translates 48 bits.
+  "vtd-legacy": { devices: ["intel-iommu,caching-mode=on", "edu", "edu"], command: COMPARE },
+  "vtd-48-bits": { devices: [`${VTD},aw-bits=48`, "edu", "edu"], command: COMPARE },
   // Without ACPI's routing of interrupts: with failing allocations its interpreter was seen to take the kernel down.
   faults: {
     devices: [VTD, "edu", "edu"],
@@ -105,7 +121,12 @@ const MACHINES = {
   amd: {
     devices: ["edu,addr=1", "edu,addr=2", "amd-iommu"],
     env: { IOMMUFD_TEST_RUNS: "10" },
-    tests: ["--no-isolate", "test/conformance", "test/kernel/amd.test.ts"],
+    tests: [
+      "--no-isolate",
+      "test/conformance",
+      "test/kernel/amd.test.ts",
+      "test/kernel/differential.test.ts",
+    ],
   },
   // The firmware reserves memory for the first edu device, and for a USB controller, for which Linux takes that less seriously.
   "reserved-regions": {
@@ -130,7 +151,12 @@ const MACHINES = {
     options: ["-M", "iommu=smmuv3", "-global", "arm-smmuv3.stage=nested"],
     devices: ["edu", "edu"],
     env: { IOMMUFD_TEST_RUNS: "10" },
-    tests: ["--no-isolate", "test/conformance", "test/kernel/smmuv3.test.ts"],
+    tests: [
+      "--no-isolate",
+      "test/conformance",
+      "test/kernel/smmuv3.test.ts",
+      "test/kernel/differential.test.ts",
+    ],
   },
 };
 
@@ -160,5 +186,6 @@ export function machineNamed(name) {
     disks: machine.disks,
     env: { ...common.env, ...machine.env },
     tests: machine.tests ?? [],
+    command: machine.command,
   };
 }

@@ -59,12 +59,12 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
 
   /** iommufd_device_attach(): the device, or one PASID of it. Returns the HWPT. */
   attach(ptId: number, pasid = NO_PASID): HwptObject {
-    return this.#changePageTable(ptId, pasid, (hwpt) => this.#attachTo(hwpt, pasid));
+    return this.#changePageTable(ptId, pasid, (hwpt) => this.#attachTo(hwpt, pasid), true);
   }
 
   /** iommufd_device_replace(): the same of what is attached already. */
   replace(ptId: number, pasid = NO_PASID): HwptObject {
-    return this.#changePageTable(ptId, pasid, (hwpt) => this.#replace(hwpt, pasid));
+    return this.#changePageTable(ptId, pasid, (hwpt) => this.#replace(hwpt, pasid), false);
   }
 
   /** What DMA of the device, or of one PASID of it, goes through: the attachment of its group. */
@@ -115,16 +115,16 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
   }
 
   /** iommufd_device_change_pt() */
-  #changePageTable(ptId: number, pasid: number, attach: Attach): HwptObject {
+  #changePageTable(ptId: number, pasid: number, attach: Attach, immediate: boolean): HwptObject {
     const target = this.#objects.find(ptId);
     if (target === undefined) throw new Refusal("ENOENT");
-    if (target instanceof IoasObject) return this.#attachAutomatic(target, pasid, attach);
+    if (target instanceof IoasObject) return this.#attachAutomatic(target, pasid, attach, immediate);
     if (target instanceof PagingHwptObject || target instanceof NestedHwptObject) return attach(target);
     throw new Refusal("EINVAL");
   }
 
   /** iommufd_device_auto_get_domain(): the first automatic HWPT that takes the device, or a new one. */
-  #attachAutomatic(ioas: IoasObject, pasid: number, attach: Attach): HwptObject {
+  #attachAutomatic(ioas: IoasObject, pasid: number, attach: Attach, immediate: boolean): HwptObject {
     for (const hwpt of ioas.hwpts) {
       if (!hwpt.options.automatic) continue;
       try {
@@ -134,10 +134,10 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
       }
     }
     const options = { nestParent: false, dirtyTracking: false, pasid: false, automatic: true };
-    // The first attachment is made before the page table is filled, a replacement after.
-    const attachment = this.#group.attachments.get(pasid);
-    if (!attachment?.devices.has(this)) {
-      if (attachment !== undefined) throw new Refusal("EINVAL");
+    // An attachment is made before the page table is filled, a replacement after.
+    if (immediate) {
+      const attachment = this.#group.attachments.get(pasid);
+      if (attachment !== undefined) throw new Refusal(attachment.devices.has(this) ? "EBUSY" : "EINVAL");
       this.#reserve(ioas, pasid);
       try {
         this.#checkPasid({ options }, pasid);
