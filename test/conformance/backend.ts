@@ -21,7 +21,7 @@ const RELEASE = backendName === "kernel" ? release() : (process.env["IOMMUFD_TES
 const ATS = "PCI_ATS_NOT_SUPPORTED";
 
 /** The modelled machine; undefined on the kernel. */
-const model = backendName === "kernel" ? undefined : softwareMachine(profileOf(profile));
+export const model = backendName === "kernel" ? undefined : softwareMachine(profileOf(profile));
 
 /** The machine itself, for actions that objects do not offer. */
 export const machine = model ?? selectBackend({ backend: "kernel" });

@@ -9,8 +9,8 @@ import { captureProfile, decodeHwInfo, Iommufd, parseProfile, shippedProfiles } 
 import { profileJson } from "../fixtures/profiles.ts";
 
 /** A profile with one field changed: `change("devices.0.bdf", 5)`. */
-function changed(path: string, value: unknown): unknown {
-  const json = profileJson("sapphire-rapids");
+function changed(path: string, value: unknown, profile = "sapphire-rapids"): unknown {
+  const json = profileJson(profile);
   const keys = path.split(".");
   const last = keys.pop() as string;
   const target = keys.reduce((object, key) => object[key] as never, json as Record<string, unknown>);
@@ -18,6 +18,9 @@ function changed(path: string, value: unknown): unknown {
   else target[last] = value;
   return json;
 }
+
+/** A domain, as JSON. */
+const PLAIN = { aperture: { start: "0x0", last: "0xffffffff" }, pageSizes: ["0x1000"] };
 
 describe("the published schema", () => {
   it("is what profiles are checked against", () => {
@@ -210,6 +213,51 @@ describe("a profile that does not fit", () => {
   ])("because of %s = %j is refused with the path of the field", (path, value, message) => {
     expect(() => parseProfile(changed(path, value))).toThrow(
       expect.objectContaining({ code: "ERR_IOMMUFD_INPUT", message: expect.stringContaining(message) }),
+    );
+  });
+
+  it.each([
+    [
+      "qemu-smmuv3",
+      "hwInfo.registers.IDR0",
+      "0x100000000",
+      "hwInfo.registers.IDR0: must be a hexadecimal string of at most 32 bits",
+    ],
+    ["qemu-smmuv3", "hwInfo.registers.IDR5", undefined, "hwInfo.registers.IDR5: "],
+    ["qemu-smmuv3", "hwInfo.registers.IDR6", "0x0", "hwInfo.registers: "],
+    [
+      "qemu-smmuv3",
+      "hwInfo.registers.IDR0",
+      "0x2",
+      "domains.nestParent: the hardware information says that it cannot nest",
+    ],
+    [
+      "qemu-smmuv3",
+      "domains.nestParent",
+      undefined,
+      "viommu: a vIOMMU is made on a nest parent, and there is none",
+    ],
+    [
+      "qemu-smmuv3",
+      "domains.pasid",
+      PLAIN,
+      "domains.pasid: only AMD's IOMMU has page tables for PASIDs alone",
+    ],
+    ["qemu-smmuv3", "erratum772415", true, "erratum772415: the erratum is of Intel VT-d"],
+    ["qemu-amd", "hwInfo.efr2", "0x0x", "hwInfo.efr2: must be a hexadecimal string"],
+    [
+      "qemu-amd",
+      "domains.nestParent",
+      PLAIN,
+      "domains.nestParent: the hardware information says that it cannot nest",
+    ],
+    ["qemu-vtd", "viommu", true, "viommu: Linux makes no vIOMMUs of Intel VT-d"],
+  ])("of %s because of %s = %j is refused with the path of the field", (name, path, value, message) => {
+    expect(() => parseProfile(changed(`iommus.iommu0.${path}`, value, name))).toThrow(
+      expect.objectContaining({
+        code: "ERR_IOMMUFD_INPUT",
+        message: expect.stringContaining(`profile: iommus.iommu0.${message}`),
+      }),
     );
   });
 

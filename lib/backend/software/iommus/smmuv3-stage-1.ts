@@ -73,7 +73,7 @@ interface Table {
   readonly inputBits: number;
   /** The granule, as a number of bits. */
   readonly granule: number;
-  /** Whether entries of tables say nothing of what they lead to (HAD). */
+  /** Whether permissions in entries that lead to tables do not count (HAD0, HAD1). */
   readonly flat: boolean;
 }
 
@@ -187,7 +187,7 @@ export class Smmuv3Stage1 implements Stage1 {
     if (granule === undefined || !((granules >> ((granule - 12) / 2)) & 1)) return undefined;
     const address = base & mask(51, 4);
     if (address >> BigInt(outputBits)) return undefined;
-    return { base: address, inputBits: 64 - size, granule, flat: has(base, 60) };
+    return { base: address, inputBits: 64 - size, granule, flat: has(base, 1) };
   }
 }
 
