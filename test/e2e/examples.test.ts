@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, it } from "vitest";
+import { expectNestedDma } from "../nested-dma.ts";
 import { PROJECT, run } from "./command.ts";
 
 // Where there is a kernel, it would take the first device of whoever runs the tests; the kernel lane does that.
@@ -12,6 +13,9 @@ it.runIf(!existsSync("/dev/iommu"))("examples/walk.js does the walk", () => {
     output: "software: 2 sections mapped, 7 skipped\n",
   });
 });
+
+it("examples/nested-dma.ts: DMA through both stages of a modelled SMMUv3 has the outcome of the machine", () =>
+  expectNestedDma("--profile", "qemu-smmuv3"));
 
 it("examples/nvme/cli.js says how it is called, and what is wrong, in one line", () => {
   const nvme = (...words: string[]) => {
