@@ -1,7 +1,14 @@
 /** The model of an AMD IOMMU that nests, which QEMU's does not: by the source of Linux 7.2 (drivers/iommu/amd), not seen on a machine. */
 
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Device, decodeHwInfo, type Ioas, Iommufd, parseProfile } from "../../lib/index.ts";
+import {
+  captureProfile,
+  type Device,
+  decodeHwInfo,
+  type Ioas,
+  Iommufd,
+  parseProfile,
+} from "../../lib/index.ts";
 import { profileJson } from "../fixtures/profiles.ts";
 
 /** QEMU's, with GIoSup, HDSup and GCR3TRPMode. */
@@ -39,6 +46,12 @@ it("nests as far as its registers say", () => {
     nestedTranslation: true,
     dirtyTracking: true,
   });
+});
+
+it("is captured with all that it makes", () => {
+  device.close();
+  const captured = captureProfile(iommufd, ["0000:00:01.0"], { name: "amd", description: "" });
+  expect(parseProfile(captured).iommus["iommu0"]).toEqual(nesting.iommus["iommu0"]);
 });
 
 it("makes nest parents and vIOMMUs of any type, and no nested page tables on either: EOPNOTSUPP", () => {

@@ -128,6 +128,30 @@ describe("stage 1 of a modelled SMMUv3", () => {
     expect(other.translate(memory, "read", each.iova)).toMatchObject({ reason: "first-stage-misconfigured" });
   });
 
+  it("comes to an address or a reason, whatever the guest writes", () => {
+    const word = fc.bigInt({ min: 0n, max: ones(64) });
+    fc.assert(
+      fc.property(
+        word,
+        word,
+        fc.array(word, { minLength: 4, maxLength: 4 }),
+        word,
+        (set, ste, entries, iova) => {
+          const memory = new Words();
+          let reads = 0;
+          // The context is valid as far as its usual fields go, and the entries of tables are valid.
+          memory.read = (address) =>
+            address === CONTEXT
+              ? (set & ~(7n << 42n)) | (1n << 31n) | (1n << 41n) | (1n << 46n)
+              : (entries[reads++ % entries.length] ?? 0n) | 3n;
+          const outcome = new Smmuv3Stage1([CONTEXT | 11n, ste], registers).translate(memory, "write", iova);
+          if (typeof outcome === "bigint") expect(outcome >> 44n).toBe(0n);
+          else expect(outcome.event?.record(8n) ?? new Uint8Array(32)).toHaveLength(32);
+        },
+      ),
+    );
+  });
+
   it("does not take a block of level 1 for one with 16 KiB and 64 KiB", () => {
     for (const granule of [14, 16] as const) {
       const memory = tablesFor({ granule, size: 16, half: 0, level: 3, iova: 0n, page: 0n });

@@ -3,8 +3,8 @@
  * (Arm System Memory Management Unit Architecture Specification, SMMU version 3, IHI 0070, sections 3.4, 5.2, 5.4 and 7.3; Arm
  * Architecture Reference Manual, section D8). Granules of 4, 16 and 64 KiB, addresses of up to 48 bits, no PASIDs.
  *
- * The SMMU sets no flags: it has HTTU (IDR0) where it would, which QEMU's has not. Privileged and unprivileged accesses are not
- * told apart.
+ * The model has no HTTU and no stalls, as QEMU's SMMU: no walk sets a flag, and each fault ends its transaction. It does not tell
+ * privileged and unprivileged accesses apart.
  */
 
 import { type DriverData, IOMMU_HWPT_DATA_ARM_SMMUV3, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 } from "../../../uapi.ts";
@@ -31,12 +31,12 @@ function has(value: bigint, bit: number): boolean {
   return bits(value, bit, bit) === 1;
 }
 
-/** What a field covers, as a mask. */
+/** A mask of bits `last` to `first`. */
 function mask(last: number, first: number): bigint {
   return (1n << BigInt(last + 1)) - (1n << BigInt(first));
 }
 
-/** What a guest may set in its STE: V, Config, S1Fmt, S1ContextPtr, S1CDMax; S1DSS, S1CIR, S1COR, S1CSH, S1STALLD, EATS. */
+/** The fields of an STE that a guest may set: V, Config, S1Fmt, S1ContextPtr, S1CDMax; S1DSS, S1CIR, S1COR, S1CSH, S1STALLD, EATS. */
 const STE_ALLOWED = [
   mask(51, 6) | mask(63, 59) | mask(5, 0),
   mask(7, 0) | mask(27, 27) | mask(29, 28),
@@ -155,8 +155,7 @@ export class Smmuv3Stage1 implements Stage1 {
     const [idr0, idr5] = [this.#registers.IDR0, this.#registers.IDR5];
     if (!has(cd, 31) || !has(cd, 41)) return undefined; // V, AA64
     if (!has(cd, 46) && has(idr0, 26)) return undefined; // A, where TERM_MODEL allows nothing else
-    if (has(cd, 44) && bits(idr0, 25, 24) === 1) return undefined; // S, where STALL_MODEL has no stalls
-    if (bits(cd, 43, 42) !== 0 && bits(idr0, 7, 6) === 0) return undefined; // HA, HD, where there is no HTTU
+    if (bits(cd, 44, 42) !== 0) return undefined; // HD, HA, S
     const widest = ADDRESS_BITS[bits(idr5, 2, 0)] ?? 48;
     const outputBits = Math.min(ADDRESS_BITS[bits(cd, 34, 32)] ?? 48, widest);
     const tables: (Table | undefined)[] = [];
