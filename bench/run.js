@@ -13,6 +13,7 @@ const project = fileURLToPath(new URL("..", import.meta.url));
 /** What Node.js runs for each name. */
 const BENCHES = {
   startup: ["bench/startup.js"],
+  plan: ["bench/plan.js"],
   apply: ["test/kernel/boot.js", "--", "node", "bench/apply.js"],
   "refused-ioctl": ["bench/refused-ioctl.js"],
   interrupts: ["bench/interrupts.js"],

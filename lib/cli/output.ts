@@ -36,10 +36,15 @@ export function printText(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** The same of one that comes in pieces. */
+export function printPieces(pieces: Iterable<string>): void {
+  for (const piece of pieces) process.stdout.write(piece);
+  process.stdout.write("\n");
+}
+
 /** A result for programs. */
 export function printJson(document: object): void {
-  for (const piece of jsonPieces(document)) process.stdout.write(piece);
-  process.stdout.write("\n");
+  printPieces(jsonPieces(document));
 }
 
 /** A document as it is printed. */

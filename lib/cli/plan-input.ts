@@ -6,7 +6,7 @@ import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
 import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
 import type { MemorySection } from "../section.ts";
 import { readChunks, sourceName } from "./input.ts";
-import { printJson, printNote, printText } from "./output.ts";
+import { printJson, printNote, printPieces } from "./output.ts";
 import type { PlanFlags } from "./plan-options.ts";
 
 /** The facts for a plan. */
@@ -103,10 +103,10 @@ async function* fromStandardInput(
 /** Writes what came of a plan: as text or JSON, and as a page too where that is asked for. */
 export async function writeReport(
   { json, html }: PlanFlags,
-  report: { document: () => object; text: () => string; page: () => Promise<string> },
+  report: { document: () => object; text: () => Iterable<string>; page: () => Promise<string> },
 ): Promise<void> {
   if (json) printJson(report.document());
-  else if (html !== "-") printText(report.text());
+  else if (html !== "-") printPieces(report.text());
   if (html === undefined) return;
   const { writeOutput } = await import("./output-file.ts");
   await writeOutput(html, await report.page());

@@ -36,7 +36,7 @@ export function damageFacts(damage: string | undefined): Fact[] {
   ];
 }
 
-/** How many sections are named; the page and the document have all. */
+/** How many sections are named; the document has all. */
 const NAMED = 8;
 
 /** The doubts of the plan, and how to settle them. */

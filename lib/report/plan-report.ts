@@ -19,12 +19,12 @@ import {
   formatFacts,
   formatRange,
   formatRegion,
-  formatTable,
   LABEL_WIDTH,
   labelled,
   originFact,
   paintFirst,
   printable,
+  tablePieces,
 } from "./text.ts";
 import { leftOutReadOnly, OUTCOME_COLOURS, planVerdict } from "./verdict.ts";
 
@@ -129,7 +129,7 @@ export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanRepo
 }
 
 /** The plan for people. */
-export function formatPlan(report: PlanReport, { width, paint }: Look = PLAIN): string {
+export function* formatPlan(report: PlanReport, { width, paint }: Look = PLAIN): Generator<string, void> {
   const { origin, addressSpace, plan, iommu = [], iovaRanges, vm, damage } = report;
   const map = drawPlan(plan, iovaRanges);
   const { outcome, text } = planVerdict(report);
@@ -142,16 +142,17 @@ export function formatPlan(report: PlanReport, { width, paint }: Look = PLAIN): 
     ...planFacts(report),
   ];
   const colour = OUTCOME_COLOURS[outcome];
-  return [
+  yield [
     paintFirst(formatFacts(head, width), `${outcome}:`, (word) => paint(colour, word)),
     "",
     `Address space ${printable(JSON.stringify(addressSpace))}, pages of ${formatLength(BigInt(plan.pageSize))}:`,
     "",
-    formatTable(
-      ["DMA", "address", "length", "region"],
-      map.guest.map((drawn) => row(drawn, paint)),
-      width,
-    ),
+    "",
+  ].join("\n");
+  const columns = ["DMA", "address", "length", "region"];
+  yield* tablePieces(columns, map.guest, (drawn) => row(drawn, paint), width);
+  yield [
+    "",
     "",
     labelled("Map", formatBar(map, width - LABEL_WIDTH), width),
     "",

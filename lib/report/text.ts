@@ -4,6 +4,9 @@ import { stringWidth } from "../lazy.ts";
 import type { Origin } from "../origin.ts";
 import { PLAIN } from "./look.ts";
 
+/** Most texts: as they are for a terminal, and as many columns as characters. */
+const PLAIN_ASCII = /^[ -~]*$/;
+
 /** An address for people. */
 export function formatAddress(address: bigint): string {
   return `0x${address.toString(16)}`;
@@ -16,6 +19,7 @@ export function formatRange(start: bigint, last: bigint): string {
 
 /** Text from outside, with what a terminal would obey made visible: a region may be called anything. */
 export function printable(text: string): string {
+  if (PLAIN_ASCII.test(text)) return text;
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
     const code = character.codePointAt(0) as number;
     return `\\u{${code.toString(16)}}`;
@@ -43,26 +47,47 @@ export function formatTable(
   rows: readonly (readonly string[])[],
   width: number = PLAIN.width,
 ): string {
-  const lines = [head, ...rows];
+  return [...tablePieces(head, rows, (row) => row, width)].join("");
+}
+
+/** How many rows of a table are there at once. */
+const ROWS_AT_ONCE = 1000;
+
+/**
+ * A table as {@link formatTable} makes it, piece by piece: a million rows are never there together.
+ *
+ * @param rowOf makes a row, twice: how wide the columns are the last row may tell
+ */
+export function* tablePieces<Item>(
+  head: readonly string[],
+  items: readonly Item[],
+  rowOf: (item: Item) => readonly string[],
+  width: number,
+): Generator<string, void> {
   const widths = new Array<number>(head.length).fill(0);
-  for (const cells of lines)
+  const measure = (cells: readonly string[]) => {
     for (const [column, cell] of cells.entries())
       widths[column] = Math.max(widths[column] ?? 0, widthOf(cell));
+  };
+  measure(head);
+  for (const item of items) measure(rowOf(item));
   const last = head.length - 1;
   const before = widths.slice(0, last).reduce((sum, each) => sum + each + GAP.length, 0);
   const continued = `\n${" ".repeat(before)}`;
-  return lines
-    .map((cells) =>
-      cells
-        .map((cell, column) =>
-          column === last
-            ? wrap(cell, width - before).join(continued)
-            : cell + " ".repeat((widths[column] ?? 0) - widthOf(cell)),
-        )
-        .join(GAP)
-        .trimEnd(),
-    )
-    .join("\n");
+  const format = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) =>
+        column === last
+          ? wrap(cell, width - before).join(continued)
+          : cell + " ".repeat((widths[column] ?? 0) - widthOf(cell)),
+      )
+      .join(GAP)
+      .trimEnd();
+  yield format(head);
+  for (let from = 0; from < items.length; from += ROWS_AT_ONCE) {
+    const some = items.slice(from, from + ROWS_AT_ONCE);
+    yield some.map((item) => `\n${format(rowOf(item))}`).join("");
+  }
 }
 
 /**
@@ -82,7 +107,13 @@ export function wrap(text: string, width: number): string[] {
     }
     if (line !== "") lines.push(line);
     line = "";
-    for (const character of lines.length === 0 ? chunk : chunk.trimStart()) {
+    let word = lines.length === 0 ? chunk : chunk.trimStart();
+    if (PLAIN_ASCII.test(word)) {
+      for (; word.length > width; word = word.slice(width)) lines.push(word.slice(0, width));
+      line = word;
+      continue;
+    }
+    for (const character of word) {
       if (widthOf(line) + widthOf(character) > width) {
         lines.push(line);
         line = "";
@@ -100,7 +131,7 @@ export function paintFirst(text: string, word: string, paint: (word: string) => 
 
 /** How many columns of a terminal a text takes. Most is ASCII, and counted at once. */
 function widthOf(text: string): number {
-  return /^[ -~]*$/.test(text) ? text.length : stringWidth()(text);
+  return PLAIN_ASCII.test(text) ? text.length : stringWidth()(text);
 }
 
 /** How wide labels are, in characters. */

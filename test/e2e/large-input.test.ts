@@ -69,6 +69,25 @@ describe("a hundred megabytes", () => {
     expect(readFileSync(page, "utf8")).toContain(">r19999<");
   }, 60_000);
 
+  it("a page of more sections than a browser lays out has some, and says so", () => {
+    const at = (index: number, offset: number) => `0x${(index * 2 ** 16 + offset).toString(16)}`;
+    const sections = Array.from({ length: 25_000 }, (_, index) => {
+      const readonly = index === 24_999;
+      return { start: at(index, 0), last: at(index, 0xfff), type: "ram", region: `r${index}`, readonly };
+    });
+    const input = file("more.json", JSON.stringify({ schema: "iommufd.sections/1", sections }));
+    const { status, stdout } = iommufd(["plan", input, "--bypass-ro", "on", "--html", "-"]);
+    expect(status).toBe(0);
+    expect(stdout.match(/<tr id=/g)).toHaveLength(20_000);
+    expect(stdout).toContain("The table has 20000 of 25000 sections");
+    const links = [...stdout.matchAll(/<a href="#band-\d+" data-row="band-\d+" aria-label="(\d+) sections/g)];
+    expect(links.length).toBeLessThanOrEqual(2000);
+    expect(links.reduce((sum, [, count]) => sum + Number(count), 0)).toBe(25_000);
+    // What is read-only and left out is drawn, though its row is not there.
+    expect(stdout).not.toContain(">r24999<");
+    expect(stdout).toMatch(/skip: read-only[^>]*><rect class="left-out-read-only"/);
+  }, 60_000);
+
   it("of kernel log", async () => {
     const line =
       "[    0.1] DMAR: dmar0: reg_base_addr c8fc000 ver 6:0 cap 19ed008c40780c66 ecap 3ef9e86f050df\n";

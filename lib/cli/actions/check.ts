@@ -55,7 +55,7 @@ export async function check(file: string | undefined, flags: CheckFlags): Promis
     });
     await writeReport(flags, {
       document: () => checkDocument(report),
-      text: () => formatCheck(report, LOOK),
+      text: () => [formatCheck(report, LOOK)],
       page: async () => (await import("../../report/page/check-page.ts")).checkPage(report, source),
     });
     if (!isAccepted(report)) process.exitCode = EXIT.no;

@@ -32,6 +32,9 @@ const WIDTHS = [300, 600, 900, 1200, 2400, 4800] as const;
 /** How narrow a piece may get, in pixels, before the drawing gets wider than the page. */
 const NARROWEST = 6;
 
+/** How many gaps are drawn one by one. */
+const MOST_GAPS = 20_000;
+
 /** How wide the drawing gets at most, in pixels. */
 const WIDEST = 8000;
 
@@ -46,7 +49,7 @@ export function drawSvg({ host, axis }: AddressMap, shown: readonly ShownSection
     (kind) =>
       html`<pattern id="hatch-${kind}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6" class="hatch ${kind}"/></pattern>`,
   )}</defs>
-${axis.filter(({ empty }) => empty).map((piece) => html`<rect class="nothing" ${extent(axis, piece)} y="27" height="2"/>\n`)}
+${gaps(axis).map((gap) => html`<rect class="nothing" ${extent(axis, gap)} y="27" height="2"/>\n`)}
 ${shown.map((section) => drawSection(axis, section))}
 ${host.map(
   (range) =>
@@ -56,6 +59,13 @@ ${labels(axis).map(
   ({ at, text, from }) =>
     html`<text class="from-${from}" x="${percent(at)}" y="${host.length > 0 ? 104 : 78}">${text}</text>\n`,
 )}</svg></div></div>`;
+}
+
+/** Where there is nothing; of very many gaps one line behind all sections. */
+function gaps(axis: readonly Piece[]): readonly IovaRange[] {
+  const empty = axis.filter((piece) => piece.empty);
+  const [first, last] = [axis[0], axis.at(-1)];
+  return empty.length > MOST_GAPS && first && last ? [{ start: first.start, last: last.last }] : empty;
 }
 
 function drawSection(axis: readonly Piece[], section: ShownSection): Markup {
@@ -74,7 +84,8 @@ function extent(axis: readonly Piece[], { start, last }: IovaRange): Markup {
   return html`x="${percent(from)}" width="${percent(to - from)}"`;
 }
 
-function pieceAt(axis: readonly Piece[], address: bigint): Piece {
+/** The piece that has an address. */
+export function pieceAt(axis: readonly Piece[], address: bigint): Piece {
   let low = 0;
   let high = axis.length - 1;
   while (low < high) {

@@ -13,6 +13,7 @@ import type { AddressMap, GuestKind } from "../address-map.ts";
 import type { Advice } from "../advice.ts";
 import { type Fact, formatAddress, formatRange } from "../text.ts";
 import type { Outcome, Verdict } from "../verdict.ts";
+import { bandsOf } from "./bands.ts";
 import { drawSvg } from "./drawing.ts";
 import { html, Markup } from "./markup.ts";
 
@@ -57,6 +58,9 @@ const NOT_ASKED = "not asked";
 
 const ASSETS = new URL("assets/", PACKAGE);
 
+/** How many sections have a row: a browser lays out all of them before it shows the first. */
+const MOST_ROWS = 20_000;
+
 /** The page, as the text of an HTML file. */
 export function formatPage(content: PageContent): string {
   const { title, verdict, facts, map, sections, heading, advice } = content;
@@ -65,8 +69,13 @@ export function formatPage(content: PageContent): string {
   const policy = `default-src 'none'; style-src ${hash(style)}; script-src ${hash(script)}; img-src data:`;
   const kinds = new Map(sections.map(({ kind }) => [kind, new Set<string>()]));
   for (const { kind, use } of sections) kinds.get(kind)?.add(use);
-  const hasRemarks = sections.some(({ remark }) => remark !== "");
-  const numbered = sections.map((section, index) => ({ ...section, row: `section-${index}` }));
+  const rows = rowsOf(sections);
+  const isCut = rows.length < sections.length;
+  const hasRemarks = rows.some(({ remark }) => remark !== "");
+  const numbered = rows.map((section, index) => ({ ...section, row: `section-${index}` }));
+  const drawn = isCut
+    ? bandsOf(map.axis, sections)
+    : numbered.map((section) => ({ ...section, title: describe(section) }));
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -92,16 +101,13 @@ ${
 ${advice.map(adviceItem)}</ul>
 `
 }<h2 id="map-title">Addresses</h2>
-<div class="scroll map-scroll">${drawSvg(
-    map,
-    numbered.map((section) => ({ ...section, title: describe(section) })),
-  )}</div>
+<div class="scroll map-scroll">${drawSvg(map, drawn)}</div>
 <p id="detail" class="detail" aria-live="polite">Point at a section, or reach it with the Tab key.</p>
 <ul class="legend">
 ${[...kinds].map(([kind, uses]) => legend(kind, [...uses].join(", ")))}${map.host.length > 0 ? legend("reserved", "not for mappings: reserved by the host, or out of reach of its IOMMU") : ""}<li>widths are logarithmic; thin lines are addresses without anything</li>
 </ul>
 <h2 id="table-title">Sections</h2>
-<p class="search"><label>Search <input type="search" id="search" autocomplete="off" spellcheck="false"></label> <output id="count" for="search">${sections.length} of ${sections.length}</output></p>
+${isCut ? cutNotice(rows.length, sections.length) : ""}<p class="search"><label>Search <input type="search" id="search" autocomplete="off" spellcheck="false"></label> <output id="count" for="search">${rows.length} of ${rows.length}</output></p>
 <div class="scroll">
 <table aria-labelledby="table-title">
 <thead><tr>${["DMA", "start", "last", "length", "region", ...(hasRemarks ? ["remark"] : [])].map(
@@ -116,6 +122,20 @@ ${numbered.map((section) => tableRow(section, hasRemarks))}</tbody>
 </body>
 </html>
 `.text;
+}
+
+/** The sections that have a row: all, or those that are refused and the first of the others. By address. */
+function rowsOf(sections: readonly PageSection[]): readonly PageSection[] {
+  if (sections.length <= MOST_ROWS) return sections;
+  const isRefused = ({ kind }: PageSection) => kind === "refused";
+  let others = Math.max(MOST_ROWS - sections.filter(isRefused).length, 0);
+  return sections.filter((section) => isRefused(section) || others-- > 0);
+}
+
+/** That rows are missing, and where they are. */
+function cutNotice(shown: number, all: number): Markup {
+  return html`<p class="cut">The table has ${shown} of ${all} sections: those that are refused, and the first of the others by address. <code>iommufd plan --json</code> lists all of them. In the drawing neighbours are one, in the colour of what matters most.</p>
+`;
 }
 
 /** The subject of the page: where, what, when, and who answered. */
