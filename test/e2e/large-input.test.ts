@@ -83,7 +83,7 @@ describe("a hundred megabytes", () => {
     const links = [...stdout.matchAll(/<a href="#band-\d+" data-row="band-\d+" aria-label="(\d+) sections/g)];
     expect(links.length).toBeLessThanOrEqual(2000);
     expect(links.reduce((sum, [, count]) => sum + Number(count), 0)).toBe(25_000);
-    // What is read-only and left out is drawn, though its row is not there.
+    // The section that is left out is drawn, though its row is not there.
     expect(stdout).not.toContain(">r24999<");
     expect(stdout).toMatch(/skip: read-only[^>]*><rect class="left-out-read-only"/);
   }, 60_000);
