@@ -63,7 +63,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   readonly objects = new ObjectTable();
   readonly #options: IommufdOptions;
   #closed = false;
-  /** Who keeps the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
+  /** The users that keep the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
   #holders = 1;
 
   constructor(pageSize: number, limits: MemoryLimits, release: KernelRelease) {
@@ -298,7 +298,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     if (--this.#holders === 0) this.objects.destroyAll();
   }
 
-  /** What a call answers that the body makes, while the iommufd is open. */
+  /** The answer of a call that the body makes, while the iommufd is open. */
   #answer<Result>(body: () => Result): Result | Errno {
     this.assertOpen();
     return answer(body);

@@ -206,7 +206,7 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
     this.#letGo();
   }
 
-  /** What a call answers; every one but bind needs a bound device. */
+  /** The answer of a call; every call but bind needs a bound device. */
   #answer<Result>(body: (bound: BoundDevice) => Result): Result | Errno {
     this.#assertOpen();
     return answer(() => {

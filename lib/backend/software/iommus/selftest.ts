@@ -11,7 +11,7 @@ import type { ViommuDriver, VirtualDevices } from "./viommu-driver.ts";
 /** Its numbers. */
 export const SELFTEST = {
   hwInfoType: 0xfeedbeef,
-  /** What its only register has. */
+  /** The value of its only register. */
   register: 0xdeadbeef,
   hwptDataType: 0xdead,
   invalidateType: 0xdeadbeef,
