@@ -105,7 +105,7 @@ int Waits::CanBeAsked() const noexcept {
   return 0;
 }
 
-// An error of the poll counts as ready: reading tells what it is. libuv has stopped the handle then.
+// An error of the poll counts as ready: reading shows the error. libuv has stopped the handle then.
 void Waits::Ready(int status, int events) noexcept {
   if (status < 0) {
     asked_ = 0;
