@@ -5,7 +5,7 @@ import type { IoasId } from "../uapi.ts";
 import type { BatchStatus, RawIommufdFile } from "./raw.ts";
 import type { IoasMapManyRequest } from "./requests.ts";
 
-/** Those for one thing. */
+/** The methods for one thing. */
 export type SingleCalls = Pick<RawIommufdFile, "ioasMapSync" | "ioasUnmapSync" | "assertOpen">;
 
 /** Maps until one is refused, and by choice takes those before it back. */

@@ -82,7 +82,7 @@ const PIECE_OF_SECTION = /\(prio -?\d+, [^)]*\): /;
 interface OpenView {
   readonly addressSpaces: AddressSpace[];
   readonly sections: MemorySection[];
-  /** What QEMU prints of the owner of a section that is read-only. */
+  /** QEMU's text about the owner of a read-only section. */
   readonly owners: Map<MemorySection, string>;
   /** Whether any section has been read, kept or not, or that there is none. */
   isRendered: boolean;

@@ -219,7 +219,10 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     return hwpt;
   }
 
-  /** What the driver asks. Of a PASID it is asked only where the device has any (__iommu_set_group_pasid()). */
+  /**
+   * The questions of the driver. The driver is asked about a PASID only where the device has any
+   * (__iommu_set_group_pasid()).
+   */
   #checkAttach(hwpt: HwptObject, pasid: number): void {
     this.#checkPasid(hwpt, pasid);
     if (pasid !== NO_PASID && this.profile.maxPasidLog2 === 0) return;

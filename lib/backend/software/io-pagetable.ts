@@ -34,7 +34,7 @@ const U64_MAX = (1n << 64n) - 1n;
 /** HPAGE_SIZE: automatic placement aligns to it at most (CONFIG_TRANSPARENT_HUGEPAGE). */
 const HUGE_PAGE = 1n << 21n;
 
-/** What is to be mapped. */
+/** The memory to map. */
 export interface MapRequest {
   memory: SoftwareMemory;
   /** Virtual address of the memory, or offset in the file: its alignment guides automatic placement. */
@@ -59,7 +59,7 @@ export class IoPagetable {
   readonly #domains: Domain[] = [];
   #reservations: Reservation[] = [];
   readonly #pins = new Map<object, IovaRange>();
-  /** Empty: everything. Those that touch are one. */
+  /** Empty: everything. Ranges that touch are one. */
   #allowed: readonly IovaRange[] = [];
   #hugePages = true;
   #alignment = 1n;

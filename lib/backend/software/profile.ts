@@ -145,7 +145,10 @@ const schemas = schema((z) => {
       schema: z.literal("iommufd.profile/1"),
       /** The origin, if it was captured; absent: it was not. */
       ...originFields().partial().shape,
-      /** The Linux that is modelled: "6.12.48-amd64"; what it does not know is refused as it does. Absent or null: 7.2. */
+      /**
+       * The Linux that is modelled: "6.12.48-amd64"; features that this release lacks are refused in its way. Absent or
+       * null: 7.2.
+       */
       kernelRelease: z
         .string()
         .regex(RELEASE_PATTERN, { error: 'must begin with a version of Linux such as "6.12"' })

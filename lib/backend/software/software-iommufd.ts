@@ -70,7 +70,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     this.#pageSize = pageSize;
     this.#limits = limits;
     this.#release = release;
-    // Whoever has a limit is no root.
+    // A process with a limit is not root.
     this.#options = new IommufdOptions(this.objects, limits.user.limit === undefined);
   }
 
@@ -135,7 +135,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   ioasMapFileSync(request: IoasMapFileRequest) {
     const { ioasId, flags, file, start, length, iova } = request;
-    // Memory that is no file has no descriptor, and so the kernel is not asked.
+    // Memory other than a file has no descriptor, and so the kernel is not asked.
     if (file instanceof SoftwareMemory && file.anonymous) throw systemError("EBADF", "memfd");
     return this.#young("IOMMU_IOAS_MAP_FILE", () => {
       const permission = checkMapFlags(flags, length, iova);

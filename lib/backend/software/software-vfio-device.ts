@@ -48,7 +48,7 @@ export interface SoftwareDevice {
   readonly group: DeviceGroup<BoundDevice>;
   /** The file through which it is bound; only one can be at a time. */
   boundTo: SoftwareVfioDeviceFile | undefined;
-  /** Of the kernel. */
+  /** Release of the kernel. */
   readonly release: KernelRelease;
 }
 
@@ -58,9 +58,9 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
   #iommufd: SoftwareIommufdFile | undefined;
   #bound: BoundDevice | undefined;
   #letGo = () => {};
-  /** What is attached: PASIDs, and undefined for the device itself. The kernel's IDA has no more than INT_MAX. */
+  /** The attachments: PASIDs, and undefined for the device itself. The kernel's IDA has no more than INT_MAX. */
   readonly #attached = new Set<number | undefined>();
-  /** What is signalled when the device is asked for back. */
+  /** The eventfd that is signalled when the device is asked for back. */
   #deviceRequest: SoftwareEventFd | undefined;
   #closed = false;
 
