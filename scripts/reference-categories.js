@@ -1,8 +1,8 @@
 // A plugin of TypeDoc: the folder of a declaration decides its category in the API reference (npm run docs).
 
-import { Comment, CommentTag, Converter, ReflectionKind } from "typedoc";
+import { Comment, CommentTag, Converter, DeclarationReflection, ReflectionKind } from "typedoc";
 
-/** The category of each folder of lib; typedoc.json has their order. */
+/** @type {[RegExp, string][]} The category of each folder of lib; typedoc.json has their order. */
 const CATEGORIES = [
   [
     /lib\/iommufd\/(?:iommufd|device|ioas|hwpt|dma-memory|map-options|page-table|resource)\.ts$/,
@@ -28,7 +28,9 @@ export function load(app) {
         context.getSymbolFromReflection(reflection)?.declarations?.[0]?.getSourceFile().fileName ?? "";
       const [, category] = CATEGORIES.find(([pattern]) => pattern.test(file)) ?? [];
       if (category === undefined) throw new Error(`${reflection.name}: no category for ${file}`);
-      const commented = "signatures" in reflection ? (reflection.signatures ?? [reflection]) : [reflection];
+      const commented = (reflection instanceof DeclarationReflection && reflection.signatures) || [
+        reflection,
+      ];
       for (const each of commented) {
         each.comment ??= new Comment();
         each.comment.blockTags.push(new CommentTag("@category", [{ kind: "text", text: category }]));
