@@ -105,7 +105,7 @@ const stage1 = await stage2.allocNested(
 );
 await device.attach(stage1);
 
-// The guest has the device do DMA. What the SMMU stops does not arrive; the device is not told.
+// The guest has the device do DMA. DMA that the SMMU stops does not arrive; the device does not learn of it.
 const dma = machine === undefined ? edu(device) : modelled(machine, device.name);
 const read = (page: number) => dma.read(deviceAddress(page));
 const write = (page: number) => dma.write(deviceAddress(page));

@@ -35,7 +35,7 @@ export function hex(value: bigint): string {
 /** How many elements are made and written at once. */
 const ELEMENTS_AT_ONCE = 1000;
 
-/** An array of a document, whose elements are made when they are written: of a million, few are there at any time. */
+/** An array of a document, whose elements are made when they are written: few of a million are there at any time. */
 export class Elements<Source> {
   readonly #source: readonly Source[];
   readonly #make: (source: Source) => unknown;

@@ -10,7 +10,7 @@ export function formatLength(bytes: bigint): string {
 /** Hundredths of less than this many bytes are exact as a number. */
 const LARGEST_NUMBER = 1n << 46n;
 
-/** As {@link formatBigInt}, ten times as fast: most lengths are such. */
+/** As {@link formatBigInt}, ten times as fast: most lengths are like that. */
 function formatNumber(bytes: number): string {
   let scale = 4;
   while (scale > 0 && (bytes < 1024 ** scale || (bytes * 100) % 1024 ** scale !== 0)) scale--;

@@ -1,4 +1,4 @@
-// What the addon keeps per JavaScript environment: each worker thread that loads it has its own.
+// The state of the addon per JavaScript environment: each worker thread that loads it has its own.
 
 #pragma once
 

@@ -25,7 +25,7 @@ template <typename ErrorType>
   throw error;
 }
 
-// One crossing into V8 tells everything.
+// One crossing into V8 reads everything.
 template <typename Element>
 Span<Element> TypedArray(Napi::Value value, const char* name, napi_typedarray_type type,
                          const char* expected) {
@@ -68,7 +68,7 @@ void ThrowClosed(Napi::Env env, const char* object) {
   throw error;
 }
 
-// These two are on the path of every call: one crossing into V8 tells the type and the value.
+// These two are on the path of every call: one crossing into V8 reads the type and the value.
 
 uint32_t Uint32(Napi::Value value, const char* name) {
   double number;

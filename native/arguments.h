@@ -13,8 +13,8 @@
 
 namespace arguments {
 
-// What a typed array holds. It is good until JavaScript runs again, which may detach or resize the array: so
-// no argument that can have a getter is read after it.
+// The content of a typed array. It is good until JavaScript runs again, which may detach or resize the array:
+// so no argument that can have a getter is read after it.
 template <typename Element>
 struct Span {
   Element* data;

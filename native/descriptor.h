@@ -1,9 +1,8 @@
 // A file descriptor with shared ownership.
 //
 // Every running call holds a reference, so the descriptor is closed only after the last call on it has
-// returned. That is what keeps a reused fd number from ever receiving a stale ioctl: JavaScript's close()
-// drops its own reference and refuses new calls, and the close(2) happens when nothing can use the number any
-// more.
+// returned. So a reused fd number never receives a stale ioctl. JavaScript's close() drops its own reference
+// and refuses new calls. The close(2) happens when nothing can use the number any more.
 
 #pragma once
 

@@ -2,9 +2,9 @@
 // VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT.
 //
 // The kernel is told no size: it sets the bit at (iova - start) >> log2(page_size), for any IOVA of the
-// range, and reads and writes whole words (drivers/iommu/iommufd/iova_bitmap.c). Of a page size that is no
-// power of two it takes the lowest set bit, and a length of 0 is 2^64 to it. So both are refused here, and
-// the size follows from what is left.
+// range, and reads and writes whole words (drivers/iommu/iommufd/iova_bitmap.c). The kernel takes the lowest
+// set bit of a page size that is not a power of two, and takes a length of 0 for 2^64 bytes. So both are
+// refused here, and the size follows from what is left.
 
 #pragma once
 
@@ -12,12 +12,13 @@
 
 #include <cstdint>
 
-// It is made as what JavaScript gets, before the kernel is asked, so that it is filled once and copied never.
-// JavaScript does not see it before the call has ended, so nothing moves or frees what the kernel writes to.
+// The bitmap is made as the buffer that JavaScript gets, before the kernel is asked. So it is filled once and
+// never copied. JavaScript does not see it before the call has ended, so nothing moves or frees what the
+// kernel writes to.
 class DirtyBitmap {
  public:
-  // Of `length` bytes with a bit for each page; throws a RangeError where that is no sound question, or needs
-  // more than 1 GiB.
+  // A bitmap for `length` bytes, with a bit for each page. Throws a RangeError if a number is invalid, or if
+  // the bitmap needs more than 1 GiB.
   DirtyBitmap(Napi::Value length, Napi::Value page_size);
 
   uint64_t length() const { return length_; }
@@ -27,7 +28,7 @@ class DirtyBitmap {
   // memory.
   uint64_t Make(Napi::Env env);
 
-  // What the kernel wrote: a bit a page, the lowest first.
+  // The bitmap that the kernel wrote: a bit a page, the lowest first.
   Napi::Value Result() const { return bitmap_.Value(); }
 
  private:

@@ -1,5 +1,5 @@
-// A descriptor that tells of events: that of a fault queue or of a vEVENTQ, which the kernel makes, or an
-// eventfd. Reading never blocks: it says that there is nothing.
+// A descriptor for events: a fault queue or a vEVENTQ, which the kernel makes, or an eventfd. Reading never
+// blocks: it says that there is nothing.
 
 #pragma once
 

@@ -1,4 +1,5 @@
-// What the classes of files have in common: how an object comes to its descriptor, and the number of it.
+// The common part of the classes of files: how an object gets its descriptor, and the number of the
+// descriptor.
 
 #pragma once
 
@@ -63,8 +64,8 @@ Napi::Value Fd(File& file, const Napi::CallbackInfo& info) {
 }
 
 // readable(), writable(): a promise of true once there is something to read, or room to write, and of false
-// once the file is closed; -errno where it cannot be waited for, as while another wait for the same is
-// running.
+// once the file is closed. Answers -errno if nobody can wait for it now, for example because another wait for
+// the same is running.
 template <typename File, int kEvent>
 Napi::Value Wait(File& file, const Napi::CallbackInfo&) {
   return Waits::Start(file.Value(), file.Use(), kEvent, &file.waits);

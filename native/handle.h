@@ -1,5 +1,5 @@
-// What the classes of the addon share: who makes their objects, how an argument is known to be one, that
-// nothing is used after close(), and how methods get to be there.
+// The common part of the addon's classes. It makes their objects, recognizes them as arguments, refuses their
+// use after close(), and defines their methods.
 
 #pragma once
 
@@ -14,13 +14,13 @@
 #include "mapping_order.h"
 #include "operation.h"
 
-// What an object has besides its native part: the base of what each class says about itself. One has
+// The part of an object besides its native part: the base of the description of each class. One has
 //   static constexpr Class kClass
 //   static constexpr const char* kName
 //   using Native                        what an object owns a share of until it is closed
 //   mapping_order                       where the class has operations that run in order
 struct HandleState {
-  // What else close() does.
+  // Further work of close().
   void Closed() noexcept {}
 };
 
@@ -73,8 +73,8 @@ class Handle final : public Napi::ObjectWrap<Handle<State>>, public State {
     return static_cast<Handle*>(found)->Use();
   }
 
-  // What stands for the object as an argument, and is found faster. Whoever keeps it keeps the object: it is
-  // refused once the object is gone, until another is where that was.
+  // The token that stands for the object as an argument, and is found faster. A token must not outlive its
+  // object. It is refused once the object is gone, until another object is at the same place.
   Napi::Value Token() { return Napi::External<Handle>::New(this->Env(), this); }
 
   explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Handle<State>>(info) {

@@ -32,8 +32,8 @@ const IommufdFile::Method<Destroy> destroy("destroy");
 // supports(number: number): boolean, or -errno. Whether the kernel knows the ioctl of that number (0x80 to
 // 0x9f).
 //
-// It is issued with a size that is too small for every structure: a kernel that knows it says EINVAL before
-// it looks at anything else, one that does not says ENOTTY.
+// The ioctl is issued with a size that is too small for every structure. A kernel that knows the ioctl
+// answers EINVAL before it looks at anything else. Any other kernel answers ENOTTY.
 Napi::Value Supports(IommufdFile& file, const Napi::CallbackInfo& info) {
   const uint32_t number = arguments::Uint32(info[0], "number");
   if (number < 0x80 || number > 0x9f) arguments::ThrowOutOfRange(info[0], "number", "from 0x80 to 0x9f");

@@ -58,8 +58,8 @@ Napi::Value HwQueueAlloc(IommufdFile& file, const Napi::CallbackInfo& info) {
 
 const IommufdFile::Method<HwQueueAlloc> hw_queue_alloc("hwQueueAlloc");
 
-// mapRegion(position: bigint, length: bigint): MappedRegion, or -errno. What a vIOMMU offers for mapping,
-// which its driver tells the place of.
+// mapRegion(position: bigint, length: bigint): MappedRegion, or -errno. The registers that a vIOMMU offers
+// for mapping; its driver says where they are.
 Napi::Value MapRegion(IommufdFile& file, const Napi::CallbackInfo& info) {
   return MapRegionOf(file.Use(), info, PROT_READ | PROT_WRITE);
 }

@@ -32,7 +32,7 @@
 
 #include "operation.h"
 
-// What a call does to a range of IOVAs of an address space.
+// The effect of a call on a range of IOVAs of an address space.
 struct MappingAccess {
   enum class Kind { kMaps, kReads, kUnmaps };
 
@@ -48,7 +48,7 @@ struct MappingAccess {
   uint64_t last = 0;
 };
 
-// What a call does: at most two accesses, those of a copy.
+// The accesses of a call: at most two, in a copy.
 class MappingAccesses {
  public:
   MappingAccesses(MappingAccess access) : accesses_{access}, count_(1) {}  // NOLINT: meant to convert
@@ -109,7 +109,7 @@ class MappingOrder {
   std::atomic<size_t> in_line_ = 0;  // how long it is
 };
 
-// Whether an operation has to run in order: it tells what it does.
+// Whether an operation has to run in order: then it lists its accesses.
 template <typename Operation, typename = void>
 constexpr bool kHasOrder = false;
 

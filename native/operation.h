@@ -6,11 +6,13 @@
 // A call that may also run on libuv's thread pool is an operation. It owns everything that it needs: the
 // arguments, and a share of each descriptor and memory that is used. So nothing that it uses goes away
 // meanwhile. Each is a class with:
-//   explicit Operation(const Napi::CallbackInfo&)  takes the arguments, or throws
-//   std::shared_ptr<...> native                    what the object is a handle of; set for it
-//   int Run()                                      may block, never touches JavaScript; 0 or more, or -errno
-//   Napi::Value Result(Napi::Env) const            the value of a successful call
-//   MappingAccesses Accesses() const               only where it has to run in order: mapping_order.h
+//
+//      explicit Operation(const Napi::CallbackInfo&)  takes the arguments, or throws
+//      std::shared_ptr<...> native                    what the object is a handle of; set for it
+//      int Run()                                      may block, never touches JavaScript; 0 or more, or
+//      -errno Napi::Value Result(Napi::Env) const            the value of a successful call MappingAccesses
+//      Accesses() const               only where it has to run in order: mapping_order.h
+//
 // Most are an IoctlOperation, and have to say only what differs.
 //
 // A failed call yields the number -errno: never an exception, and never mistaken for a result, because no
@@ -44,7 +46,7 @@ Napi::Value Answer(Napi::Env env, int status, const Value& value) {
   return status < 0 ? Status(env, status) : ToValue(env, value);
 }
 
-// The same of a call that has nothing to tell.
+// The same for a call without a result.
 inline Napi::Value Answer(Napi::Env env, int status) {
   return status < 0 ? Status(env, status) : env.Undefined();
 }
@@ -94,7 +96,7 @@ struct IoctlOperation {
   }
 };
 
-// What needs more memory than there is fails as the kernel would say it.
+// A call that needs more memory than there is fails with the kernel's error.
 template <typename Call>
 int OrNoMemory(Call call) noexcept {
   try {

@@ -36,7 +36,7 @@ int Pages::Allocate(size_t length, size_t page_size, bool anonymous, std::shared
   if (fd < 0) return -errno;
   auto memfd = std::make_shared<const Descriptor>(fd);
   if (ftruncate(fd, static_cast<off_t>(length)) < 0) return -errno;
-  // Whoever has the descriptor could cut the file, and an access to what was cut off ends the process
+  // A user of the descriptor could cut the file, and an access to a part that was cut off ends the process
   // (SIGBUS).
   if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) return -errno;
   return Map(std::move(memfd), PROT_READ | PROT_WRITE, 0, length, out);

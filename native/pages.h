@@ -80,7 +80,7 @@ class PagesBuffer {
   Napi::ArrayBuffer Get(Napi::Env env, const std::shared_ptr<Pages>& pages);
 
   // Detached, the ArrayBuffer reads as empty from now on, and its share of the pages is given up at once: a
-  // mapped region keeps its device open. What was moved elsewhere stays as it is.
+  // mapped region keeps its device open. ArrayBuffers that were moved elsewhere stay as they are.
   void Detach();
 
  private:
@@ -107,8 +107,8 @@ struct DmaMemoryState : PagesState {
 
 using DmaMemory = Handle<DmaMemoryState>;
 
-// A mapped region of a device. It is no DmaMemory: it cannot be mapped for DMA by its address. Its registers
-// are in registers.cc.
+// A mapped region of a device. This is not a DmaMemory: it cannot be mapped for DMA by its address. Its
+// registers are in registers.cc.
 struct MappedRegionState : PagesState {
   static constexpr Class kClass = Class::kMappedRegion;
   static constexpr const char* kName = "MappedRegion";

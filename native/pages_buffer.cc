@@ -5,21 +5,21 @@
 
 namespace {
 
-// The most that an ArrayBuffer can show in Node.js 20 (buffer.constants.MAX_LENGTH). It is checked here, for
-// what Node.js does with the finalizer of a length that it refuses differs between its versions.
+// The most that an ArrayBuffer can show in Node.js 20 (buffer.constants.MAX_LENGTH). The length is checked
+// here, because versions of Node.js treat the finalizer differently if they refuse a length.
 constexpr size_t kMaxBufferLength = size_t{1} << 32;
 
 }  // namespace
 
-// What an ArrayBuffer holds: one share belongs to what it shows, and is given up by its finalizer, another to
-// the PagesBuffer. All of it happens on the thread of the environment.
+// The shares of an ArrayBuffer: one belongs to the visible pages, and its finalizer gives this share up.
+// Another belongs to the PagesBuffer. All of it happens on the thread of the environment.
 //
 // Finalizers run when what is shown is gone, but also at the end of an environment: Node.js then takes all
 // external ArrayBuffers away from JavaScript, one after the other (CallbackInfo in src/node_buffer.cc). It
-// cannot take what was moved to another thread, which tells nobody when it is gone: those pages stay for as
-// long as the process. After the fact both look the same. So each ArrayBuffer has two sentinels, ArrayBuffers
-// that nobody sees, one made before it and one after. Whichever way Node.js goes through its list, one of
-// them is told first, when it still shows whether the ArrayBuffer in the middle was moved.
+// cannot take pages that were moved to another thread, because nobody learns when they are gone. Such pages
+// stay as long as the process. After the fact both look the same. So each ArrayBuffer has two sentinels,
+// ArrayBuffers that nobody sees, one made before it and one after. Whichever way Node.js goes through its
+// list, one of them is told first, when it still shows whether the ArrayBuffer in the middle was moved.
 struct PagesBuffer::Hold {
   std::shared_ptr<Pages> pages;
   std::shared_ptr<const AddressRange> range;
@@ -102,8 +102,7 @@ Napi::ArrayBuffer PagesBuffer::Get(Napi::Env env, const std::shared_ptr<Pages>& 
   hold->range = pages->range();
   NAPI_THROW_IF_FAILED(env, napi_create_reference(env, buffer, 1, &hold->buffer), Napi::ArrayBuffer());
   hold->sentinels[1] = Hold::NewSentinel(env, hold);
-  // Whoever has a view of the ArrayBuffer, a running read of a file too, keeps the addresses, if not the
-  // pages.
+  // A view of the ArrayBuffer keeps the addresses, if not the pages; so does a running read of a file.
   auto* const range = new std::shared_ptr<const AddressRange>(hold->range);
   napi_add_finalizer(
       env, buffer, range,
@@ -121,7 +120,7 @@ void PagesBuffer::Detach() {
   LetGo();
 }
 
-// The ArrayBuffer is kept until then, so that it can tell whether it was moved when the environment ends. It
+// The ArrayBuffer is kept until then, so that it can show whether it was moved when the environment ends. It
 // costs nothing: the pages are kept as long anyway.
 void PagesBuffer::LetGo() {
   if (hold_ && hold_->buffer != nullptr) napi_reference_unref(hold_->env, hold_->buffer, nullptr);

@@ -1,9 +1,9 @@
 // Registers of a mapped region: each access is one load or store of its width, which no compiler leaves out,
 // repeats, splits or moves. Typed arrays on the region promise none of that.
 //
-// The order is that of readl() and writel() in Linux (Documentation/driver-api/device-io.rst): the device
-// sees a write after all that this thread wrote to memory before, and memory that is read after a read of a
-// register is read after it. So a doorbell never overtakes the command that it announces.
+// The order is that of readl() and writel() in Linux (Documentation/driver-api/device-io.rst). The device
+// sees a write after everything that this thread wrote to memory before. A read of memory behind a read of a
+// register in the program comes after it. So a doorbell never overtakes the command that it announces.
 
 #include <atomic>
 #include <cstring>

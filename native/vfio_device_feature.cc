@@ -37,9 +37,8 @@ class FeatureCall {
   std::vector<uint8_t> bytes_;
 };
 
-// The features whose structures are bytes and nothing else. Others hold addresses, which are never
-// JavaScript's to say, or descriptors: those have functions of their own, and so must those that are yet to
-// come.
+// The features whose structures are bytes and nothing else. Others hold descriptors, or addresses, which
+// JavaScript must never choose. These have functions of their own, and so must all future ones.
 bool IsPlain(uint32_t feature) {
   switch (feature) {
     case uapi::VFIO_DEVICE_FEATURE_PCI_VF_TOKEN:

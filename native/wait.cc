@@ -55,7 +55,7 @@ Waits::Waits(napi_env env, std::shared_ptr<const Descriptor> descriptor, Waits**
 Waits::~Waits() {
   if (owner_ != nullptr) napi_delete_reference(env_, owner_);
   if (context_ != nullptr) napi_async_destroy(env_, context_);
-  // Last, for it lets the environment go.
+  // Last, because this lets the environment go.
   if (cleanup_ != nullptr) napi_remove_async_cleanup_hook(cleanup_);
 }
 
@@ -105,7 +105,7 @@ int Waits::CanBeAsked() const noexcept {
   return 0;
 }
 
-// An error of the poll counts as ready: reading tells what it is. libuv has stopped the handle then.
+// An error of the poll counts as ready: reading shows the error. libuv has stopped the handle then.
 void Waits::Ready(int status, int events) noexcept {
   if (status < 0) {
     asked_ = 0;
@@ -120,7 +120,7 @@ void Waits::Ready(int status, int events) noexcept {
   Settle(promises, true);
 }
 
-// Those who wait for these events wait no longer.
+// Nobody waits for these events any longer.
 Waits::Promises Waits::Take(int events) noexcept {
   Promises taken = {};
   for (const int event : {UV_READABLE, UV_WRITABLE}) {
@@ -133,8 +133,8 @@ Waits::Promises Waits::Take(int events) noexcept {
   return taken;
 }
 
-// Where the environment is stopping, each of these calls may fail, and then nobody is left to be told. What
-// JavaScript does in them may end everything: so nothing of this object is used after them.
+// Where the environment is stopping, each of these calls may fail, and then nobody is left to be told.
+// JavaScript may end everything in them, so nothing of this object is used after them.
 void Waits::Settle(const Promises& promises, bool ready) noexcept {
   if (promises[0] == nullptr && promises[1] == nullptr) return;
   const napi_env env = env_;

@@ -14,16 +14,16 @@
 //
 // The handle is made with the first wait. It stays until the file is closed or collected, because to put a
 // descriptor into an event loop and to take it out again takes several system calls. So it stays in the loop
-// between two waits too: as a rule, whoever is told that there is something reads it and waits again. What
-// becomes ready while nobody waits for it is not asked for any more, for the loop would tell of it again and
-// again.
+// between two waits too: as a rule, whoever is told that there is something reads it and waits again. If
+// something becomes ready while nobody waits for it, the loop stops watching it. Otherwise the loop would
+// report it again and again.
 //
 // While somebody waits, the event loop stays alive, as for a socket that is read, and the JavaScript object
 // of the file is kept. Otherwise neither is so.
 //
-// A wait may end while its environment stops, when no JavaScript can run any more. So what the callbacks do
-// is written against the C functions of Node-API, which return a status: an exception of C++ that left a
-// callback of the event loop would end the process, the main thread's too.
+// A wait may end while its environment stops, when no JavaScript can run any more. So the callbacks use the C
+// functions of Node-API, which return a status. An exception of C++ that leaves a callback of the event loop
+// would end the process, on the main thread too.
 class Waits {
  public:
   // Starts a wait for UV_READABLE or UV_WRITABLE. The promise becomes true when that is so, and false when

@@ -1,9 +1,9 @@
 /**
- * What a backend is: one method per ioctl, the same on the kernel and on the model of it.
+ * The interface of a backend: one method per ioctl, the same on the kernel and on the model of it.
  *
- * Methods take what the kernel's structures take and throw a `SystemError` where it refuses. Those that can
- * pin memory or walk page tables for long are asynchronous and have a `…Sync` twin, as in `node:fs`.
- * This interface is for the objects in `lib/iommufd`; those are what programs use.
+ * Methods take what the kernel's structures take and throw a `SystemError` where it refuses. Methods that can pin
+ * memory or walk page tables for long are asynchronous and have a `…Sync` twin, as in `node:fs`.
+ * This interface is for the objects in `lib/iommufd`; programs use these objects.
  */
 
 import type {
@@ -73,7 +73,9 @@ export interface Backend {
    * @throws IommufdError ERR_IOMMUFD_NO_DEVICE: there is none, or it is not bound to vfio-pci
    */
   findVfioDevice(bdf: string): VfioDeviceEntry;
-  /** Who uses a device and its IOMMU group, as far as this process may see; undefined of a model, which does not tell. */
+  /**
+   * The users of a device and its IOMMU group, as far as this process may see; undefined for a model, which does not know.
+   */
   deviceUse(bdf: string): DeviceUse | undefined;
   /** Opens a VFIO device by its character device. */
   openVfioDevice(cdev: string): VfioDeviceFile;
@@ -91,7 +93,7 @@ export interface VfioDeviceEntry {
   bdf: string;
   /** Path of its character device ("/dev/vfio/devices/vfio0"). */
   cdev: string;
-  /** Number of its IOMMU group; undefined where nothing tells it. */
+  /** Number of its IOMMU group; undefined if it is unknown. */
   group?: number | undefined;
 }
 
@@ -102,9 +104,9 @@ export interface DeviceUser {
   readonly name: string;
 }
 
-/** Who uses a device and its IOMMU group. No users: none that this process may see. */
+/** The users of a device and its IOMMU group. No users: none that this process may see. */
 export interface DeviceUse {
-  /** Who has its character device open. */
+  /** The processes that have its character device open. */
   readonly users: readonly DeviceUser[];
   /** The older interface of VFIO to its IOMMU group; undefined where it is in none. */
   readonly groupFile: { readonly path: string; readonly users: readonly DeviceUser[] } | undefined;

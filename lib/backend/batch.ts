@@ -5,7 +5,7 @@ import type { IoasId } from "../uapi.ts";
 import type { BatchStatus, RawIommufdFile } from "./raw.ts";
 import type { IoasMapManyRequest } from "./requests.ts";
 
-/** Those for one thing. */
+/** The methods for one thing. */
 export type SingleCalls = Pick<RawIommufdFile, "ioasMapSync" | "ioasUnmapSync" | "assertOpen">;
 
 /** Maps until one is refused, and by choice takes those before it back. */
@@ -20,7 +20,7 @@ export function mapMany(file: SingleCalls, request: IoasMapManyRequest): BatchSt
     file.ioasMapSync({ ioasId, flags, memory, offset, length, iova }),
   );
   if (outcome.status < 0 && rollBack) {
-    // What is refused stays mapped: there is nobody to tell.
+    // Refused ranges stay mapped: there is nobody to report to.
     for (let index = outcome.done - 1; index >= 0; index--)
       file.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint);
   }

@@ -1,9 +1,9 @@
-/** What can be chosen, apart from what it leads to: help tells it without loading any of that. */
+/** The choice of a backend, apart from its consequences: help lists it without loading any backend. */
 
 /** `auto` takes the kernel if it is there, else the model; `kernel` never falls back; `software` never touches the machine. */
 export type BackendChoice = "auto" | "kernel" | "software";
 
-/** What {@link BackendChoice} can be. */
+/** The values of {@link BackendChoice}. */
 export const BACKEND_CHOICES: readonly BackendChoice[] = ["auto", "kernel", "software"];
 
 /** The variable of the environment that says which backend, where nothing else does. */

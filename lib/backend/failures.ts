@@ -12,7 +12,7 @@ interface Failure {
   calls: number;
 }
 
-/** What fails, by the name of the ioctl or system call. A call that fails does nothing else. */
+/** The failures, by the name of the ioctl or system call. A call that fails does nothing else. */
 export class Failures {
   readonly #failures = new Map<string, Failure>();
 
@@ -32,7 +32,7 @@ export class Failures {
     this.#failures.clear();
   }
 
-  /** What a call that is made now fails with; undefined: with nothing. */
+  /** The error of a call that is made now; undefined: none. */
   take(syscall: string): Errno | undefined {
     const failure = this.#failures.get(syscall);
     if (failure === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** What a backend hands out, beside files that take ioctls: memory, registers, and what can be waited for. */
+/** Things that a backend hands out beside files for ioctls: memory, registers, and descriptors to wait for. */
 
 import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../uapi.ts";
 
@@ -42,7 +42,7 @@ export interface DescriptorFile {
   close(): void;
 }
 
-/** A descriptor that tells of events. */
+/** A descriptor for events. */
 export interface EventFile extends DescriptorFile {
   /**
    * Waits for something to read: true once there is, false when it is closed meanwhile. The event loop stays alive

@@ -10,11 +10,11 @@ export interface Call {
   readonly name: string;
   /** Its number: IOMMUFD_CMD_* of include/uapi/linux/iommufd.h. Only those of an iommufd are asked for by number. */
   readonly number?: number;
-  /** What an error tells of what was asked, in that order: of the request, or of the arguments one by one. */
+  /** The arguments that an error names, in order: from the request, or one by one. */
   readonly arguments: readonly string[];
   /** Which VFIO_DEVICE_FEATURE_*, of the ioctl that has many. */
   readonly feature?: string;
-  /** That it is one call for many things. */
+  /** Whether it is one call for many things. */
   readonly many?: true;
 }
 
@@ -87,7 +87,7 @@ export const VFIO_IOCTLS = {
   },
 } as const satisfies Readonly<Record<string, Call>>;
 
-/** What a file has beside ioctls. */
+/** The methods of a file beside ioctls. */
 export const SYSTEM_CALLS = {
   mapRegion: { name: "mmap", arguments: ["position", "length"] },
   read: { name: "pread", arguments: ["position", "length"] },

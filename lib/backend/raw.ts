@@ -1,6 +1,6 @@
 /**
- * What the kernel's backend and the model are by themselves: the methods of backend.ts, which answer -errno where they are
- * refused. wrapper.ts makes of either what objects use.
+ * The kernel's backend and the model by themselves: the methods of backend.ts, which answer -errno if they are refused.
+ * The wrapper (wrapper.ts) makes the backend that objects use.
  */
 
 import type { DeviceId } from "../uapi.ts";
@@ -16,7 +16,7 @@ export interface BatchStatus {
   status: number;
 }
 
-/** What is answered in place of `Result`. */
+/** The answer in place of `Result`. */
 export type Answer<Result> =
   Result extends Promise<infer Value>
     ? Promise<Answer<Value>>
@@ -31,7 +31,7 @@ type Answering<File> = {
     : never;
 };
 
-/** Methods that a backend may lack: asynchronous ones, for which their twins stand in, and those for many things. */
+/** Methods that a backend may lack: asynchronous ones, which their twins replace, and methods for many things. */
 type Spare<File> = {
   [Name in keyof File & string]: `${Name}Sync` extends keyof File
     ? Name

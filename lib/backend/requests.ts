@@ -1,4 +1,4 @@
-/** What the ioctls are asked, and what those that take lists answer. */
+/** The requests of ioctls, and the answers of ioctls that take lists. */
 
 import type { SystemError } from "../errors.ts";
 import type { DeviceId, DriverData, FaultQueueId, HwptId, IoasId, PageTableId, ViommuId } from "../uapi.ts";
@@ -10,7 +10,7 @@ export interface MemoryRequest {
   length: bigint;
   /** Size of its pages in bytes; other than the usual size, of huge pages. */
   pageSize: bigint;
-  /** Whether it is no file. */
+  /** Whether it is memory other than a file. */
   anonymous: boolean;
 }
 
@@ -87,7 +87,7 @@ export interface OptionRequest {
   op: number;
   /** The object that it is of; 0 for the iommufd. */
   objectId: number;
-  /** What to set. */
+  /** The value to set. */
   value: bigint;
 }
 
@@ -100,7 +100,7 @@ export interface HwptAllocRequest {
   flags: number;
   /** Fault queue, used if IOMMU_HWPT_FAULT_ID_VALID is set. */
   faultId?: FaultQueueId | undefined;
-  /** Of type IOMMU_HWPT_DATA_*; absent: IOMMU_HWPT_DATA_NONE. */
+  /** Data of a type IOMMU_HWPT_DATA_*; absent: IOMMU_HWPT_DATA_NONE. */
   data?: DriverData | undefined;
 }
 
@@ -118,7 +118,7 @@ export interface InvalidateRequest {
   entries: Uint8Array;
 }
 
-/** struct iommu_viommu_alloc, of type IOMMU_VIOMMU_TYPE_*; with bytes where that driver has something to tell or to ask. */
+/** struct iommu_viommu_alloc, of type IOMMU_VIOMMU_TYPE_*; with bytes if the driver takes or returns data. */
 export interface ViommuAllocRequest extends DriverData {
   deviceId: DeviceId;
   /** A nest parent. */

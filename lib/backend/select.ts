@@ -34,9 +34,10 @@ export interface SelectedBackend {
  * Chooses a backend: the kernel, unless a model of it is asked for, by `backend`, by `profile`, or where neither is given by
  * IOMMUFD_BACKEND in the environment.
  *
- * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: there is no kernel to ask, and no model was asked for; the message
- *   says whether the addon or /dev/iommu is missing, or access to it; `cause` is the error of the loader or of open()
- * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND is no backend
+ * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: there is no kernel to ask, and no model was asked for. The
+ * message says whether the addon or /dev/iommu is missing, or access to it; `cause` is the error of the loader or of
+ * open()
+ * @throws IommufdError ERR_IOMMUFD_INPUT: the profile cannot be read, or IOMMUFD_BACKEND does not name a backend
  */
 export function selectBackend(options: BackendOptions = {}): SelectedBackend {
   const { profile } = checkOptions(options, BACKEND_OPTIONS);
@@ -114,7 +115,7 @@ function openKernel(): KernelBackend | { missing: string; cause: unknown } {
   }
 }
 
-/** What opening /dev/iommu failing means. */
+/** The meaning of errors of opening /dev/iommu. */
 const OPEN_HINTS: Readonly<Record<string, string>> = {
   ENOENT:
     "no /dev/iommu: this kernel has no iommufd (CONFIG_IOMMUFD), or its module is not loaded (modprobe iommufd)",

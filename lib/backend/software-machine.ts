@@ -27,7 +27,7 @@ export class SoftwareMachine {
    * Lets a device read from memory.
    *
    * @param bdf its PCI address in full
-   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has read until then is lost
+   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; the data read so far is lost
    */
   dmaRead(bdf: string, iova: bigint, length: number, options: DmaOptions = {}): Promise<Uint8Array> {
     return this.#model.dmaRead(bdf, iova, length, options);
@@ -37,7 +37,7 @@ export class SoftwareMachine {
    * Lets a device write to memory.
    *
    * @param bdf its PCI address in full
-   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; what it has written until then stays
+   * @throws DmaFault ERR_IOMMUFD_DMA_FAULT: its IOMMU stops it; the data written so far stays
    */
   dmaWrite(bdf: string, iova: bigint, bytes: Uint8Array, options: DmaOptions = {}): Promise<void> {
     return this.#model.dmaWrite(bdf, iova, bytes, options);

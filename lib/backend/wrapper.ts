@@ -1,6 +1,6 @@
 /**
- * What objects use of either backend: refused calls throw system errors that tell what was asked, calls fail that are to fail,
- * and every ioctl is published on the tracing channel `iommufd:ioctl` of `node:diagnostics_channel`.
+ * The backend that objects use, around the kernel's or the model. Refused calls throw system errors that name the arguments.
+ * Calls fail if a test wants this. Every ioctl is published on the tracing channel `iommufd:ioctl` of `node:diagnostics_channel`.
  *
  * The messages are those of a tracing channel (`start`, `end`, `asyncStart`, `asyncEnd`, `error`), with an {@link IoctlTrace} as
  * context. Without a subscriber a call costs one check.
@@ -24,15 +24,15 @@ import {
 import type { BatchStatus, RawBackend, RawIommufdFile, RawVfioDeviceFile } from "./raw.ts";
 import type { BatchOutcome, IoasMapManyRequest } from "./requests.ts";
 
-/** What the messages of `tracing:iommufd:ioctl:*` carry. */
+/** The content of messages of `tracing:iommufd:ioctl:*` carry. */
 export interface IoctlTrace {
   /** The ioctl: "IOMMU_IOAS_MAP". */
   syscall: Ioctl;
   /** Its arguments, in the order of the method of lib/backend/backend.ts. */
   arguments: readonly unknown[];
-  /** What it returned; set once it has. */
+  /** Its result; set once it has returned. */
   result?: unknown;
-  /** What it threw; set once it has. */
+  /** Its error; set once it has thrown. */
   error?: unknown;
 }
 
@@ -45,13 +45,16 @@ type Methods = Readonly<Record<string, Method | undefined>>;
 /** Makes of an answer what a method returns or throws. */
 type Settle = (call: Call, answer: unknown, a: unknown, b: unknown, c: unknown) => unknown;
 
-/** What of a file goes into the kernel: a row for each method. Their twins, and those for many things, have the same. */
+/**
+ * The calls of a file that go into the kernel: a row for each method. Their twins, and methods for many things, have
+ * the same.
+ */
 type CallsOf<File> = Readonly<
   Record<Exclude<keyof File, "close" | "fd" | "supports" | `${string}Sync` | `${string}Many`>, Call>
 >;
 
 const IOMMUFD_CALLS: CallsOf<IommufdFile> = { ...IOMMUFD_IOCTLS, mapRegion: SYSTEM_CALLS.mapRegion };
-/** What is no ioctl. */
+/** Calls other than ioctls. */
 const UNPUBLISHED: ReadonlySet<Call> = new Set(Object.values(SYSTEM_CALLS));
 const VFIO_CALLS: CallsOf<VfioDeviceFile> = { ...VFIO_IOCTLS, ...SYSTEM_CALLS };
 
@@ -160,13 +163,13 @@ function context(syscall: string, ...values: unknown[]): IoctlTrace {
   return { syscall: syscall as Ioctl, arguments: values };
 }
 
-/** What a method returns, or the system error that it throws. */
+/** The result of a method, or the system error that it throws. */
 const resultOf: Settle = (call, answer, a, b, c) => {
   if (typeof answer === "number" && answer < 0) throw systemError(answer, call.name, asked(call, [a, b, c]));
   return answer;
 };
 
-/** The same of a call for many things, which tells how many were handled. */
+/** The same for a call for many things, which says how many were handled. */
 const outcomeOf: Settle = (call, answer, a, b, c): BatchOutcome => {
   const { done, status } = typeof answer === "number" ? { done: 0, status: answer } : (answer as BatchStatus);
   if (status >= 0) return { done };
@@ -174,9 +177,9 @@ const outcomeOf: Settle = (call, answer, a, b, c): BatchOutcome => {
 };
 
 /**
- * What an error tells of what was asked.
+ * The arguments that an error names.
  *
- * @param index which of many things was refused; of lists it is the entry there that is told
+ * @param index which of many things was refused; with lists, the number of the entry
  */
 function asked(call: Call, values: readonly unknown[], index?: number): Record<string, unknown> {
   const [request] = values;

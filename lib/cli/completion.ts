@@ -75,7 +75,7 @@ export function formatCompletion(program: Command, shell: Shell): string {
           : describeValue(
               argument.name(),
               argument.name() === "command" ? { argChoices: names } : argument,
-              // What doctor is asked of is not bound yet, as a rule.
+              // Devices for doctor are usually not bound yet.
               command.name() === "doctor" ? "any-device" : undefined,
             ),
     };

@@ -10,7 +10,10 @@ export interface Run {
   readonly mappings: PlannedMapping[];
 }
 
-/** Divides mappings into runs. RAM of a device is a run of its own: that the kernel cannot map it is no failure. */
+/**
+ * Divides mappings into runs. RAM of a device is a run of its own: that the kernel cannot map it does not count as a
+ * failure.
+ */
 export function runsOf(
   mappings: readonly PlannedMapping[],
   memoryOf: (mapping: PlannedMapping) => DmaMemory,
@@ -38,7 +41,7 @@ export function runsOf(
 /**
  * Makes the mappings of a run, up to the first that is refused.
  *
- * @returns how many were made; why the next was refused, mapping that one alone tells
+ * @returns how many were made; why the next was refused, mapping that only this one reports
  */
 export async function mapRun(ioas: Ioas, { memory, mappings }: Run): Promise<number> {
   const column = (value: (mapping: PlannedMapping) => bigint) => {

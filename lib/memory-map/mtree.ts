@@ -70,7 +70,7 @@ const RANGE = String.raw`(?<start>[0-9a-f]{16})-(?<last>[0-9a-f]{16}) \(prio (?<
 const SECTION = new RegExp(`^ {2}${RANGE}: (?<region>.*?)(?: @(?<offset>[0-9a-f]{16}))?${OWNER}(?: KVM)*$`);
 /** A region of a tree; the target of an alias has a line of its own. */
 const REGION = new RegExp(`^ {2,}${RANGE}: (?!alias )(?<region>.*?)(?: \\[disabled\\])?${OWNER}$`);
-/** The longest line that can be a section, in characters: what follows a name takes time by the square of it. */
+/** The longest line that can be a section, in characters. The pattern has quadratic backtracking behind a name. */
 const LONGEST_SECTION = 4096;
 /** How many names an error lists. */
 const MOST_LISTED = 100;
@@ -82,7 +82,7 @@ const PIECE_OF_SECTION = /\(prio -?\d+, [^)]*\): /;
 interface OpenView {
   readonly addressSpaces: AddressSpace[];
   readonly sections: MemorySection[];
-  /** What QEMU prints of the owner of a section that is read-only. */
+  /** QEMU's text about the owner of a read-only section. */
   readonly owners: Map<MemorySection, string>;
   /** Whether any section has been read, kept or not, or that there is none. */
   isRendered: boolean;

@@ -216,7 +216,7 @@ static_assert(sizeof(iommu_fault_alloc) == 16);
 constexpr uint32_t IOMMU_PGFAULT_FLAGS_PASID_VALID = 1u << 0;
 constexpr uint32_t IOMMU_PGFAULT_FLAGS_LAST_PAGE = 1u << 1;
 
-// What is read from a fault queue.
+// A record that is read from a fault queue.
 struct iommu_hwpt_pgfault {
   uint32_t flags;
   uint32_t dev_id;
@@ -232,7 +232,7 @@ static_assert(sizeof(iommu_hwpt_pgfault) == 40);
 static_assert(offsetof(iommu_hwpt_pgfault, addr) == 24);
 static_assert(offsetof(iommu_hwpt_pgfault, cookie) == 36);
 
-// What is written to one.
+// A response that is written to a fault queue.
 struct iommu_hwpt_page_response {
   uint32_t cookie;
   uint32_t code;
@@ -278,7 +278,7 @@ static_assert(sizeof(iommu_veventq_alloc) == 32);
 
 constexpr uint32_t IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1;
 
-// What is read from a vEVENTQ, before the data of the event.
+// The header that is read from a vEVENTQ, before the data of the event.
 struct iommufd_vevent_header {
   uint32_t flags;
   uint32_t sequence;

@@ -153,7 +153,8 @@ struct vfio_region_dma_range {
 };
 static_assert(sizeof(vfio_region_dma_range) == 16);
 
-// The kernel has since appended a token pointer, used only with a flag that is not set here; argsz tells it.
+// The kernel has since appended a token pointer, used only with a flag that is not set here; argsz shows its
+// size.
 struct vfio_device_bind_iommufd {
   uint32_t argsz;
   uint32_t flags;

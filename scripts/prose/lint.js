@@ -9,7 +9,7 @@ import { findings } from "./findings.js";
 /** Folders that tools make, and captures of other programs. */
 const OTHERS = /^(?:\.git|node_modules|build|dist|coverage|prebuilds|test\/fixtures)$/;
 /** Files that are not clean yet. */
-const LATER = /^(?:bench|examples|lib|native|docs\/performance\.md|CHANGELOG\.md)(?:\/|$)/;
+const LATER = /^(?:bench|docs\/performance\.md)(?:\/|$)/;
 const PROSE = /\.(?:md|ts|js|mjs|cc|h|sh|ya?ml|service|timer|socket)$|^\.ci\/run$/;
 
 /** Files with prose, in a folder and below. */

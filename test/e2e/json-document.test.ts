@@ -63,16 +63,20 @@ const vm = {
   sgxEpc: [{ start: 0n, last: 0xffffn }],
 };
 const ofRunningVm = () =>
-  planDocument({
-    origin: ORIGIN.nobody,
-    addressSpace: "memory",
-    nesting: true,
-    decision: decideBypassRo({ nesting: true, setting: "on" }),
-    affected: undefined,
-    nestParent: undefined,
-    plan: plan([], { bypassRo: true, pageSize: 4096 }),
-    vm,
-  });
+  JSON.parse(
+    JSON.stringify(
+      planDocument({
+        origin: ORIGIN.nobody,
+        addressSpace: "memory",
+        nesting: true,
+        decision: decideBypassRo({ nesting: true, setting: "on" }),
+        affected: undefined,
+        nestParent: undefined,
+        plan: plan([], { bypassRo: true, pageSize: 4096 }),
+        vm,
+      }),
+    ),
+  );
 
 const CUT = readFileSync(`${PROJECT}${GUEST}`, "utf8").trimEnd().slice(0, -10);
 const UNSURE = `FlatView #0

@@ -8,7 +8,7 @@ import { iommufd, MAIN, PROJECT } from "./command.ts";
 const GUEST = "examples/guest-with-nesting.mtree";
 
 describe("iommufd", () => {
-  it("tells its version and its commands, on standard output", () => {
+  it("prints its version and its commands, on standard output", () => {
     const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
     expect(iommufd(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
     expect(iommufd(["--help"])).toMatchObject({

@@ -21,7 +21,7 @@ import { loadPrebuilt } from "./prebuilt.ts";
 
 declare const token: unique symbol;
 
-/** What stands for memory as an argument, and is found faster. Whoever has it keeps the memory too. */
+/** A token that stands for memory as an argument, and is found faster. The token keeps the memory alive, too. */
 export interface NativeMemoryToken {
   readonly [token]: true;
 }
@@ -72,7 +72,7 @@ type Plain<Values extends unknown[]> = {
     : Values[Index];
 };
 
-/** What the addon takes and answers as lib/backend/backend.ts says; `Own` is what differs. */
+/** The calls of the addon, as in lib/backend/backend.ts, except for `Own`. */
 type Native<File, Own> = Own & {
   [Name in Exclude<keyof File, keyof Own>]: File[Name] extends (...values: infer Values) => infer Result
     ? (...values: Plain<Values>) => Answer<Result>
@@ -229,7 +229,7 @@ export interface Addon {
 let loaded: Addon | undefined;
 
 /**
- * The addon: the one that comes with the package, or where there is none that fits, that which was built here.
+ * The addon: the one that comes with the package, or if none fits, the local build.
  *
  * @throws Error with the loader's own explanation, where there is neither
  */

@@ -1,4 +1,4 @@
-/** What the addon answers, turned into what a backend answers. */
+/** Turns answers of the addon into answers of a backend. */
 
 import { systemError } from "../../errors.ts";
 import type { Errno } from "../raw.ts";

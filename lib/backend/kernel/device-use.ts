@@ -1,4 +1,4 @@
-/** Who has a VFIO device open, and what shares its IOMMU group: what the errors of binding it are about. */
+/** The users of a VFIO device, and the devices that share its IOMMU group: the causes of errors of binding. */
 
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Descriptors that tell of events: those of fault queues and vEVENTQs, and eventfds. */
+/** Descriptors for events: fault queues, vEVENTQs and eventfds. */
 
 import type { FaultQueueId, PageFaultRecord, VeventQueueId, VeventRecord } from "../../uapi.ts";
 import type { EventFd, EventFile, FaultQueueFile, VeventQueueFile } from "../handles.ts";

@@ -18,7 +18,7 @@ const NO_DATA = { type: IOMMU_HWPT_DATA_NONE, bytes: new Uint8Array(0) } as cons
 
 const natives = new WeakMap<RawIommufdFile, NativeIommufdFile>();
 
-/** What the addon has of an iommufd. */
+/** The addon's object of an iommufd. */
 export function nativeIommufd(file: RawIommufdFile): NativeIommufdFile {
   const native = natives.get(file);
   if (native === undefined) throw invalidType("iommufd", "an iommufd of the kernel backend", file);
@@ -85,7 +85,7 @@ export function kernelIommufd(native: NativeIommufdFile): RawIommufdFile {
   return file;
 }
 
-/** What IOMMU_GET_HW_INFO answers in: four words of 64 bits, then the data. */
+/** The buffer for the answer of IOMMU_GET_HW_INFO: four words of 64 bits, then the data. */
 class HwInfoAnswer {
   readonly capacity: number;
   readonly buffer: ArrayBuffer;

@@ -36,7 +36,7 @@ export class KernelMemory implements BackendMemory {
   }
 }
 
-/** What the addon takes for a memory. */
+/** The argument that the addon takes for a memory. */
 export function nativeMemory(memory: BackendMemory): NativeMemoryToken {
   if (memory instanceof KernelMemory) return memory.token;
   throw invalidType("memory", "memory of the kernel backend", memory);

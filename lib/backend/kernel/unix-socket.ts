@@ -13,7 +13,7 @@ import { check } from "./check.ts";
 /** How much is received at once, in bytes. */
 const CAPACITY = 65536;
 
-/** What came over a socket. */
+/** A message that came over a socket. */
 export interface ReceivedMessage {
   /** The bytes that were there; a stream has no boundaries, so it may be less or more than was sent at once. */
   readonly data: Buffer;
@@ -32,7 +32,7 @@ export interface ReceivedMessage {
 export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
   readonly #native: NativeUnixSocket;
   #closed = false;
-  /** One message at a time goes out, and one comes in; what is asked for later queues up. */
+  /** One message at a time goes out, and one comes in. Later calls wait in a queue. */
   readonly #sending = new Queue();
   readonly #receiving = new Queue();
 
@@ -56,8 +56,8 @@ export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
    * soon as this returns; so do the bytes.
    *
    * @param data at least one byte, where there are descriptors
-   * @throws SystemError of `sendmsg`: EPIPE, ECONNRESET: the other end has closed; of `fcntl`: EBADF: a descriptor is
-   *   none; EMFILE: the process has no more to duplicate it
+   * @throws SystemError `sendmsg` EPIPE, ECONNRESET: the other end has closed; `fcntl` EBADF: a number is not a
+   *   descriptor; `fcntl` EMFILE: the process has no descriptor left to duplicate it
    * @throws RangeError ERR_OUT_OF_RANGE: more than 253 descriptors
    */
   async send(data: string | Uint8Array, fds: readonly number[] = []): Promise<void> {
@@ -107,13 +107,13 @@ export class UnixSocket implements Disposable, AsyncIterable<ReceivedMessage> {
     });
   }
 
-  /** What is received, until the other end closes; throws as {@link receive} does. */
+  /** The messages, until the other end closes; throws as {@link receive} does. */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReceivedMessage, undefined> {
     for (let message = await this.receive(); message !== undefined; message = await this.receive())
       yield message;
   }
 
-  /** Closes it. Whoever waits for a message gets none. Closing twice is harmless. */
+  /** Closes it. Calls that wait for a message get none. Closing twice is harmless. */
   close(): void {
     this.#closed = true;
     this.#native.close();
@@ -155,7 +155,7 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
   }
 
   /**
-   * Makes a socket and listens on it. Who may connect is decided by the permissions of the path.
+   * Makes a socket and listens on it. The permissions of the path decide who may connect.
    *
    * @throws SystemError of `bind`: EADDRINUSE: the path exists, and is yours to remove; EACCES, ENOENT
    * @throws IommufdError ERR_IOMMUFD_NO_KERNEL_BACKEND: the addon is not there
@@ -165,7 +165,7 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
   }
 
   /**
-   * Those who connect, until it is closed. Whoever has gone meanwhile is passed over. While the process has no
+   * The clients, until it is closed. A client that has gone meanwhile is passed over. While the process has no
    * descriptor left for a connection, it waits in the queue of the socket.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<UnixSocket, undefined> {
@@ -198,7 +198,7 @@ export class UnixServer implements Disposable, AsyncIterable<UnixSocket> {
 
 const { EAGAIN } = constants.errno;
 
-/** What accept() says where the process, or the machine, has no descriptor or memory left (accept(2)). */
+/** The errors of accept() if the process, or the machine, has no descriptor or memory left (accept(2)). */
 const TOO_MANY = new Set([
   constants.errno.EMFILE,
   constants.errno.ENFILE,
@@ -206,7 +206,7 @@ const TOO_MANY = new Set([
   constants.errno.ENOMEM,
 ]);
 
-/** Nothing tells when there is one again. */
+/** Nothing reports when there is one again. */
 const RETRY_MS = 100;
 
 function closed(): IommufdError {

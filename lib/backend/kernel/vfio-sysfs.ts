@@ -67,7 +67,7 @@ function entries(directory: string): string[] {
   return absent(() => readdirSync(directory)) ?? [];
 }
 
-/** What a read gives, or undefined where there is nothing to read. */
+/** The result of a read, or undefined if there is nothing to read. */
 function absent<Result>(read: () => Result): Result | undefined {
   try {
     return read();

@@ -2,8 +2,8 @@
  * Ranges that do not overlap, in ascending order.
  *
  * They are kept in short sorted arrays, one after the other: finding one is a binary search among the arrays and one
- * within, adding or removing one moves a few hundred others at most. A million take little more than a million in one
- * array would.
+ * within, adding or removing one moves a few hundred others at most. A million of them take little more memory than one
+ * array of a million.
  */
 
 import type { IovaRange } from "../../uapi.ts";

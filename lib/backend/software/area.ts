@@ -1,4 +1,4 @@
-/** What is mapped in an address space (struct iopt_area), and the page tables that have it (struct iommu_domain). */
+/** A mapping in an address space (struct iopt_area), and the page tables that have it (struct iommu_domain). */
 
 import type { IovaRange } from "../../uapi.ts";
 import type { SharedPages } from "./locked-memory.ts";
@@ -13,7 +13,7 @@ export interface Area extends IovaRange {
   readonly address: bigint;
   /** AREA_*, added. */
   readonly flags: number;
-  /** What it shares with its copies (struct iopt_pages); undefined until there is one. */
+  /** The pages that it shares with its copies (struct iopt_pages); undefined until there is one. */
   pages: SharedPages | undefined;
 }
 
@@ -31,7 +31,7 @@ export function offsetOf({ memory, address, flags }: Area): bigint {
   return flags & AREA_FILE ? address : address - memory.address;
 }
 
-/** A piece of an address space, on its way to another; of its flags, those of the memory. */
+/** A piece of an address space, on its way to another; with only the flags of the memory. */
 export interface Piece extends Pick<Area, "memory" | "address" | "flags" | "pages"> {
   readonly length: bigint;
 }

@@ -37,7 +37,10 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
   readonly iommu: Iommu;
   readonly #objects: ObjectTable;
   vdevice: VdeviceObject | undefined;
-  /** What the device is to a guest, as of when it was attached to a page table of that guest (struct arm_smmu_vmaster). */
+  /**
+   * The guest's view of the device, from the time when it was attached to a page table of that guest (struct
+   * arm_smmu_vmaster).
+   */
   #guest: { readonly viommu: NestingViommu; readonly virtualId: bigint } | undefined;
   /** The cache of a mock device. */
   readonly cache = new Uint32Array(CACHE_ENTRIES).fill(CACHED);
@@ -67,12 +70,15 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     return this.#changePageTable(ptId, pasid, (hwpt) => this.#replace(hwpt, pasid), false);
   }
 
-  /** What DMA of the device, or of one PASID of it, goes through: the attachment of its group. */
+  /** The path of DMA of the device, or of one PASID of it: the attachment of its group. */
   attachedTo(pasid: number): HwptObject | undefined {
     return this.#group.attachments.get(pasid)?.hwpt;
   }
 
-  /** arm_vmaster_report_event(): tells the guest; nobody, where the device was not the guest's when it was attached. */
+  /**
+   * arm_vmaster_report_event(): reports to the guest; to nobody if the device did not belong to the guest when it was
+   * attached.
+   */
   report({ type, record }: FirstStageEvent): void {
     this.#guest?.viommu.report(type, record(this.#guest.virtualId));
   }
@@ -213,7 +219,10 @@ export class BoundDevice extends KernelObject implements VirtualizedDevice {
     return hwpt;
   }
 
-  /** What the driver asks. Of a PASID it is asked only where the device has any (__iommu_set_group_pasid()). */
+  /**
+   * The questions of the driver. The driver is asked about a PASID only where the device has any
+   * (__iommu_set_group_pasid()).
+   */
   #checkAttach(hwpt: HwptObject, pasid: number): void {
     this.#checkPasid(hwpt, pasid);
     if (pasid !== NO_PASID && this.profile.maxPasidLog2 === 0) return;

@@ -3,7 +3,7 @@
 import type { HwptObject } from "./page-tables.ts";
 import { Refusal } from "./refusal.ts";
 
-/** What DMA without a PASID, or with one, goes through. */
+/** The path of DMA without a PASID, or with one. */
 export interface Attachment<Device> {
   hwpt: HwptObject;
   /** The devices that were attached; the others of the group follow. */

@@ -1,5 +1,5 @@
 /**
- * What happens to an access of a device: the IOMMU walks the page tables that it is attached to, as VT-d does
+ * The path of an access of a device: the IOMMU walks the page tables that it is attached to, as VT-d does
  * (Intel Virtualization Technology for Directed I/O, revision 4.1, chapter 3 and section 9).
  *
  * First-stage tables are a guest's, in memory that the second stage maps. The IOMMU sets Accessed and Dirty flags in
@@ -20,7 +20,7 @@ const MOST_TRIES = 16;
 
 /** An access of a device that its IOMMU stopped. */
 export class DmaFault extends IommufdError {
-  /** What was in the way. */
+  /** The obstacle. */
   readonly reason: DmaFaultReason;
   /** The address that it was stopped at. */
   readonly iova: bigint;

@@ -1,4 +1,4 @@
-/** What tells of events, in the model: a queue that can be waited for. */
+/** Events in the model: a queue that can be waited for. */
 
 import { IommufdError } from "../../errors.ts";
 import type { EventFd, EventFile } from "../handles.ts";
@@ -27,7 +27,7 @@ abstract class SoftwareEventFile implements EventFile {
     this.#wake?.(false);
   }
 
-  /** Tells whoever waits that there is something. */
+  /** Wakes the waiters: there is something to read. */
   protected signalled(): void {
     this.#wake?.(true);
     this.#wake = undefined;
@@ -46,9 +46,9 @@ abstract class SoftwareEventFile implements EventFile {
 export interface EventQueueObject {
   readonly id: number;
   users: number;
-  /** What nobody has read. */
+  /** The unread events. */
   readonly waiting: readonly unknown[];
-  /** Tells whoever waits. */
+  /** Wakes the waiters. */
   onEvent: () => void;
 }
 
@@ -91,7 +91,7 @@ export class SoftwareEventFd extends SoftwareEventFile implements EventFd {
     return count;
   }
 
-  /** What an interrupt does. */
+  /** The effect of an interrupt. */
   signal(): void {
     this.#count++;
     this.signalled();

@@ -25,11 +25,11 @@ interface Group {
 
 /** IOMMUFD_OBJ_FAULT */
 export class FaultQueueObject extends KernelObject implements EventQueueObject {
-  /** Those that nobody has read. */
+  /** Groups that nobody has read. */
   readonly waiting: Group[] = [];
-  /** Those that were read and not answered, by cookie. */
+  /** Groups that were read and not answered, by cookie. */
   readonly unanswered = new Map<number, Group>();
-  /** Tells whoever waits. */
+  /** Wakes the waiters. */
   onEvent: () => void = () => {};
 
   constructor() {

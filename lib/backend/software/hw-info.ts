@@ -1,4 +1,4 @@
-/** What the model answers to IOMMU_GET_HW_INFO (drivers/iommu/iommufd/device.c). */
+/** The model's answer to IOMMU_GET_HW_INFO (drivers/iommu/iommufd/device.c). */
 
 import { HW_CAPABILITY_BITS, type HwInfo, IOMMU_HW_INFO_TYPE_NONE } from "../../uapi.ts";
 import type { Iommu } from "./iommus/iommu.ts";
@@ -8,7 +8,7 @@ import { Refusal } from "./refusal.ts";
 /** The hardware information of a device, cut to the room that was offered; `type` is what was asked for. */
 export function hwInfo(iommu: Iommu, device: DeviceProfile, capacity: number, type: number): HwInfo {
   const own = iommu.hwInfoType;
-  // Each driver has one type; one that tells nothing is not asked.
+  // Each driver has one type; a driver without information is not asked.
   if (own !== IOMMU_HW_INFO_TYPE_NONE && type !== IOMMU_HW_INFO_TYPE_NONE && type !== own)
     throw new Refusal("EOPNOTSUPP");
   const data = iommu.hwInfo();

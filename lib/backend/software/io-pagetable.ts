@@ -1,6 +1,6 @@
 /**
- * An I/O address space as drivers/iommu/iommufd/io_pagetable.c keeps it: the areas that are mapped, the ranges
- * that are reserved, the domains that the areas are mapped in, and the alignment that these ask for.
+ * An I/O address space as drivers/iommu/iommufd/io_pagetable.c keeps it. It has the mapped areas, the reserved ranges,
+ * the domains that the areas are mapped in, and their alignment.
  *
  * The order of the checks is the kernel's, because it decides which error a caller sees.
  */
@@ -34,7 +34,7 @@ const U64_MAX = (1n << 64n) - 1n;
 /** HPAGE_SIZE: automatic placement aligns to it at most (CONFIG_TRANSPARENT_HUGEPAGE). */
 const HUGE_PAGE = 1n << 21n;
 
-/** What is to be mapped. */
+/** The memory to map. */
 export interface MapRequest {
   memory: SoftwareMemory;
   /** Virtual address of the memory, or offset in the file: its alignment guides automatic placement. */
@@ -59,7 +59,7 @@ export class IoPagetable {
   readonly #domains: Domain[] = [];
   #reservations: Reservation[] = [];
   readonly #pins = new Map<object, IovaRange>();
-  /** Empty: everything. Those that touch are one. */
+  /** Empty: everything. Ranges that touch are one. */
   #allowed: readonly IovaRange[] = [];
   #hugePages = true;
   #alignment = 1n;
@@ -136,7 +136,7 @@ export class IoPagetable {
     return start;
   }
 
-  /** What is mapped at an address. */
+  /** The mapping at an address. */
   find(iova: bigint): Area | undefined {
     return this.#areas.firstOverlapping(iova, iova);
   }
@@ -308,7 +308,7 @@ export class IoPagetable {
     throw new Refusal("ENOSPC");
   }
 
-  /** What is neither reserved nor mapped in a range. */
+  /** The holes in a range: neither reserved nor mapped. */
   *#holes(from: bigint, to: bigint): Generator<IovaRange> {
     let next = from;
     for (const { start, last } of mergeByStart(this.#areas, this.#reservations)) {

@@ -8,7 +8,10 @@ type Version = readonly [major: number, minor: number];
 /** The release that the model is of where a profile names none, and of which it knows nothing newer. */
 export const NEWEST_RELEASE = "7.2";
 
-/** The first release with what is no ioctl of its own; before, the kernel refuses it as a flag that it does not know, or as below. */
+/**
+ * The first release without an ioctl of its own; before, the kernel refuses it as a flag that it does not know, or as
+ * below.
+ */
 const FLAGS_SINCE = {
   /** IOMMU_HWPT_FAULT_ID_VALID of a page table that is not nested. */
   pagingFaultQueue: [6, 13],

@@ -2,7 +2,7 @@
 
 import { Refusal } from "./refusal.ts";
 
-/** What is pinned of one account, and how much may be: iopt_pages_update_pinned(). */
+/** The pinned memory of one account, and its limit: iopt_pages_update_pinned(). */
 export class LockedMemory {
   /** In bytes; undefined: none, as for root. */
   readonly limit: bigint | undefined;
@@ -40,7 +40,8 @@ export function memoryLimits(limit?: bigint): MemoryLimits {
 }
 
 /**
- * Which pages of memory that was mapped once are pinned (struct iopt_pages): those that any of its areas has. A copy is an area
+ * Which pages of memory that was mapped once are pinned (struct iopt_pages): the pins of any of its areas. A copy is an
+ * area
  * of the same memory, and so pins nothing twice; memory that is mapped twice is pinned twice.
  */
 export class SharedPages {

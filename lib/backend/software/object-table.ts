@@ -1,11 +1,11 @@
 /**
- * The objects of one iommufd: ids as the kernel gives them out (XA_FLAGS_ALLOC1: the lowest free one, from 1), and
- * a count of users each, which keeps an object from being destroyed under those that refer to it.
+ * The objects of one iommufd. Ids are given out as in the kernel (XA_FLAGS_ALLOC1: the lowest free one, from 1). Each
+ * object counts its users, which keep it from being destroyed.
  */
 
 import { Refusal } from "./refusal.ts";
 
-/** What every object has. */
+/** The common part of objects. */
 export abstract class KernelObject {
   /** Its id; 0 until it is in a table. */
   id = 0;
@@ -52,8 +52,8 @@ export class ObjectTable {
   }
 
   /**
-   * iommufd_fops_release(): all that nothing refers to, and then what only those referred to, until there is none. What is in
-   * a hand is kept: its owner has the descriptor that is closed last.
+   * iommufd_fops_release(): all that nothing refers to, and then what only those referred to, until there is none. An
+   * object with an owner is kept: its owner has the descriptor that is closed last.
    */
   destroyAll(): void {
     for (let destroyed = true; destroyed; ) {

@@ -1,5 +1,5 @@
 /**
- * What a device is attached to: hardware page tables, and the address spaces and IOMMUs behind them
+ * The page tables that devices are attached to, and the address spaces and IOMMUs behind them
  * (drivers/iommu/iommufd/hw_pagetable.c, drivers/iommu/intel/).
  */
 
@@ -42,7 +42,7 @@ export interface DeviceBehindIommu {
   readonly iommu: Iommu;
 }
 
-/** What both kinds of HWPT have. */
+/** The common part of both kinds of HWPT. */
 abstract class AnyHwptObject extends KernelObject {
   /** Where faults go. */
   faultQueue: KernelObject | undefined;
@@ -132,13 +132,13 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
 
 /** A vIOMMU as what is made on it knows it. */
 export interface NestingViommu extends KernelObject {
-  /** What the guest calls a device; undefined where it has no vDEVICE here. */
+  /** The guest's id of a device; undefined if it has no vDEVICE here. */
   virtualIdOf(device: DeviceBehindIommu): bigint | undefined;
   /** iommufd_viommu_report_event() */
   report(type: number, data: Uint8Array): void;
 }
 
-/** What a nested HWPT is made on: a nest parent, or a vIOMMU on top of one. */
+/** The base of a nested HWPT: a nest parent, or a vIOMMU on top of one. */
 export interface NestParent {
   readonly hwpt: PagingHwptObject;
   readonly viommu?: NestingViommu | undefined;
@@ -147,7 +147,7 @@ export interface NestParent {
 /** IOMMUFD_OBJ_HWPT_NESTED */
 export class NestedHwptObject extends AnyHwptObject {
   readonly parent: PagingHwptObject;
-  /** What it was made on, where that is a vIOMMU. */
+  /** Its base, if this is a vIOMMU. */
   readonly viommu: NestingViommu | undefined;
   /** The guest's part of it. */
   readonly stage1: Stage1;
@@ -162,7 +162,7 @@ export class NestedHwptObject extends AnyHwptObject {
     (viommu ?? hwpt).users++;
   }
 
-  /** The driver's cache_invalidate_user(); what was handled stays handled. */
+  /** The driver's cache_invalidate_user(); handled commands stay handled. */
   invalidate(request: InvalidateRequest): BatchStatus {
     if (this.stage1.invalidate === undefined) throw new Refusal("EOPNOTSUPP");
     return this.stage1.invalidate(request);

@@ -5,7 +5,7 @@ import { type LockedMemory, type PageRange, SharedPages } from "./locked-memory.
 import { alignUp } from "./ranges.ts";
 import { Refusal } from "./refusal.ts";
 
-/** What is pinned of one address space. */
+/** The pinned memory of one address space. */
 export class Pinning {
   readonly #pageSize: bigint;
   readonly #limit: LockedMemory;
@@ -65,7 +65,7 @@ export class Pinning {
     this.#limit.release(count * this.#pageSize);
   }
 
-  /** What an area is going to share with its copies. @param pinned whether it is in a domain */
+  /** The pages that an area is going to share with its copies. @param pinned whether it is in a domain */
   share(area: Area, pinned: boolean): SharedPages {
     if (area.pages === undefined) {
       area.pages = new SharedPages();

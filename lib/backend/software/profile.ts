@@ -25,7 +25,7 @@ const IDR0_BOTH_STAGES = 0b11n;
 /** EFR of AMD's IOMMU, bits 4 and 48, and EFR2, bit 3: what Linux nests with (is_nest_parent_supported()). */
 const [EFR_GTSUP, EFR_GIOSUP, EFR2_GCR3TRPMODE] = [4n, 48n, 3n];
 
-/** What a profile must be, and what it has in it. */
+/** The schema of profiles, and their content. */
 const schemas = schema((z) => {
   const range = z
     .strictObject({
@@ -80,7 +80,7 @@ const schemas = schema((z) => {
   });
 
   const none = z.strictObject({
-    /** IOMMU_HW_INFO_TYPE_NONE: its driver tells nothing. */
+    /** IOMMU_HW_INFO_TYPE_NONE: its driver gives no information. */
     type: z.literal("none"),
   });
 
@@ -91,22 +91,25 @@ const schemas = schema((z) => {
   });
 
   const iommu = z.strictObject({
-    /** What IOMMU_GET_HW_INFO answers. */
+    /** The answer of IOMMU_GET_HW_INFO. */
     hwInfo: z.discriminatedUnion("type", [intelVtd, armSmmuv3, amd, none, selftest]),
     /**
      * Whether the hardware has ERRATA_772415_SPR17; absent: if the kernel reports it. True without the flag is a host
      * whose kernel does not know of it.
      */
     erratum772415: z.boolean().optional(),
-    /** What IOMMU_HWPT_ALLOC makes. */
+    /** The domains that IOMMU_HWPT_ALLOC makes. */
     domains: z.strictObject({
-      /** What IOMMU_HWPT_ALLOC makes without flags. */
+      /** The domain that IOMMU_HWPT_ALLOC makes without flags. */
       plain: domain,
-      /** What it makes with NEST_PARENT; absent: EOPNOTSUPP. */
+      /** The domain with NEST_PARENT; absent: EOPNOTSUPP. */
       nestParent: domain.optional(),
-      /** What it makes with DIRTY_TRACKING; absent: EOPNOTSUPP. */
+      /** The domain with DIRTY_TRACKING; absent: EOPNOTSUPP. */
       dirtyTracking: domain.optional(),
-      /** What AMD's driver makes with PASID, of a format of its own; absent: EOPNOTSUPP. The others make the plain one. */
+      /**
+       * The domain that AMD's driver makes with PASID, in a format of its own; absent: EOPNOTSUPP. The others make the
+       * plain one.
+       */
       pasid: domain.optional(),
     }),
     /** Whether IOMMU_VIOMMU_ALLOC makes vIOMMUs of its type on a nest parent; absent: EOPNOTSUPP. */
@@ -118,7 +121,7 @@ const schemas = schema((z) => {
     bdf: z.string().regex(BDF_PATTERN, { error: 'must be a PCI address such as "0000:6a:01.0"' }),
     /** Which of the IOMMUs translates for it. */
     iommu: z.string(),
-    /** What IOMMU_GET_HW_INFO answers as out_capabilities, without IOMMU_HW_CAP_. */
+    /** The out_capabilities of IOMMU_GET_HW_INFO, without IOMMU_HW_CAP_. */
     outCapabilities: z.array(z.enum(Object.keys(HW_CAPABILITY_BITS) as [keyof typeof HW_CAPABILITY_BITS])),
     /** Width of its PASIDs in bits; 0: not enabled. */
     maxPasidLog2: z.int().min(0).max(20),
@@ -130,9 +133,9 @@ const schemas = schema((z) => {
     pri: z.boolean().optional(),
     /** Whether it can be reset. */
     reset: z.boolean(),
-    /** How many regions VFIO_DEVICE_GET_INFO tells. */
+    /** The number of regions in VFIO_DEVICE_GET_INFO. */
     numRegions: z.int().min(0).max(255),
-    /** How many kinds of interrupts it tells. */
+    /** The number of kinds of interrupts in VFIO_DEVICE_GET_INFO. */
     numIrqs: z.int().min(0).max(255),
   });
 
@@ -140,9 +143,12 @@ const schemas = schema((z) => {
     .strictObject({
       /** The version of the format. */
       schema: z.literal("iommufd.profile/1"),
-      /** Who answered when it was captured; absent: it was not. */
+      /** The origin, if it was captured; absent: it was not. */
       ...originFields().partial().shape,
-      /** The Linux that is modelled: "6.12.48-amd64"; what it does not know is refused as it does. Absent or null: 7.2. */
+      /**
+       * The Linux that is modelled: "6.12.48-amd64"; features that this release lacks are refused in its way. Absent or
+       * null: 7.2.
+       */
       kernelRelease: z
         .string()
         .regex(RELEASE_PATTERN, { error: 'must begin with a version of Linux such as "6.12"' })
@@ -151,7 +157,7 @@ const schemas = schema((z) => {
       name: z.string().min(1),
       /** For people: what it is, and where it is from. */
       description: z.string(),
-      /** Of the host, in bytes. */
+      /** Page size of the host, in bytes. */
       pageSize: z.int().refine((size) => size >= 4096 && (size & (size - 1)) === 0, {
         error: "must be a power of two of at least 4096",
       }),
@@ -184,7 +190,10 @@ const schemas = schema((z) => {
         if (viommu && hwInfo.type === "intel-vtd")
           refuse(["iommus", name, "viommu"], "Linux makes no vIOMMUs of Intel VT-d");
         if (hwInfo.type === "none" && domains.dirtyTracking !== undefined)
-          refuse(["iommus", name, "domains", "dirtyTracking"], "an IOMMU that tells nothing has none");
+          refuse(
+            ["iommus", name, "domains", "dirtyTracking"],
+            "an IOMMU without hardware information has none",
+          );
         if (hwInfo.type !== "intel-vtd" && erratum772415 === true)
           refuse(["iommus", name, "erratum772415"], "the erratum is of Intel VT-d");
       }
@@ -235,7 +244,7 @@ function canNest(hwInfo: IommuProfile["hwInfo"]): boolean {
   }
 }
 
-/** What is at a path: "devices.0.bdf". */
+/** The value at a path: "devices.0.bdf". */
 function valueAt(document: object, path: string): unknown {
   return path
     .split(".")
@@ -250,7 +259,7 @@ function valueAt(document: object, path: string): unknown {
 
 const jsonSchema = schema((z) => z.toJSONSchema(schemas().profile, { io: "input" }));
 
-/** What a profile document must be, as a JSON Schema (draft 2020-12): `profiles/profile.schema.json`. */
+/** The JSON Schema of a profile document (draft 2020-12): `profiles/profile.schema.json`. */
 export function profileJsonSchema(): object {
   return {
     title: "A machine for the software backend of iommufd",
@@ -264,7 +273,7 @@ type Schemas = ReturnType<typeof schemas>;
 export interface Profile extends z.output<Schemas["profile"]> {}
 /** One of its IOMMUs. */
 export interface IommuProfile extends z.output<Schemas["iommu"]> {}
-/** What the driver of an IOMMU of that type tells. */
+/** The hardware information of an IOMMU of that type. */
 export type HwInfoProfile<Type extends IommuProfile["hwInfo"]["type"]> = Extract<
   IommuProfile["hwInfo"],
   { type: Type }

@@ -18,7 +18,7 @@ export function* mergeByStart(left: Iterable<IovaRange>, right: Iterable<IovaRan
   }
 }
 
-/** Ranges in ascending order that do not overlap, those that touch joined (interval_tree_for_each_span()). */
+/** Ranges in ascending order that do not overlap, with touching ranges joined (interval_tree_for_each_span()). */
 export function joinTouching(ranges: readonly IovaRange[]): IovaRange[] {
   const joined: IovaRange[] = [];
   for (const range of ranges) {

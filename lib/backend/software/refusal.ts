@@ -13,7 +13,7 @@ export class Refusal extends Error {
   }
 }
 
-/** What asking the model for a descriptor, or giving it one, throws. */
+/** The error of asking the model for a descriptor, or giving it one. */
 export function noDescriptors(): IommufdError {
   return new IommufdError(
     "ERR_IOMMUFD_NO_KERNEL_BACKEND",
@@ -21,12 +21,12 @@ export function noDescriptors(): IommufdError {
   );
 }
 
-/** That a call for many things stopped at one of them. */
+/** Thrown if a call for many things stopped at one of them. */
 export function stoppedAt(done: number, code: LinuxErrorCode): BatchStatus {
   return { done, status: errnoOf(code) };
 }
 
-/** What a call answers: its result, or -errno where the body refuses. */
+/** The answer of a call: its result, or -errno where the body refuses. */
 export function answer<Result>(body: () => Result): Result | Errno {
   try {
     return body();

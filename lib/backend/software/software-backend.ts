@@ -76,7 +76,7 @@ export class SoftwareBackend implements RawBackend {
     return this.#profile.devices.map(({ bdf }) => bdf).sort();
   }
 
-  /** What a modelled process has is in this one. */
+  /** The memory and files of a modelled process are in this process. */
   deviceUse(): undefined {
     return undefined;
   }

@@ -63,14 +63,14 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   readonly objects = new ObjectTable();
   readonly #options: IommufdOptions;
   #closed = false;
-  /** Who keeps the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
+  /** The users that keep the file open: its descriptor, the devices bound to it, the descriptors of its queues. */
   #holders = 1;
 
   constructor(pageSize: number, limits: MemoryLimits, release: KernelRelease) {
     this.#pageSize = pageSize;
     this.#limits = limits;
     this.#release = release;
-    // Whoever has a limit is no root.
+    // A process with a limit is not root.
     this.#options = new IommufdOptions(this.objects, limits.user.limit === undefined);
   }
 
@@ -135,7 +135,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   ioasMapFileSync(request: IoasMapFileRequest) {
     const { ioasId, flags, file, start, length, iova } = request;
-    // Memory that is no file has no descriptor, and so the kernel is not asked.
+    // Memory other than a file has no descriptor, and so the kernel is not asked.
     if (file instanceof SoftwareMemory && file.anonymous) throw systemError("EBADF", "memfd");
     return this.#young("IOMMU_IOAS_MAP_FILE", () => {
       const permission = checkMapFlags(flags, length, iova);
@@ -298,7 +298,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     if (--this.#holders === 0) this.objects.destroyAll();
   }
 
-  /** What a call answers that the body makes, while the iommufd is open. */
+  /** The answer of a call that the body makes, while the iommufd is open. */
   #answer<Result>(body: () => Result): Result | Errno {
     this.assertOpen();
     return answer(body);

@@ -10,7 +10,7 @@ import { noDescriptors } from "./refusal.ts";
 export class SoftwareMemory implements BackendMemory {
   /** Where the memory seems to be; its alignment guides where the model places a mapping. */
   readonly address: bigint;
-  /** Whether it is no file. */
+  /** Whether it is memory other than a file. */
   readonly anonymous: boolean;
   #buffer: ArrayBuffer | undefined;
   readonly length: bigint;

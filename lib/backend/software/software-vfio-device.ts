@@ -48,7 +48,7 @@ export interface SoftwareDevice {
   readonly group: DeviceGroup<BoundDevice>;
   /** The file through which it is bound; only one can be at a time. */
   boundTo: SoftwareVfioDeviceFile | undefined;
-  /** Of the kernel. */
+  /** Release of the kernel. */
   readonly release: KernelRelease;
 }
 
@@ -58,9 +58,9 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
   #iommufd: SoftwareIommufdFile | undefined;
   #bound: BoundDevice | undefined;
   #letGo = () => {};
-  /** What is attached: PASIDs, and undefined for the device itself. The kernel's IDA has no more than INT_MAX. */
+  /** The attachments: PASIDs, and undefined for the device itself. The kernel's IDA has no more than INT_MAX. */
   readonly #attached = new Set<number | undefined>();
-  /** What is signalled when the device is asked for back. */
+  /** The eventfd that is signalled when the device is asked for back. */
   #deviceRequest: SoftwareEventFd | undefined;
   #closed = false;
 
@@ -206,7 +206,7 @@ export class SoftwareVfioDeviceFile implements RawVfioDeviceFile {
     this.#letGo();
   }
 
-  /** What a call answers; every one but bind needs a bound device. */
+  /** The answer of a call; every call but bind needs a bound device. */
   #answer<Result>(body: (bound: BoundDevice) => Result): Result | Errno {
     this.#assertOpen();
     return answer(() => {

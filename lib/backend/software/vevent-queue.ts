@@ -17,7 +17,7 @@ export function checkVeventq(type: number, depth: number): void {
   if (depth === 0 || depth > MOST_EVENTS) throw new Refusal("EINVAL");
 }
 
-/** What an event queue has to know of its vIOMMU. */
+/** The part of a vIOMMU that its event queue has to know. */
 export interface EventfulViommu extends KernelObject {
   readonly veventqs: Map<number, VeventqObject>;
 }
@@ -28,9 +28,9 @@ export class VeventqObject extends KernelObject implements EventQueueObject {
   readonly #type: number;
   readonly #depth: number;
   #sequence = 0;
-  /** Those that nobody has read; at the end the mark that some were lost. */
+  /** Events that nobody has read; at the end the mark that some were lost. */
   readonly waiting: VeventRecord[] = [];
-  /** Tells whoever waits. */
+  /** Wakes the waiters. */
   onEvent: () => void = () => {};
 
   constructor(viommu: EventfulViommu, type: number, depth: number) {

@@ -13,11 +13,11 @@ import type { EventfulViommu, VeventqObject } from "./vevent-queue.ts";
 /** How many hardware queues a mock vIOMMU has (IOMMU_TEST_HW_QUEUE_MAX). */
 const HW_QUEUES = 2;
 
-/** What a vIOMMU has to know of a device. */
+/** The part of a device that a vIOMMU has to know. */
 export interface VirtualizedDevice extends DeviceBehindIommu {
   /** The cache of a mock device. */
   readonly cache: Uint32Array;
-  /** What it is to a vIOMMU. */
+  /** Its role for a vIOMMU. */
   vdevice: VdeviceObject | undefined;
 }
 
@@ -27,7 +27,7 @@ export class ViommuObject extends KernelObject implements EventfulViommu, Nestin
   readonly iommu: Iommu;
   readonly parent: PagingHwptObject;
   readonly driver: ViommuDriver;
-  /** What its driver answered. */
+  /** The answer of its driver. */
   readonly data: Uint8Array;
   readonly vdevices = new Map<bigint, VdeviceObject>();
   readonly veventqs = new Map<number, VeventqObject>();

@@ -11,8 +11,8 @@ export function decodeCommand(): Command {
   const command = new Command("decode")
     .summary("explain VT-d's capability registers")
     .description(
-      "Explains the fields of CAP_REG and ECAP_REG: of this host's VT-d units, which sysfs shows " +
-        "(/sys/class/iommu/dmar0/intel-iommu/cap and ecap), of a kernel log, or of two numbers.",
+      "Explains the fields of CAP_REG and ECAP_REG. By default the registers come from this host's VT-d units, as sysfs shows " +
+        "them (/sys/class/iommu/dmar0/intel-iommu/cap and ecap). They can also come from a kernel log, or from two numbers.",
     )
     .optionsGroup(GROUPS.input)
     .addOption(new Option("--cap <register>", "CAP_REG, in hexadecimal").argParser(parseRegister))

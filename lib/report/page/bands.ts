@@ -10,7 +10,7 @@ import { pieceAt, type ShownSection } from "./drawing.ts";
 /** How many bands there are at most. */
 const MOST_BANDS = 2000;
 
-/** What a band of several kinds is drawn as: that which one must not miss. */
+/** The kind that a band of several kinds is drawn as: the one that nobody must miss. */
 const ORDER: readonly (GuestKind | "refused")[] = [
   "refused",
   "left-out-read-only",
@@ -21,7 +21,7 @@ const ORDER: readonly (GuestKind | "refused")[] = [
 
 interface Section extends IovaRange {
   readonly kind: GuestKind | "refused";
-  /** What is done with it: "map read-write". */
+  /** Its use: "map read-write". */
   readonly use: string;
 }
 

@@ -61,7 +61,7 @@ ${labels(axis).map(
 )}</svg></div></div>`;
 }
 
-/** Where there is nothing; of very many gaps one line behind all sections. */
+/** Where there is nothing; very many gaps have one line behind all sections. */
 function gaps(axis: readonly Piece[]): readonly IovaRange[] {
   const empty = axis.filter((piece) => piece.empty);
   const [first, last] = [axis[0], axis.at(-1)];

@@ -21,7 +21,7 @@ interface MadeDomain {
   readonly profile: DomainProfile;
 }
 
-/** What all have; of the drivers, what most of them do. */
+/** The common part of all IOMMUs, and the behaviour of most drivers. */
 export abstract class Iommu {
   readonly profile: IommuProfile;
 
@@ -29,7 +29,7 @@ export abstract class Iommu {
     this.profile = profile;
   }
 
-  /** enum iommu_hw_info_type: what its driver tells first. */
+  /** enum iommu_hw_info_type: the first type of its driver. */
   abstract readonly hwInfoType: number;
 
   /** hw_info(): the driver's structure. */

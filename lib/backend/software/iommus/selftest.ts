@@ -11,7 +11,7 @@ import type { ViommuDriver, VirtualDevices } from "./viommu-driver.ts";
 /** Its numbers. */
 export const SELFTEST = {
   hwInfoType: 0xfeedbeef,
-  /** What its only register has. */
+  /** The value of its only register. */
   register: 0xdeadbeef,
   hwptDataType: 0xdead,
   invalidateType: 0xdeadbeef,
@@ -63,7 +63,7 @@ function readData({ type, bytes }: DriverData): { iotlb: number; pageTableType: 
   return { iotlb, pageTableType };
 }
 
-/** It walks nothing: the addresses are the second stage's. What it has is an IOTLB. */
+/** This stage walks nothing: the addresses are the second stage's. Its page table has an IOTLB. */
 export class SelftestStage1 implements Stage1 {
   readonly iotlb: Uint32Array;
 

@@ -1,4 +1,4 @@
-/** An IOMMU whose driver tells nothing, and has no domain_alloc_paging_flags() either. */
+/** An IOMMU whose driver gives no information, and has no domain_alloc_paging_flags() either. */
 
 import { IOMMU_HW_INFO_TYPE_NONE } from "../../../uapi.ts";
 import type { DomainProfile } from "../profile.ts";

@@ -1,7 +1,8 @@
 /**
- * Stage 1 of an SMMUv3: a stream table entry leads to a context descriptor, and that to translation tables of the VMSAv8-64 format
- * (Arm System Memory Management Unit Architecture Specification, SMMU version 3, IHI 0070, sections 3.4, 5.2, 5.4 and 7.3; Arm
- * Architecture Reference Manual, section D8). Granules of 4, 16 and 64 KiB, addresses of up to 48 bits, no PASIDs.
+ * Stage 1 of an SMMUv3: a stream table entry leads to a context descriptor, and the descriptor to translation tables of
+ * the VMSAv8-64 format. The sources are the Arm System Memory Management Unit Architecture Specification, SMMU version
+ * 3 (IHI 0070), sections 3.4, 5.2, 5.4 and 7.3, and the Arm Architecture Reference Manual, section D8. Granules of 4,
+ * 16 and 64 KiB, addresses of up to 48 bits, no PASIDs.
  *
  * The model has no HTTU and no stalls, as QEMU's SMMU: no walk sets a flag, and each fault ends its transaction. It does not tell
  * privileged and unprivileged accesses apart.
@@ -118,7 +119,7 @@ export class Smmuv3Stage1 implements Stage1 {
     if (this.#config === CONFIG.stage1 && virtualId === undefined) throw new Refusal("ENOENT");
   }
 
-  /** STE.Config; what is not valid aborts. */
+  /** STE.Config; an invalid value aborts. */
   get #config(): number {
     return has(this.#ste[0], 0) ? bits(this.#ste[0], 3, 1) : CONFIG.abort;
   }
@@ -262,7 +263,7 @@ class Walk {
   }
 }
 
-/** A page, or a block of level 1 or 2 where the granule has such. */
+/** A page, or a block of level 1 or 2 where the granule has blocks. */
 function canBeLeaf(entry: bigint, level: number, granule: number): boolean {
   if (level === 3) return has(entry, 1);
   return level === 2 || (level === 1 && granule === 12);

@@ -72,7 +72,7 @@ const TLBI = [
   0x13n, // CMD_TLBI_NH_VAA
   0x30n, // CMD_TLBI_NSNH_ALL
 ];
-/** Those that name a stream. */
+/** Commands that name a stream. */
 const OF_A_STREAM = [
   0x05n, // CMD_CFGI_CD
   0x06n, // CMD_CFGI_CD_ALL

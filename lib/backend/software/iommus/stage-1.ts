@@ -1,13 +1,13 @@
 /**
- * The first stage of nested translation: a guest's page table, which lies in memory that the second stage maps. Each IOMMU has
- * a format of its own; what is made of it knows only this.
+ * The first stage of nested translation: a guest's page table, which lies in memory that the second stage maps. Each
+ * IOMMU has a format of its own; its users know only this interface.
  */
 
 import type { BatchStatus } from "../../raw.ts";
 import type { InvalidateRequest } from "../../requests.ts";
 import type { IommuProfile } from "../profile.ts";
 
-/** What a device does to memory. */
+/** The kinds of accesses to memory. */
 export type Access = "read" | "write";
 
 /** Why an access does not go through. */
@@ -16,7 +16,7 @@ export type DmaFaultReason =
   | "not-attached"
   /** Nothing is mapped there. */
   | "not-mapped"
-  /** What is mapped there may not be used so. */
+  /** The mapping there does not allow this use. */
   | "no-permission"
   /** The entry of the first stage that leads there is not present. */
   | "not-present"
@@ -35,11 +35,14 @@ export type DmaFaultReason =
   /** The first stage leads to an address that is too large for it. */
   | "first-stage-address-too-large";
 
-/** That an access does not go through. */
+/** An access that does not go through. */
 export interface Blocked {
-  /** What is in the way. */
+  /** The obstacle. */
   readonly reason: DmaFaultReason;
-  /** What the IOMMU writes into its event queue, as the guest is to read it; absent where that is none of the guest's business. */
+  /**
+   * The record that the IOMMU writes into its event queue, as the guest is to read it; absent if the guest must not see
+   * it.
+   */
   readonly event?: FirstStageEvent;
 }
 
@@ -61,9 +64,9 @@ export interface GuestMemory {
 
 /** A device on its way to a first stage. */
 export interface AttachingDevice {
-  /** What its IOMMU says of itself. */
+  /** Its IOMMU's information about itself. */
   readonly hwInfo: IommuProfile["hwInfo"];
-  /** What the guest calls it; undefined where it has no vDEVICE. */
+  /** The guest's id of it; undefined if it has no vDEVICE. */
   readonly virtualId: bigint | undefined;
 }
 

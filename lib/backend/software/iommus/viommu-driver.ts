@@ -1,4 +1,4 @@
-/** What the driver of an IOMMU does with a vIOMMU (struct iommufd_viommu_ops). */
+/** The driver's part of a vIOMMU (struct iommufd_viommu_ops). */
 
 import type { DriverData } from "../../../uapi.ts";
 import type { BatchStatus } from "../../raw.ts";
@@ -11,14 +11,14 @@ export interface VirtualDevices {
   find(virtualId: bigint): { readonly cache: Uint32Array } | undefined;
 }
 
-/** One vIOMMU. What a driver leaves out is refused: EOPNOTSUPP. */
+/** One vIOMMU. Operations that a driver leaves out are refused: EOPNOTSUPP. */
 export interface ViommuDriver {
   /** Memory that it offers for mapping. */
   readonly page?: ArrayBuffer;
   /** enum iommu_hw_queue_type: the hardware queues that it has. */
   readonly hwQueueType?: number;
   /**
-   * What the driver writes into its structure, whose length it may refuse.
+   * The data that the driver writes into its structure, whose length it may refuse.
    *
    * @param offset where `page` can be mapped
    */
