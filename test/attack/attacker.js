@@ -223,6 +223,8 @@ export class Attacker {
       if (deadline.aborted) throw new Finding(`never settled: ${[...this.#pending.keys()].join(", ")}`);
       await setTimeout(5);
     }
+    // Each of these keeps a handle, or its pages, alive.
+    this.functions.length = 0;
     this.buffers.length = 0;
     return this.figures;
   }
