@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decideBypassRo, plan } from "../../lib/index.ts";
+import { jsonPieces } from "../../lib/json.ts";
 import { planDocument } from "../../lib/report/plan-report.ts";
 import { iommufd, ORIGIN, PROJECT } from "./command.ts";
 
@@ -62,8 +63,8 @@ const vm = {
   virtioMem: [{ id: "vmem0", start: 0n, last: 0xffffn, plugged: 0n }],
   sgxEpc: [{ start: 0n, last: 0xffffn }],
 };
-const ofRunningVm = () =>
-  planDocument({
+const ofRunningVm = () => {
+  const document = planDocument({
     origin: ORIGIN.nobody,
     addressSpace: "memory",
     nesting: true,
@@ -73,6 +74,8 @@ const ofRunningVm = () =>
     plan: plan([], { bypassRo: true, pageSize: 4096 }),
     vm,
   });
+  return JSON.parse([...jsonPieces(document)].join("")) as unknown;
+};
 
 const CUT = readFileSync(`${PROJECT}${GUEST}`, "utf8").trimEnd().slice(0, -10);
 const UNSURE = `FlatView #0
