@@ -20,7 +20,7 @@ const [first, second] = manager.devices();
 if (first === undefined || second === undefined) throw new Error("bind two devices to vfio-pci first");
 
 /** Its character device, opened and not bound: QEMU binds it to the iommufd that it is given. */
-const open = (bdf: string) => openSync(manager.cdevOf(bdf), "r+");
+const open = (bdf: string) => openSync(manager.devicePath(bdf), "r+");
 
 // At its start: descriptors 3 and 4 of the new process.
 const directory = mkdtempSync(join(tmpdir(), "iommufd-qemu-"));

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { Container, Iommufd, readMemoryMap } from "iommufd";
 
 const file = new URL("guest-with-nesting.mtree", import.meta.url);
-const sections = readMemoryMap(readFileSync(file, "utf8"), "memory", file.pathname);
+const sections = readMemoryMap(readFileSync(file, "utf8"), { source: file.pathname });
 const iommufd = Iommufd.open({ backend: "auto" });
 try {
   const container = new Container(iommufd, { nesting: true });

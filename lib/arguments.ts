@@ -4,11 +4,27 @@ import { invalidType, outOfRange, unknownOption } from "./errors.ts";
 
 const U64_LIMIT = 1n << 64n;
 
+/** A length or an offset in bytes: a bigint, or a number that is a safe integer. The result is always a bigint. */
+export type ByteCount = bigint | number;
+
 /** A 64-bit unsigned value: an address, a length. */
 export function checkU64(value: bigint, name: string): bigint {
   if (typeof value !== "bigint") throw invalidType(name, "a bigint", value);
   if (value < 0n || value >= U64_LIMIT) throw outOfRange(name, "a bigint from 0 to 2^64-1", value);
   return value;
+}
+
+/**
+ * A length or an offset in bytes. A number is taken where it is exact, as node:fs takes positions.
+ *
+ * @returns the same as a bigint
+ */
+export function checkByteCount(value: ByteCount, name: string): bigint {
+  if (typeof value === "bigint") return checkU64(value, name);
+  if (typeof value !== "number") throw invalidType(name, "a bigint or a number", value);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw outOfRange(name, "an integer from 0 to 2^53-1, or a bigint", value);
+  return BigInt(value);
 }
 
 /** A 32-bit unsigned value. */

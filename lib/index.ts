@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 
+export type { ByteCount } from "./arguments.ts";
 export type { Backend, BackendName } from "./backend/backend.ts";
 export { type BackendChoice, DEFAULT_PROFILE } from "./backend/choice.ts";
 export type { Ioctl, IommufdIoctl, Syscall } from "./backend/ioctl.ts";
@@ -127,9 +128,9 @@ export {
   parseFlatViews,
 } from "./memory-map/mtree.ts";
 export {
-  askLibvirt,
-  askQemu,
   type PropertyNames,
+  queryLibvirt,
+  queryQemu,
   type RunningVm,
 } from "./memory-map/running-qemu.ts";
 export { parseSectionList, type SectionList } from "./memory-map/section-list.ts";

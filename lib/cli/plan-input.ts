@@ -3,7 +3,7 @@
 import { fstatSync } from "node:fs";
 import { IommufdError } from "../errors.ts";
 import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
-import { askLibvirt, askQemu, type RunningVm } from "../memory-map/running-qemu.ts";
+import { queryLibvirt, queryQemu, type RunningVm } from "../memory-map/running-qemu.ts";
 import type { MemorySection } from "../section.ts";
 import { readChunks, sourceName } from "./input.ts";
 import { printJson, printNote, printPieces } from "./output.ts";
@@ -44,11 +44,13 @@ export async function readPlanInput(
     const source = sourceName(path);
     const chunks = readChunks(path);
     const input = path === "-" ? fromStandardInput(chunks, { piped, quiet: flags.quiet }) : chunks;
-    const sections = await readMemoryMapFrom(input, addressSpace, source, { onDamage });
+    const sections = await readMemoryMapFrom(input, { addressSpace, source, onDamage });
     return { source, sections, nesting: nesting ?? true };
   }
   const vm =
-    qmp !== undefined ? await askQemu(qmp, addressSpace) : await askLibvirt(String(libvirt), addressSpace);
+    qmp !== undefined
+      ? await queryQemu(qmp, { addressSpace })
+      : await queryLibvirt(String(libvirt), { addressSpace });
   return { source: qmp ?? String(libvirt), sections: vm.sections, nesting: nesting ?? vm.nesting, vm };
 }
 

@@ -78,7 +78,7 @@ export function captureProfile(
   const iommus = new Map<string, { name: string; iommu: object }>();
   const captured = bdfs.flatMap((bdf) => {
     try {
-      const group = iommufd.groupOf(bdf);
+      const group = iommufd.iommuGroup(bdf);
       using device = iommufd.openDevice(bdf);
       return [{ group, iommu: captureIommu(iommufd, device), device: captureDevice(iommufd, device) }];
     } catch (error) {

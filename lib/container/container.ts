@@ -3,7 +3,14 @@
  * that ERRATA_772415_SPR17 imposes. It does what QEMU's does (hw/vfio/iommufd.c, hw/vfio/listener.c).
  */
 
-import { checkInstance, checkOptions, checkU64, knownOptions } from "../arguments.ts";
+import {
+  type ByteCount,
+  checkByteCount,
+  checkInstance,
+  checkOptions,
+  checkU64,
+  knownOptions,
+} from "../arguments.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
 import { Device } from "../iommufd/device.ts";
 import type { DmaMemory } from "../iommufd/dma-memory.ts";
@@ -205,7 +212,13 @@ export class Container implements AsyncDisposable {
    * @param offset where in the memory to start, in bytes
    * @throws SystemError as {@link Ioas.map}
    */
-  dmaMap(iova: bigint, length: bigint, memory: DmaMemory, offset: bigint, readonly = false): Promise<void> {
+  dmaMap(
+    iova: bigint,
+    length: ByteCount,
+    memory: DmaMemory,
+    offset: ByteCount,
+    readonly = false,
+  ): Promise<void> {
     return this.#serialize(() => this.#dmaMap(iova, length, memory, offset, readonly));
   }
 
@@ -214,11 +227,12 @@ export class Container implements AsyncDisposable {
    *
    * @throws SystemError as {@link Ioas.unmap}, but not ENOENT
    */
-  dmaUnmap(iova: bigint, length: bigint): Promise<void> {
+  dmaUnmap(iova: bigint, length: ByteCount): Promise<void> {
     checkU64(iova, "iova");
-    if (typeof length !== "bigint") throw invalidType("length", "a bigint", length);
-    if (length <= 0n || iova + length > 1n << 64n) throw outOfRange("length", "1 to 2^64 - iova", length);
-    return this.#serialize(() => this.#dmaUnmap(iova, length));
+    // A bigint may be 2^64 here.
+    const bytes = typeof length === "bigint" ? length : checkByteCount(length, "length");
+    if (bytes <= 0n || iova + bytes > 1n << 64n) throw outOfRange("length", "1 to 2^64 - iova", length);
+    return this.#serialize(() => this.#dmaUnmap(iova, bytes));
   }
 
   /**
@@ -318,9 +332,9 @@ export class Container implements AsyncDisposable {
 
   async #dmaMap(
     iova: bigint,
-    length: bigint,
+    length: ByteCount,
     memory: DmaMemory,
-    offset: bigint,
+    offset: ByteCount,
     readonly: boolean,
   ): Promise<void> {
     await this.ioas.map(memory, { iova, length, offset, writable: !readonly });

@@ -54,7 +54,7 @@ export function probeDevice(iommufd: Iommufd, address: string): ProbedDevice {
     error: null,
   };
   try {
-    found = { ...found, cdev: iommufd.cdevOf(bdf) };
+    found = { ...found, cdev: iommufd.devicePath(bdf) };
     using device = iommufd.openDevice(bdf);
     const info = device.hwInfo();
     found = { ...found, info: decodeHwInfo(info), quirks: hostIommuQuirks(info.type, info.data) };

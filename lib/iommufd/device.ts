@@ -1,4 +1,4 @@
-import { checkOptions, checkU32, knownOptions } from "../arguments.ts";
+import { type ByteCount, checkOptions, checkU32, knownOptions } from "../arguments.ts";
 import type { IommufdFile, VfioDeviceFile } from "../backend/backend.ts";
 import type { EventFd } from "../backend/handles.ts";
 import { invalidType, isSystemError, outOfRange } from "../errors.ts";
@@ -188,11 +188,11 @@ export class Device extends Resource {
    * @param pageSize how much it should note together, in bytes: a power of two. Default 4096
    * @throws SystemError ENOTTY: the device cannot; EINVAL: it does so already, or a range is not of whole pages; E2BIG
    */
-  startDmaLogging(ranges: readonly DmaLoggingRange[], pageSize = 4096n): DmaLogging {
+  startDmaLogging(ranges: readonly DmaLoggingRange[], pageSize: ByteCount = 4096n): DmaLogging {
     this.assertOpen();
     if (ranges.length === 0) throw outOfRange("ranges", "at least one", ranges);
     for (const { iova, length } of ranges) checkDirtyRange({ iova, length, pageSize });
-    return new DmaLogging(this.#file, this, ranges, pageSize);
+    return new DmaLogging(this.#file, this, ranges, BigInt(pageSize));
   }
 
   /** Asks which interrupts of a kind there are (VFIO_DEVICE_GET_IRQ_INFO). Throws as {@link enableInterrupts} does. */

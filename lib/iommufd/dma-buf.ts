@@ -2,7 +2,7 @@
  * Memory of a device that other devices can reach.
  */
 
-import { checkU64 } from "../arguments.ts";
+import { type ByteCount, checkByteCount } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { DescriptorFile } from "../backend/handles.ts";
 import { outOfRange } from "../errors.ts";
@@ -11,9 +11,9 @@ import { Resource } from "./resource.ts";
 /** A part of a region of a device. */
 export interface DmaBufRange {
   /** From the start of the region, in bytes; a multiple of the page size. */
-  offset: bigint;
+  offset: ByteCount;
   /** In bytes; a multiple of the page size. */
-  length: bigint;
+  length: ByteCount;
 }
 
 /**
@@ -30,12 +30,12 @@ export class DmaBuf extends Resource {
   constructor(file: VfioDeviceFile, parent: Resource, regionIndex: number, ranges: readonly DmaBufRange[]) {
     if (ranges.length === 0) throw outOfRange("ranges", "at least one", ranges);
     const values = ranges.flatMap(({ offset, length }) => [
-      checkU64(offset, "offset"),
-      checkU64(length, "length"),
+      checkByteCount(offset, "offset"),
+      checkByteCount(length, "length"),
     ]);
     const exported = file.exportDmaBuf(regionIndex, BigUint64Array.from(values));
     super(parent);
-    this.length = ranges.reduce((sum, { length }) => sum + length, 0n);
+    this.length = ranges.reduce((sum, { length }) => sum + BigInt(length), 0n);
     this.#file = exported;
   }
 

@@ -2,7 +2,7 @@
  * Devices that note by themselves what their DMA writes to.
  */
 
-import { checkU64 } from "../arguments.ts";
+import { type ByteCount, checkByteCount, checkU64 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import { VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, VFIO_DEVICE_FEATURE_SET } from "../uapi.ts";
 import { checkDirtyRange } from "./dirty-range.ts";
@@ -13,7 +13,7 @@ export interface DmaLoggingRange {
   /** Where it starts; a multiple of the page size. */
   iova: bigint;
   /** In bytes; a multiple of the page size. */
-  length: bigint;
+  length: ByteCount;
 }
 
 /**
@@ -27,7 +27,10 @@ export class DmaLogging extends Resource {
 
   /** @internal */
   constructor(file: VfioDeviceFile, parent: Resource, ranges: readonly DmaLoggingRange[], pageSize: bigint) {
-    const values = ranges.flatMap(({ iova, length }) => [checkU64(iova, "iova"), checkU64(length, "length")]);
+    const values = ranges.flatMap(({ iova, length }) => [
+      checkU64(iova, "iova"),
+      checkByteCount(length, "length"),
+    ]);
     const chosen = file.startDmaLogging(pageSize, BigUint64Array.from(values));
     super(parent);
     this.pageSize = chosen;
@@ -42,10 +45,10 @@ export class DmaLogging extends Resource {
    * @returns a bit a page, the lowest bit of the first byte first
    * @throws SystemError of VFIO_DEVICE_FEATURE. Then the log is lost, and all pages count as written
    */
-  report(iova: bigint, length: bigint, pageSize = this.pageSize): Uint8Array {
+  report(iova: bigint, length: ByteCount, pageSize: ByteCount = this.pageSize): Uint8Array {
     this.assertOpen();
-    checkDirtyRange({ iova, length, pageSize });
-    return this.#file.reportDmaLogging(iova, length, pageSize);
+    const range = checkDirtyRange({ iova, length, pageSize });
+    return this.#file.reportDmaLogging(iova, range.length, range.pageSize);
   }
 
   /** Closing the device stops it too. */

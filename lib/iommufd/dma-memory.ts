@@ -1,4 +1,4 @@
-import { knownOptions } from "../arguments.ts";
+import { type ByteCount, knownOptions } from "../arguments.ts";
 import type { BackendMemory } from "../backend/handles.ts";
 import { IommufdError } from "../errors.ts";
 import { Resource } from "./resource.ts";
@@ -14,7 +14,7 @@ export interface MemoryOptions {
    * Size of its pages in bytes: 4096 (the default, on x86), or of huge pages 2 MiB or 1 GiB. Huge pages are fast to pin
    * and to translate, and contiguous; the machine has to set them aside.
    */
-  pageSize?: bigint | undefined;
+  pageSize?: ByteCount | undefined;
 }
 
 /** @internal */

@@ -1,4 +1,4 @@
-import { checkOptions, knownOptions } from "../arguments.ts";
+import { type ByteCount, checkOptions, knownOptions } from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { DirtyBitmapRequest, HwptAllocRequest } from "../backend/requests.ts";
 import {
@@ -75,9 +75,9 @@ export interface DirtyBitmapOptions {
   /** Where the range starts; a multiple of the page size. */
   iova: bigint;
   /** How long it is, in bytes; a multiple of the page size. */
-  length: bigint;
+  length: ByteCount;
   /** How much a bit stands for, in bytes, a power of two. Default 4096. */
-  pageSize?: bigint | undefined;
+  pageSize?: ByteCount | undefined;
   /** Whether the pages stay dirty, to be told of again. Default false. */
   keep?: boolean | undefined;
 }
@@ -186,9 +186,9 @@ export class Hwpt extends PageTable<Device> {
   #bitmapRequest(options: DirtyBitmapOptions): DirtyBitmapRequest {
     this.assertOpen();
     const { iova, length, pageSize = 4096n, keep } = checkOptions(options, DIRTY_BITMAP_OPTIONS);
-    checkDirtyRange({ iova, length, pageSize });
+    const range = checkDirtyRange({ iova, length, pageSize });
     const flags = keep ? IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR : 0;
-    return { hwptId: this.id, flags, iova, length, pageSize };
+    return { hwptId: this.id, flags, ...range };
   }
 
   #nestedRequest(device: Device, data: NestedHwptData, options: NestedHwptOptions): HwptAllocRequest {

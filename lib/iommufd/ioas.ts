@@ -1,4 +1,11 @@
-import { checkInstance, checkOptions, checkU32, checkU64 } from "../arguments.ts";
+import {
+  type ByteCount,
+  checkByteCount,
+  checkInstance,
+  checkOptions,
+  checkU32,
+  checkU64,
+} from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type {
   HwptAllocRequest,
@@ -214,15 +221,14 @@ export class Ioas extends PageTable<Device> {
    * @returns how many bytes were unmapped
    * @throws SystemError ENOENT: nothing is mapped there, or a mapping is only partly within the range
    */
-  async unmap(iova: bigint, length: bigint): Promise<bigint> {
-    this.#checkRange(iova, length);
-    return this.#held.unmap(iova, length, () => this.#file.ioasUnmap(this.id, iova, length));
+  async unmap(iova: bigint, length: ByteCount): Promise<bigint> {
+    const bytes = this.#checkRange(iova, length);
+    return this.#held.unmap(iova, bytes, () => this.#file.ioasUnmap(this.id, iova, bytes));
   }
 
   /** {@link unmap}, on this thread. */
-  unmapSync(iova: bigint, length: bigint): bigint {
-    this.#checkRange(iova, length);
-    return this.#held.unmapSync(iova, length, this.#unmapNow);
+  unmapSync(iova: bigint, length: ByteCount): bigint {
+    return this.#held.unmapSync(iova, this.#checkRange(iova, length), this.#unmapNow);
   }
 
   /**
@@ -280,7 +286,7 @@ export class Ioas extends PageTable<Device> {
     this.assertOpen();
     checkOptions(options, MAP_OPTIONS);
     checkInstance(memory, DmaMemory, "memory");
-    const offset = options.offset === undefined ? 0n : checkU64(options.offset, "offset");
+    const offset = options.offset === undefined ? 0n : checkByteCount(options.offset, "offset");
     const length = checkPart(memory, offset, "offset", options.length);
     const { flags, iova } = placement(options);
     return { ioasId: this.id, flags, memory: memory.backendMemory, offset, length, iova };
@@ -313,7 +319,7 @@ export class Ioas extends PageTable<Device> {
   #mapFileRequest(file: DmaMemory | DmaBuf | number, options: MapFileOptions): IoasMapFileRequest {
     this.assertOpen();
     checkOptions(options, MAP_FILE_OPTIONS);
-    const start = checkU64(options.start ?? 0n, "start");
+    const start = checkByteCount(options.start ?? 0n, "start");
     if (typeof file === "number") {
       checkU32(file, "file");
       if (options.length === undefined) throw invalidType("length", "given for a descriptor", options.length);
@@ -321,7 +327,7 @@ export class Ioas extends PageTable<Device> {
         ioasId: this.id,
         file,
         start,
-        length: checkU64(options.length, "length"),
+        length: checkByteCount(options.length, "length"),
         ...placement(options),
       };
     }
@@ -340,7 +346,7 @@ export class Ioas extends PageTable<Device> {
     checkOptions(options, COPY_OPTIONS);
     const { id: sourceId } = this.checkPeer(source, Ioas, "source");
     const sourceIova = checkU64(options.sourceIova, "sourceIova");
-    const length = checkU64(options.length, "length");
+    const length = checkByteCount(options.length, "length");
     const { flags, iova } = placement(options);
     return { destinationId: this.id, sourceId, flags, length, destinationIova: iova, sourceIova };
   }
@@ -350,10 +356,10 @@ export class Ioas extends PageTable<Device> {
     return this.#file.option({ optionId: IOMMU_OPTION_HUGE_PAGES, op, objectId: this.id, value }) === 1n;
   }
 
-  #checkRange(iova: bigint, length: bigint): void {
+  #checkRange(iova: bigint, length: ByteCount): bigint {
     this.assertOpen();
     checkU64(iova, "iova");
-    checkU64(length, "length");
+    return checkByteCount(length, "length");
   }
 
   #hwptRequest(device: Device, options: HwptOptions): HwptAllocRequest {

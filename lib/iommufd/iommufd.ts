@@ -2,7 +2,7 @@
  * An iommufd: the way in. Everything else is made from it.
  */
 
-import { checkOptions, checkU32, checkU64 } from "../arguments.ts";
+import { type ByteCount, checkByteCount, checkOptions, checkU32 } from "../arguments.ts";
 import type { Backend, BackendName, IommufdFile } from "../backend/backend.ts";
 import type { IommufdIoctl } from "../backend/ioctl.ts";
 import { type BackendOptions, type SelectedBackend, selectBackend } from "../backend/select.ts";
@@ -174,7 +174,7 @@ export class Iommufd extends Resource {
   }
 
   /** Path of the character device of one, without opening it. Throws as {@link openDevice} does. */
-  cdevOf(bdf: string): string {
+  devicePath(bdf: string): string {
     return this.#backend.findVfioDevice(normalizeBdf(bdf)).cdev;
   }
 
@@ -182,7 +182,7 @@ export class Iommufd extends Resource {
    * Number of the IOMMU group of a device; undefined if it is unknown. Devices of one group have one attachment.
    * Throws as {@link openDevice} does.
    */
-  groupOf(bdf: string): number | undefined {
+  iommuGroup(bdf: string): number | undefined {
     return this.#backend.findVfioDevice(normalizeBdf(bdf)).group;
   }
 
@@ -243,18 +243,20 @@ export class Iommufd extends Resource {
    * @throws SystemError ENOMEM: there is not so much, or of huge pages not so many are set aside
    *   (/sys/kernel/mm/hugepages/); ENODEV, EINVAL: the machine has no pages of that size
    */
-  allocMemory(length: bigint, options: MemoryOptions = {}): DmaMemory {
+  allocMemory(length: ByteCount, options: MemoryOptions = {}): DmaMemory {
     this.assertOpen();
-    const { backing = "memfd", pageSize = BigInt(this.pageSize) } = checkOptions(options, MEMORY_OPTIONS);
+    const { backing = "memfd" } = checkOptions(options, MEMORY_OPTIONS);
     if (backing !== "memfd" && backing !== "anonymous")
       throw outOfRange("backing", '"memfd" or "anonymous"', backing);
-    if (checkU64(pageSize, "pageSize") < this.pageSize || pageSize & (pageSize - 1n))
-      throw outOfRange("pageSize", `a power of two of at least ${this.pageSize}`, pageSize);
-    if (checkU64(length, "length") === 0n || length % pageSize !== 0n) {
+    const pageSize = checkByteCount(options.pageSize ?? this.pageSize, "pageSize");
+    if (pageSize < this.pageSize || pageSize & (pageSize - 1n))
+      throw outOfRange("pageSize", `a power of two of at least ${this.pageSize}`, options.pageSize);
+    const bytes = checkByteCount(length, "length");
+    if (bytes === 0n || bytes % pageSize !== 0n) {
       throw outOfRange("length", `a positive multiple of the page size, ${pageSize}`, length);
     }
     const anonymous = backing === "anonymous";
-    return new DmaMemory(this.#backend.allocMemory({ length, pageSize, anonymous }), length, pageSize);
+    return new DmaMemory(this.#backend.allocMemory({ length: bytes, pageSize, anonymous }), bytes, pageSize);
   }
 
   #device(cdev: string | number, name: string, bdf?: string): Device {

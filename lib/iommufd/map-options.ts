@@ -2,7 +2,7 @@
  * The options of mappings, and how they become requests to a backend.
  */
 
-import { checkU64, knownOptions } from "../arguments.ts";
+import { type ByteCount, checkByteCount, checkU64, knownOptions } from "../arguments.ts";
 import { invalidType, outOfRange } from "../errors.ts";
 import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from "../uapi.ts";
 import type { DmaBuf } from "./dma-buf.ts";
@@ -13,9 +13,9 @@ export interface MapOptions {
   /** Where; a multiple of the alignment in {@link Ioas.iovaRanges}. Default: the kernel chooses. */
   iova?: bigint | undefined;
   /** Where in the memory to start, in bytes. Default 0. */
-  offset?: bigint | undefined;
+  offset?: ByteCount | undefined;
   /** How much, in bytes. Default: the rest of the memory. */
-  length?: bigint | undefined;
+  length?: ByteCount | undefined;
   /** Whether devices may read. Default true. */
   readable?: boolean | undefined;
   /** Whether devices may write. Default true. */
@@ -50,7 +50,7 @@ export const MAP_MANY_OPTIONS = knownOptions<MapManyOptions>({ ...PERMISSIONS, r
 /** How a file is mapped. */
 export interface MapFileOptions extends Omit<MapOptions, "offset"> {
   /** Where in the file to start, in bytes. Default 0. */
-  start?: bigint | undefined;
+  start?: ByteCount | undefined;
 }
 
 /** @internal */
@@ -61,7 +61,7 @@ export interface CopyOptions extends Omit<MapOptions, "offset" | "length"> {
   /** Where in the other address space to start. */
   sourceIova: bigint;
   /** How much, in bytes. */
-  length: bigint;
+  length: ByteCount;
 }
 
 /** @internal */
@@ -84,15 +84,15 @@ export function checkPart(
   memory: Pick<DmaMemory, "length">,
   offset: bigint,
   name: string,
-  length: bigint | undefined,
+  length: ByteCount | undefined,
 ): bigint {
   if (offset > memory.length)
     throw outOfRange(name, `at most ${memory.length}, the length of the memory`, offset);
   const rest = memory.length - offset;
   if (length === undefined) return rest;
-  if (checkU64(length, "length") > rest)
-    throw outOfRange("length", `at most ${rest}, the rest of the memory`, length);
-  return length;
+  const bytes = checkByteCount(length, "length");
+  if (bytes > rest) throw outOfRange("length", `at most ${rest}, the rest of the memory`, length);
+  return bytes;
 }
 
 /** Arrays of 64-bit values, of one length; copied, because the caller's may change while a call runs. */

@@ -1,4 +1,4 @@
-import { checkU32, checkU64 } from "../arguments.ts";
+import { type ByteCount, checkByteCount, checkU32, checkU64 } from "../arguments.ts";
 import type { VfioDeviceFile } from "../backend/backend.ts";
 import type { BackendRegion } from "../backend/handles.ts";
 import { IommufdError, invalidType, outOfRange, systemError } from "../errors.ts";
@@ -45,7 +45,7 @@ export class Region extends Resource {
    * @throws RangeError ERR_OUT_OF_RANGE: not within the region
    * @throws SystemError of `pread`: EINVAL, EIO
    */
-  read(offset: bigint, length: number): Uint8Array {
+  read(offset: ByteCount, length: number): Uint8Array {
     checkU32(length, "length");
     const target = new Uint8Array(length);
     this.#transfer(this.#position(offset, length), target, "pread");
@@ -53,41 +53,41 @@ export class Region extends Resource {
   }
 
   /** Writes bytes. Throws as {@link read} does, of `pwrite`. */
-  write(offset: bigint, source: Uint8Array): void {
+  write(offset: ByteCount, source: Uint8Array): void {
     if (!(source instanceof Uint8Array)) throw invalidType("source", "a Uint8Array", source);
     this.#transfer(this.#position(offset, source.length), source, "pwrite");
   }
 
   /** Reads a register of 16 bits, little-endian. Throws as {@link read} does. */
-  readUint16(offset: bigint): number {
+  readUint16(offset: ByteCount): number {
     return this.#readWord(offset, 2).getUint16(0, true);
   }
 
   /** Reads a register of 32 bits, little-endian. Throws as {@link read} does. */
-  readUint32(offset: bigint): number {
+  readUint32(offset: ByteCount): number {
     return this.#readWord(offset, 4).getUint32(0, true);
   }
 
   /** Reads a register of 64 bits, little-endian. Throws as {@link read} does. */
-  readUint64(offset: bigint): bigint {
+  readUint64(offset: ByteCount): bigint {
     return this.#readWord(offset, 8).getBigUint64(0, true);
   }
 
   /** Writes a register of 16 bits, little-endian. Throws as {@link write} does. */
-  writeUint16(offset: bigint, value: number): void {
+  writeUint16(offset: ByteCount, value: number): void {
     if (checkU32(value, "value") > 0xffff) throw outOfRange("value", "an integer from 0 to 65535", value);
     this.#word.setUint16(0, value, true);
     this.#writeWord(offset, 2);
   }
 
   /** Writes a register of 32 bits, little-endian. Throws as {@link write} does. */
-  writeUint32(offset: bigint, value: number): void {
+  writeUint32(offset: ByteCount, value: number): void {
     this.#word.setUint32(0, checkU32(value, "value"), true);
     this.#writeWord(offset, 4);
   }
 
   /** Writes a register of 64 bits, little-endian. Throws as {@link write} does. */
-  writeUint64(offset: bigint, value: bigint): void {
+  writeUint64(offset: ByteCount, value: bigint): void {
     this.#word.setBigUint64(0, checkU64(value, "value"), true);
     this.#writeWord(offset, 8);
   }
@@ -105,22 +105,26 @@ export class Region extends Resource {
    * @throws SystemError of `mmap`: EINVAL where the region, or that part of it, cannot be mapped
    * @throws IommufdError ERR_IOMMUFD_MEMORY_SPACE_OFF: the device has its memory space turned off
    */
-  map(offset = 0n, length = this.info.size - offset): MappedRegion {
-    const position = this.#position(offset, Number(checkU64(length, "length")));
+  map(offset: ByteCount = 0n, length?: ByteCount): MappedRegion {
+    const bytes =
+      length === undefined
+        ? this.info.size - checkByteCount(offset, "offset")
+        : checkByteCount(length, "length");
+    const position = this.#position(offset, Number(bytes));
     const writable = (this.info.flags & VFIO_REGION_INFO_FLAG_WRITE) !== 0;
     this.#checkMemorySpace();
-    return new MappedRegion(this, this.#file.mapRegion(position, length, writable), length);
+    return new MappedRegion(this, this.#file.mapRegion(position, bytes, writable), bytes);
   }
 
   protected override release(): void {}
 
-  #position(offset: bigint, length: number): bigint {
+  #position(offset: ByteCount, length: number): bigint {
     this.assertOpen();
-    checkU64(offset, "offset");
-    if (offset + BigInt(length) > this.info.size) {
+    const start = checkByteCount(offset, "offset");
+    if (start + BigInt(length) > this.info.size) {
       throw outOfRange("offset", `within the region, whose size is ${this.info.size}`, offset);
     }
-    return this.info.offset + offset;
+    return this.info.offset + start;
   }
 
   /** The BARs and the ROM of a PCI device are there only while it decodes their addresses. */
@@ -151,13 +155,13 @@ export class Region extends Resource {
     }
   }
 
-  #readWord(offset: bigint, width: 2 | 4 | 8): DataView {
+  #readWord(offset: ByteCount, width: 2 | 4 | 8): DataView {
     const position = this.#position(offset, width);
     this.#transfer(position, new Uint8Array(this.#word.buffer, 0, width), "pread");
     return this.#word;
   }
 
-  #writeWord(offset: bigint, width: 2 | 4 | 8): void {
+  #writeWord(offset: ByteCount, width: 2 | 4 | 8): void {
     const position = this.#position(offset, width);
     this.#transfer(position, new Uint8Array(this.#word.buffer, 0, width), "pwrite");
   }
@@ -204,7 +208,7 @@ export class MappedRegion extends Resource {
    * @param offset a multiple of 4
    * @throws RangeError ERR_OUT_OF_RANGE: it is none, or not within the mapped region
    */
-  readUint32(offset: bigint): number {
+  readUint32(offset: ByteCount): number {
     return this.#region.readUint32(this.#checkOffset(offset, 4n));
   }
 
@@ -214,7 +218,7 @@ export class MappedRegion extends Resource {
    * @param offset a multiple of 8
    * @throws RangeError ERR_OUT_OF_RANGE: it is none, or not within the mapped region
    */
-  readUint64(offset: bigint): bigint {
+  readUint64(offset: ByteCount): bigint {
     return this.#region.readUint64(this.#checkOffset(offset, 8n));
   }
 
@@ -223,12 +227,12 @@ export class MappedRegion extends Resource {
    *
    * @throws SystemError EACCES: the region cannot be written
    */
-  writeUint32(offset: bigint, value: number): void {
+  writeUint32(offset: ByteCount, value: number): void {
     this.#region.writeUint32(this.#checkOffset(offset, 4n), checkU32(value, "value"));
   }
 
   /** Writes a register of 64 bits, little-endian. Throws as {@link readUint64} and {@link writeUint32} do. */
-  writeUint64(offset: bigint, value: bigint): void {
+  writeUint64(offset: ByteCount, value: bigint): void {
     this.#region.writeUint64(this.#checkOffset(offset, 8n), checkU64(value, "value"));
   }
 
@@ -236,10 +240,11 @@ export class MappedRegion extends Resource {
     this.#region.close();
   }
 
-  #checkOffset(offset: bigint, width: bigint): bigint {
+  #checkOffset(offset: ByteCount, width: bigint): bigint {
     this.assertOpen();
-    if (checkU64(offset, "offset") % width !== 0n || offset + width > this.#length)
+    const start = checkByteCount(offset, "offset");
+    if (start % width !== 0n || start + width > this.#length)
       throw outOfRange("offset", `a multiple of ${width} within the ${this.#length} bytes mapped`, offset);
-    return offset;
+    return start;
   }
 }

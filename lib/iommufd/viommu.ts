@@ -3,7 +3,14 @@
  * Tegra241 CMDQV).
  */
 
-import { checkOptions, checkU32, checkU64, knownOptions } from "../arguments.ts";
+import {
+  type ByteCount,
+  checkByteCount,
+  checkOptions,
+  checkU32,
+  checkU64,
+  knownOptions,
+} from "../arguments.ts";
 import type { IommufdFile } from "../backend/backend.ts";
 import type { ViommuAllocRequest } from "../backend/requests.ts";
 import { outOfRange } from "../errors.ts";
@@ -35,7 +42,7 @@ export interface HwQueueOptions {
   /** Where its memory is mapped in the address space of the nest parent; the pages must be contiguous. */
   iova: bigint;
   /** In bytes. */
-  length: bigint;
+  length: ByteCount;
 }
 
 const HW_QUEUE_OPTIONS = knownOptions<HwQueueOptions>({
@@ -117,10 +124,11 @@ export class Viommu extends Resource {
    *
    * @throws SystemError of `mmap`: EINVAL, ENXIO: nothing is offered there
    */
-  map(offset: bigint, length: bigint): MappedRegion {
+  map(offset: ByteCount, length: ByteCount): MappedRegion {
     this.assertOpen();
-    const region = this.#file.mapRegion(checkU64(offset, "offset"), checkU64(length, "length"));
-    return new MappedRegion(this, region, length);
+    const bytes = checkByteCount(length, "length");
+    const region = this.#file.mapRegion(checkByteCount(offset, "offset"), bytes);
+    return new MappedRegion(this, region, bytes);
   }
 
   protected override release(whole: boolean): void {
@@ -163,7 +171,7 @@ export class HwQueue extends Resource {
       type: type === "tegra241-cmdqv" ? IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV : checkU32(type, "type"),
       index: checkU32(index, "index"),
       iova: checkU64(iova, "iova"),
-      length: checkU64(length, "length"),
+      length: checkByteCount(length, "length"),
     });
     super(viommu);
     this.id = id;

@@ -3,7 +3,7 @@
  */
 
 import { checkOptions, knownOptions } from "../arguments.ts";
-import { IommufdError } from "../errors.ts";
+import { IommufdError, invalidType } from "../errors.ts";
 import { eachLine, linesOf } from "../lines.ts";
 import type { MemorySection } from "../section.ts";
 import { type FlatView, FlatViewReader, findFlatView } from "./mtree.ts";
@@ -11,6 +11,10 @@ import { parseSectionList } from "./section-list.ts";
 
 /** How a text is read. */
 export interface MemoryMapOptions {
+  /** Name of the address space whose sections are wanted: the one that the devices see. Default "memory". */
+  addressSpace?: string | undefined;
+  /** The name of the text in errors: a file name. Default "memory map". */
+  source?: string | undefined;
   /**
    * Told what shows that a flat view is not all that QEMU printed: "guest.mtree:8: it ends within a flat view". Then what
    * there is of it is returned. Default: it is an error, for sections that are missing make another plan.
@@ -18,29 +22,39 @@ export interface MemoryMapOptions {
   onDamage?: ((damage: string) => void) | undefined;
 }
 
-const MEMORY_MAP_OPTIONS = knownOptions<MemoryMapOptions>({ onDamage: "other" });
+const MEMORY_MAP_OPTIONS = knownOptions<MemoryMapOptions>({
+  addressSpace: "other",
+  source: "other",
+  onDamage: "other",
+});
+
+/** The options, with what is left out. */
+function complete(options: MemoryMapOptions): MemoryMapOptions & { addressSpace: string; source: string } {
+  const {
+    addressSpace = "memory",
+    source = "memory map",
+    onDamage,
+  } = checkOptions(options, MEMORY_MAP_OPTIONS);
+  for (const [name, value] of Object.entries({ addressSpace, source }))
+    if (typeof value !== "string") throw invalidType(name, "a string", value);
+  return { addressSpace, source, onDamage };
+}
 
 /**
  * The sections of an address space.
  *
  * @param text what QEMU prints for `info mtree -f`, or a JSON section list. With what it prints for `info mtree` after that,
  *   what is behind read-only sections is known for certain ({@link MemorySection.typeIsAssumed}).
- * @param addressSpace its name
- * @param source what to call the text in errors: a file name
  * @throws IommufdError ERR_IOMMUFD_INPUT: the text cannot be read, with line or path; it is not whole; it has no such
  *   address space, and which it has; or the address space has no sections
  */
-export function readMemoryMap(
-  text: string,
-  addressSpace: string,
-  source: string,
-  options: MemoryMapOptions = {},
-): readonly MemorySection[] {
-  checkOptions(options, MEMORY_MAP_OPTIONS);
+export function readMemoryMap(text: string, options: MemoryMapOptions = {}): readonly MemorySection[] {
+  const { addressSpace, source, onDamage } = complete(options);
+  if (typeof text !== "string") throw invalidType("text", "a string", text);
   if (startsJson(text)) return sectionsOfList(text, addressSpace, source);
   const reader = new FlatViewReader(source, addressSpace);
   reader.pushAll(linesOf(text));
-  return sectionsOfView(reader.end(), addressSpace, source, options);
+  return sectionsOfView(reader.end(), addressSpace, source, onDamage);
 }
 
 /**
@@ -53,16 +67,14 @@ export function readMemoryMap(
  */
 export async function readMemoryMapFrom(
   chunks: AsyncIterable<string>,
-  addressSpace: string,
-  source: string,
   options: MemoryMapOptions = {},
 ): Promise<readonly MemorySection[]> {
-  checkOptions(options, MEMORY_MAP_OPTIONS);
+  const { addressSpace, source, onDamage } = complete(options);
   const reader = new FlatViewReader(source, addressSpace);
   const json: string[] = [];
   await eachLine(untilJson(chunks, json), (line) => reader.push(line));
   if (json.length > 0) return sectionsOfList(json.join(""), addressSpace, source);
-  return sectionsOfView(reader.end(), addressSpace, source, options);
+  return sectionsOfView(reader.end(), addressSpace, source, onDamage);
 }
 
 /** Passes on text other than JSON. If the first character after white space begins JSON, puts all of the text aside. */
@@ -84,7 +96,7 @@ function sectionsOfView(
   views: readonly FlatView[],
   addressSpace: string,
   source: string,
-  { onDamage }: MemoryMapOptions,
+  onDamage: MemoryMapOptions["onDamage"],
 ): readonly MemorySection[] {
   const { sections, damage } = findFlatView(views, addressSpace, source);
   if (damage !== undefined) {

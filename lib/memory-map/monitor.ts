@@ -29,12 +29,14 @@ export type Answer = z.output<ReturnType<typeof answer>>;
 
 /** Settings of a monitor. */
 export interface MonitorOptions {
+  /** Name of the address space whose sections are wanted: the one that the devices see. Default "memory". */
+  readonly addressSpace?: string | undefined;
   /** How long QEMU may take for an answer, in milliseconds. Default 10,000. */
   readonly timeout?: number | undefined;
 }
 
 /** @internal */
-export const MONITOR_OPTIONS = knownOptions<MonitorOptions>({ timeout: "other" });
+export const MONITOR_OPTIONS = knownOptions<MonitorOptions>({ addressSpace: "other", timeout: "other" });
 
 /** A running QEMU that takes commands, one after the other. */
 export abstract class Monitor implements Disposable {

@@ -43,44 +43,34 @@ const FIRST_STAGE = ["fsts", "flts", "x-flts"] as const;
  * Asks a running QEMU.
  *
  * @param path the socket of `-qmp unix:PATH,server=on`
- * @param addressSpace the address space that the devices see: "memory"
  * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked, or its VM is a confidential guest that cannot be planned;
  *   ERR_IOMMUFD_INPUT: it has no such address space
  */
-export async function askQemu(
-  path: string,
-  addressSpace: string,
-  options: MonitorOptions = {},
-): Promise<RunningVm> {
+export async function queryQemu(path: string, options: MonitorOptions = {}): Promise<RunningVm> {
   const { QmpClient } = await import("./qmp-client.ts");
   using monitor = await QmpClient.connect(path, checkOptions(options, MONITOR_OPTIONS));
-  return await askMonitor(monitor, addressSpace);
+  return await askMonitor(monitor, options.addressSpace);
 }
 
 /**
  * Asks a running VM of libvirt, with virsh.
  *
  * @param domain its name, id or UUID
- * @param addressSpace the address space that the devices see: "memory"
  * @throws IommufdError ERR_IOMMUFD_QEMU: it cannot be asked, or its VM is a confidential guest that cannot be planned;
  *   ERR_IOMMUFD_INPUT: it has no such address space
  */
-export async function askLibvirt(
-  domain: string,
-  addressSpace: string,
-  options: MonitorOptions = {},
-): Promise<RunningVm> {
+export async function queryLibvirt(domain: string, options: MonitorOptions = {}): Promise<RunningVm> {
   const { VirshMonitor } = await import("./virsh-monitor.ts");
   using monitor = new VirshMonitor(domain, checkOptions(options, MONITOR_OPTIONS));
-  return await askMonitor(monitor, addressSpace);
+  return await askMonitor(monitor, options.addressSpace);
 }
 
 /** Asks through a monitor that is there. */
-export async function askMonitor(monitor: Monitor, addressSpace: string): Promise<RunningVm> {
+export async function askMonitor(monitor: Monitor, addressSpace?: string): Promise<RunningVm> {
   const version = await monitor.version();
   await refuseConfidential(monitor);
   const { virtioMem, sgxEpc } = await askMemoryDevices(monitor);
-  const sections = readMemoryMap(await askMemoryMap(monitor), addressSpace, monitor.name);
+  const sections = readMemoryMap(await askMemoryMap(monitor), { addressSpace, source: monitor.name });
   const propertyNames = await askPropertyNames(monitor);
   return {
     version,

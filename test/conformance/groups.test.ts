@@ -83,7 +83,7 @@ describe.skipIf(!there)(`devices of one group (${backendName})`, () => {
     second.close();
     const captured = parseProfile(captureProfile(iommufd, [FIRST, SECOND], { name: "x", description: "" }));
     const groups = captured.devices.map(({ group }) => group);
-    expect(groups).toEqual([iommufd.groupOf(FIRST), iommufd.groupOf(FIRST)]);
+    expect(groups).toEqual([iommufd.iommuGroup(FIRST), iommufd.iommuGroup(FIRST)]);
     expect(groups[0]).toEqual(expect.any(Number));
     const [alone] = parseProfile(captureProfile(iommufd, [FIRST], { name: "x", description: "" })).devices;
     expect(alone?.group).toBeUndefined();

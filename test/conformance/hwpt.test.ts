@@ -23,7 +23,7 @@ describe(`a device (${backendName})`, () => {
   it("is listed and found", () => {
     expect(iommufd.devices()).toEqual([FIRST, SECOND]);
     expect(device.name).toBe(FIRST);
-    expect(iommufd.cdevOf(FIRST)).toBe("/dev/vfio/devices/vfio0");
+    expect(iommufd.devicePath(FIRST)).toBe("/dev/vfio/devices/vfio0");
     expect(device.id).toBe(1);
   });
 
@@ -53,7 +53,7 @@ describe(`a device (${backendName})`, () => {
   it("tells it in as many bytes as there is room for, and how many there are", () => {
     using raw = new Iommufd(machine, machine.backend.openIommufd());
     const file = machine.backend.openIommufd();
-    const other = machine.backend.openVfioDevice(raw.cdevOf(SECOND));
+    const other = machine.backend.openVfioDevice(raw.devicePath(SECOND));
     const id = other.bindIommufd(file);
     const length = iommu.hwInfo.data.length / 2;
     const whole = file.getHwInfo(id, length).data;

@@ -56,7 +56,7 @@ function use(sections) {
 
 export function mtree(data) {
   const onDamage = () => {};
-  read(() => use(readMemoryMap(data.toString(), "memory", "x", { onDamage })), "ERR_IOMMUFD_INPUT");
+  read(() => use(readMemoryMap(data.toString(), { source: "x", onDamage })), "ERR_IOMMUFD_INPUT");
 }
 
 export function sections(data) {

@@ -254,7 +254,7 @@ describe("iommufd probe", () => {
 
 it("EBUSY says who has the IOMMU group by VFIO's older interface", () => {
   using machine = Iommufd.open({ backend: "kernel" });
-  const group = openSync(`/dev/vfio/${machine.groupOf(FIRST)}`, "r+");
+  const group = openSync(`/dev/vfio/${machine.iommuGroup(FIRST)}`, "r+");
   try {
     const { status, stdout } = iommufd(["probe", FIRST]);
     expect(status).toBe(1);

@@ -14,7 +14,7 @@ import {
 import { readCapture } from "../fixtures/captures.ts";
 import { processFigure } from "./proc.ts";
 
-const sections = readMemoryMap(readCapture("q35-nest", "mtree"), "memory", "q35-nest.mtree");
+const sections = readMemoryMap(readCapture("q35-nest", "mtree"), { source: "q35-nest.mtree" });
 
 let iommufd: Iommufd;
 let device: Device;

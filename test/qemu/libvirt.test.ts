@@ -2,7 +2,7 @@
 
 import { chmodSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { askLibvirt } from "../../lib/memory-map/running-qemu.ts";
+import { queryLibvirt } from "../../lib/memory-map/running-qemu.ts";
 import { iommufd } from "../e2e/command.ts";
 import { temporaryFiles } from "../e2e/temporary-files.ts";
 import { HAS_LIBVIRT, RunningLibvirt } from "./running-libvirt.ts";
@@ -64,7 +64,7 @@ it.each([
   const path = process.env["PATH"];
   process.env["PATH"] = `${directory}:${path}`;
   try {
-    await expect(askLibvirt("guest", "memory", { timeout: 300 })).rejects.toMatchObject({
+    await expect(queryLibvirt("guest", { timeout: 300 })).rejects.toMatchObject({
       code: "ERR_IOMMUFD_QEMU",
       message: expect.stringContaining(message),
     });

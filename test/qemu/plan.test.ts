@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { askQemu } from "../../lib/memory-map/running-qemu.ts";
+import { queryQemu } from "../../lib/memory-map/running-qemu.ts";
 import { iommufd, PROJECT } from "../e2e/command.ts";
 import { QEMUS, RunningQemu } from "./running-qemu.ts";
 
@@ -75,7 +75,7 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
 
   it("tells how much of virtio-mem is plugged", async () => {
     await using vm = await RunningQemu.start(qemu, "-machine", "pc", ...VIRTIO_MEM);
-    const { virtioMem } = await askQemu(vm.socket, "memory");
+    const { virtioMem } = await queryQemu(vm.socket);
     expect(virtioMem).toEqual([{ id: "vmem0", start: 0x100000000n, last: 0x13fffffffn, plugged: 0n }]);
     expect(iommufd(["plan", "--qmp", vm.socket]).stdout).toContain(
       "virtio-mem vmem0 at 0x100000000-0x13fffffff: 0 B of 1 GiB plugged; QEMU maps nothing of it",
@@ -84,18 +84,18 @@ describe.each(QEMUS.map((qemu) => [qemu.version, qemu] as const))("QEMU %s", (ve
 
   it("is asked again and again, and lives on", async () => {
     await using vm = await RunningQemu.start(qemu, "-machine", "pc");
-    for (let round = 0; round < 5; round++) await askQemu(vm.socket, "memory");
+    for (let round = 0; round < 5; round++) await queryQemu(vm.socket);
     expect(vm.process.exitCode).toBeNull();
   });
 
   it("that does not answer, and one that dies", async () => {
     await using vm = await RunningQemu.start(qemu, "-machine", "pc");
     await vm.freeze();
-    await expect(askQemu(vm.socket, "memory", { timeout: 300 })).rejects.toMatchObject({
+    await expect(queryQemu(vm.socket, { timeout: 300 })).rejects.toMatchObject({
       code: "ERR_IOMMUFD_QEMU",
       message: `${vm.socket}: QEMU did not send a greeting within 0.3 s; it serves one client at a time`,
     });
-    const asked = askQemu(vm.socket, "memory");
+    const asked = queryQemu(vm.socket);
     setTimeout(() => vm.process.kill("SIGKILL"), 100);
     await expect(asked).rejects.toMatchObject({
       code: "ERR_IOMMUFD_QEMU",

@@ -17,7 +17,7 @@ import {
 import { readCapture } from "../fixtures/captures.ts";
 import { type IommuJson, profileJson } from "../fixtures/profiles.ts";
 
-const sections = readMemoryMap(readCapture("q35-nest", "mtree"), "memory", "q35-nest.mtree");
+const sections = readMemoryMap(readCapture("q35-nest", "mtree"), { source: "q35-nest.mtree" });
 const [RAM, ROM] = sections as [MemorySection, MemorySection, ...MemorySection[]];
 
 let iommufd: Iommufd;

@@ -32,7 +32,7 @@ const LINES = [
 ];
 
 const text = (lines: readonly string[], lineEnd = "\n") => lines.map((line) => `${line}${lineEnd}`).join("");
-const read = (input: string) => readMemoryMap(input, "memory", "guest");
+const read = (input: string) => readMemoryMap(input, { source: "guest" });
 
 /** Without what a text is marked to be unsure of. */
 const certain = (sections: readonly MemorySection[]) =>
@@ -49,7 +49,7 @@ function expectNoSilence(cut: string, whole: readonly MemorySection[]): void {
     expect(error).toEqual(BAD_INPUT);
     let damage: string | undefined;
     try {
-      readMemoryMap(cut, "memory", "guest", { onDamage: (found) => (damage = found) });
+      readMemoryMap(cut, { source: "guest", onDamage: (found) => (damage = found) });
     } catch (refusal) {
       expect(refusal).toEqual(BAD_INPUT);
       return;
@@ -92,7 +92,7 @@ describe.each(TEXTS)("%s", (_, whole) => {
     const pieces = (async function* () {
       for (let start = 0; start < whole.length; start += 1000) yield whole.slice(start, start + 1000);
     })();
-    expect(await readMemoryMapFrom(pieces, "memory", "guest")).toEqual(sections);
+    expect(await readMemoryMapFrom(pieces, { source: "guest" })).toEqual(sections);
   });
 });
 
@@ -145,9 +145,7 @@ describe("a text that is not whole", () => {
       'sections may be missing: all of what "info mtree -f" prints is needed',
     );
     const told: string[] = [];
-    expect(readMemoryMap(input, "memory", "guest", { onDamage: (found) => told.push(found) })).not.toEqual(
-      [],
-    );
+    expect(readMemoryMap(input, { source: "guest", onDamage: (found) => told.push(found) })).not.toEqual([]);
     expect(told).toEqual([expect.stringContaining(damage)]);
   });
 
@@ -168,7 +166,7 @@ describe("a text that is not whole", () => {
       "guest: it begins within a flat view, and has no whole one",
     ],
   ])("%s: refused", (_, lines, message) => {
-    expect(() => readMemoryMap(text(lines), "memory", "guest", { onDamage: () => {} })).toThrow(message);
+    expect(() => readMemoryMap(text(lines), { source: "guest", onDamage: () => {} })).toThrow(message);
   });
 
   it("without the address space: said beside", () => {
@@ -178,12 +176,12 @@ describe("a text that is not whole", () => {
   });
 
   it("with no section at all: refused", () => {
-    expect(() => readMemoryMap(text(LINES.slice(0, 3)), "memory", "guest", { onDamage: () => {} })).toThrow(
+    expect(() => readMemoryMap(text(LINES.slice(0, 3)), { source: "guest", onDamage: () => {} })).toThrow(
       'guest: the address space "memory" has no sections, so there is nothing to plan',
     );
-    expect(() => readMemoryMap(readCapture("q35-nest", "mtree"), "vfio-pci", "guest")).toThrow(
-      'the address space "vfio-pci" has no sections',
-    );
+    expect(() =>
+      readMemoryMap(readCapture("q35-nest", "mtree"), { addressSpace: "vfio-pci", source: "guest" }),
+    ).toThrow('the address space "vfio-pci" has no sections');
     expect(() => read('{"schema":"iommufd.sections/1","sections":[]}')).toThrow(
       /^guest:1:\d+: sections: must not be empty/,
     );
@@ -198,7 +196,7 @@ describe("what editors and shells make of a text", () => {
       const chunks = (async function* () {
         for (let start = 0; start < returns.length; start += size) yield returns.slice(start, start + size);
       })();
-      expect(await readMemoryMapFrom(chunks, "memory", "guest")).toEqual(read(text(LINES)));
+      expect(await readMemoryMapFrom(chunks, { source: "guest" })).toEqual(read(text(LINES)));
     }
   });
 
@@ -222,6 +220,6 @@ describe("what editors and shells make of a text", () => {
     const chunks = (async function* () {
       yield input;
     })();
-    await expect(readMemoryMapFrom(chunks, "memory", "guest")).rejects.toThrow(message);
+    await expect(readMemoryMapFrom(chunks, { source: "guest" })).rejects.toThrow(message);
   });
 });

@@ -252,7 +252,7 @@ describe("parseSectionList", () => {
   });
 
   it("is the same plan input as the flat view that it was made from", () => {
-    const sections = readMemoryMap(readCapture("q35-plain", "mtree"), "memory", "capture");
+    const sections = readMemoryMap(readCapture("q35-plain", "mtree"), { source: "capture" });
     const text = JSON.stringify({
       schema: "iommufd.sections/1",
       sections: sections.map(({ start, size, offsetInRegion, ...rest }: MemorySection) => ({
@@ -262,7 +262,7 @@ describe("parseSectionList", () => {
         offsetInRegion: `0x${offsetInRegion.toString(16)}`,
       })),
     });
-    expect(readMemoryMap(text, "memory", "json")).toEqual(
+    expect(readMemoryMap(text, { source: "json" })).toEqual(
       sections.map((section) => ({ ...section, protected: false })),
     );
   });
@@ -292,7 +292,10 @@ describe("parseSectionList", () => {
 
   it("of another address space is refused", () => {
     expect(() =>
-      readMemoryMap(document({ start: "0x0", last: "0xf", type: "ram", region: "x" }), "I/O", "test"),
+      readMemoryMap(document({ start: "0x0", last: "0xf", type: "ram", region: "x" }), {
+        addressSpace: "I/O",
+        source: "test",
+      }),
     ).toThrow('test: no address space "I/O"; there is "memory"');
   });
 });

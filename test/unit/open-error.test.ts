@@ -118,5 +118,5 @@ it("every way to a device explains it", () => {
   expect(() => iommufd.openDevice(BDF)).toThrow(/^EPERM: .*interrupts are not isolated/);
   using _first = iommufd.openDevice(BDF);
   expect(() => iommufd.openDevice(BDF)).toThrow(/^EINVAL: .*another program has it/);
-  expect(() => iommufd.openDeviceFile(iommufd.cdevOf(BDF))).toThrow(/^EINVAL: .*another program has it/);
+  expect(() => iommufd.openDeviceFile(iommufd.devicePath(BDF))).toThrow(/^EINVAL: .*another program has it/);
 });

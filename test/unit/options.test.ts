@@ -5,8 +5,6 @@ import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { checkOptions, knownOptions } from "../../lib/arguments.ts";
 import {
-  askLibvirt,
-  askQemu,
   Container,
   captureProfile,
   decide,
@@ -14,6 +12,8 @@ import {
   Iommufd,
   type MemorySection,
   plan,
+  queryLibvirt,
+  queryQemu,
   readMemoryMap,
   readMemoryMapFrom,
   selectBackend,
@@ -77,10 +77,10 @@ const CALLS: Record<string, (options: never, objects: Objects) => unknown> = {
   decideBypassRo: (options) => decideBypassRo(options),
   decide: (options) => decide(SECTION, options),
   plan: (options) => plan([SECTION], options),
-  readMemoryMap: (options) => readMemoryMap("[]", "memory", "x", options),
-  readMemoryMapFrom: (options) => readMemoryMapFrom(noChunks(), "memory", "x", options),
-  askQemu: (options) => askQemu("/no/such/socket", "memory", options),
-  askLibvirt: (options) => askLibvirt("none", "memory", options),
+  readMemoryMap: (options) => readMemoryMap("[]", options),
+  readMemoryMapFrom: (options) => readMemoryMapFrom(noChunks(), options),
+  queryQemu: (options) => queryQemu("/no/such/socket", options),
+  queryLibvirt: (options) => queryLibvirt("none", options),
 };
 
 const NO_RANGES = {

@@ -28,7 +28,7 @@ function finalState(events: readonly TraceEvent[]) {
 }
 
 describe.each(CAPTURES)("%s", (name) => {
-  const sections = readMemoryMap(readCapture(name, "mtree"), "memory", `${name}.mtree`);
+  const sections = readMemoryMap(readCapture(name, "mtree"), { source: `${name}.mtree` });
   const events = parseTrace(readCapture(name, "trace"));
   const nesting = events.some((event) => event.event === "hwptAlloc" && event.flags === 1);
 

@@ -130,7 +130,7 @@ const captureOf = (wanted: string): Capture => {
 };
 
 describe.each(CAPTURED)("%s", (name, capture) => {
-  const fromText = () => readMemoryMap(capture.mtree, "memory", name);
+  const fromText = () => readMemoryMap(capture.mtree, { source: name });
 
   it("asked over QMP, each section is used as its region's rule says", async () => {
     const { map, skipped } = plan((await askCapture(name, capture)).sections);
@@ -168,7 +168,7 @@ describe.each(CAPTURED)("%s", (name, capture) => {
       "",
     );
     expect(
-      readMemoryMap(`${capture.mtree}(qemu) info mtree\n${withoutOwners}(qemu) `, "memory", name),
+      readMemoryMap(`${capture.mtree}(qemu) info mtree\n${withoutOwners}(qemu) `, { source: name }),
     ).toEqual(sections);
   });
 });
@@ -188,7 +188,7 @@ describe("rom in a flat view", () => {
     (name) => {
       const capture = captureOf(name);
       expect(capture.mtree).toMatch(/, rom\): system\.flash0/);
-      const low = readMemoryMap(capture.mtree, "memory", name).find(
+      const low = readMemoryMap(capture.mtree, { source: name }).find(
         ({ region, start }) => region === "system.flash0" && start < 1n << 20n,
       );
       expect(low).toMatchObject({ type: "other", readonly: true });
@@ -201,7 +201,7 @@ describe("rom in a flat view", () => {
     ["q35-devices", ["file1"]],
     ["pc-seabios", []],
   ])("of %s, a text is not sure of %j", (name, regions) => {
-    const sections = readMemoryMap(captureOf(name).mtree, "memory", name);
+    const sections = readMemoryMap(captureOf(name).mtree, { source: name });
     expect(sections.filter(({ typeIsAssumed }) => typeIsAssumed).map(({ region }) => region)).toEqual(
       regions,
     );

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { z } from "zod";
 import { QmpClient } from "../../lib/memory-map/qmp-client.ts";
-import { askQemu } from "../../lib/memory-map/running-qemu.ts";
+import { queryQemu } from "../../lib/memory-map/running-qemu.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "iommufd-qmp-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -102,7 +102,7 @@ it("virtio-mem that cannot be read is not left out in silence", async () => {
   const returning = (value: unknown) => `${JSON.stringify({ return: value })}\n`;
   const version = { qemu: { major: 11, minor: 0, micro: 0 }, package: "" };
   using there = await server(GREETING, DONE, returning(version), returning([]), returning(devices));
-  await expect(askQemu(there.path, "memory", { timeout: 200 })).rejects.toMatchObject({
+  await expect(queryQemu(there.path, { timeout: 200 })).rejects.toMatchObject({
     code: "ERR_IOMMUFD_QEMU",
     message: expect.stringContaining("query-memory-devices: [1]"),
   });

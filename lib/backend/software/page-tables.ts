@@ -36,8 +36,8 @@ export interface PagingHwptOptions extends HwptFlags {
   readonly automatic: boolean;
 }
 
-/** A device on its way to a page table. */
-export interface AttachedDevice {
+/** A device, and the IOMMU that translates for it. */
+export interface DeviceBehindIommu {
   readonly profile: DeviceProfile;
   readonly iommu: Iommu;
 }
@@ -81,7 +81,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
   }
 
   /** The driver's attach_dev() */
-  checkAttach(device: AttachedDevice): void {
+  checkAttach(device: DeviceBehindIommu): void {
     device.iommu.checkDomain(this);
     if (this.faultQueue !== undefined) device.iommu.checkFaultQueue(device.profile);
   }
@@ -133,7 +133,7 @@ export class PagingHwptObject extends AnyHwptObject implements Domain {
 /** A vIOMMU as what is made on it knows it. */
 export interface NestingViommu extends KernelObject {
   /** The guest's id of a device; undefined if it has no vDEVICE here. */
-  virtualIdOf(device: AttachedDevice): bigint | undefined;
+  virtualIdOf(device: DeviceBehindIommu): bigint | undefined;
   /** iommufd_viommu_report_event() */
   report(type: number, data: Uint8Array): void;
 }
@@ -174,7 +174,7 @@ export class NestedHwptObject extends AnyHwptObject {
   }
 
   /** The driver's attach_dev() */
-  checkAttach(device: AttachedDevice): void {
+  checkAttach(device: DeviceBehindIommu): void {
     this.parent.checkAttach(device);
     this.stage1.checkAttach({
       hwInfo: device.iommu.profile.hwInfo,

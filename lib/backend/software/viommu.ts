@@ -6,7 +6,7 @@ import type { HwQueueAllocRequest, InvalidateRequest } from "../requests.ts";
 import type { Iommu } from "./iommus/iommu.ts";
 import type { ViommuDriver } from "./iommus/viommu-driver.ts";
 import { KernelObject } from "./object-table.ts";
-import { type AttachedDevice, type NestingViommu, PagingHwptObject } from "./page-tables.ts";
+import { type DeviceBehindIommu, type NestingViommu, PagingHwptObject } from "./page-tables.ts";
 import { Refusal } from "./refusal.ts";
 import type { EventfulViommu, VeventqObject } from "./vevent-queue.ts";
 
@@ -14,7 +14,7 @@ import type { EventfulViommu, VeventqObject } from "./vevent-queue.ts";
 const HW_QUEUES = 2;
 
 /** The part of a device that a vIOMMU has to know. */
-export interface VirtualizedDevice extends AttachedDevice {
+export interface VirtualizedDevice extends DeviceBehindIommu {
   /** The cache of a mock device. */
   readonly cache: Uint32Array;
   /** Its role for a vIOMMU. */
@@ -47,7 +47,7 @@ export class ViommuObject extends KernelObject implements EventfulViommu, Nestin
   }
 
   /** iommufd_viommu_get_vdev_id() */
-  virtualIdOf(device: AttachedDevice): bigint | undefined {
+  virtualIdOf(device: DeviceBehindIommu): bigint | undefined {
     for (const [virtId, vdevice] of this.vdevices) if (vdevice.device === device) return virtId;
     return undefined;
   }

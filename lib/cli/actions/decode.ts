@@ -2,8 +2,7 @@
 
 import { IommufdError } from "../../errors.ts";
 import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";
-import { Machine } from "../../host/machine.ts";
-import { listIommus, type VtdUnit } from "../../host/vtd-units.ts";
+import type { VtdUnit } from "../../host/vtd-units.ts";
 import { eachLine } from "../../lines.ts";
 import { type Origin, originOf, originOfMachine } from "../../origin.ts";
 import { formatVtd, formatVtdUnits, vtdDocument, vtdUnitsDocument } from "../../report/vtd-report.ts";
@@ -39,9 +38,11 @@ async function unitsOfLog(file: string): Promise<DmarUnit[]> {
   );
 }
 
-function decodeHost(root: string, json: boolean): void {
+async function decodeHost(root: string, json: boolean): Promise<void> {
+  const { Machine } = await import("../../host/machine.ts");
   const machine = new Machine(root);
   if (machine.vtdUnits.length === 0) {
+    const { listIommus } = await import("../../host/vtd-units.ts");
     const others = listIommus(root).join(", ");
     throw new IommufdError(
       "ERR_IOMMUFD_INPUT",

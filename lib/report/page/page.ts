@@ -129,7 +129,7 @@ function rowsOf(sections: readonly PageSection[]): readonly PageSection[] {
   if (sections.length <= MOST_ROWS) return sections;
   const isRefused = ({ kind }: PageSection) => kind === "refused";
   let others = Math.max(MOST_ROWS - sections.filter(isRefused).length, 0);
-  return sections.filter((section) => isRefused(section) || others-- > 0).slice(0, MOST_ROWS);
+  return sections.filter((section) => isRefused(section) || others-- > 0);
 }
 
 /** That rows are missing, and where they are. */

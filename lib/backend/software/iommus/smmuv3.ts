@@ -18,6 +18,9 @@ import { Smmuv3Stage1 } from "./smmuv3-stage-1.ts";
 import type { Stage1 } from "./stage-1.ts";
 import type { ViommuDriver, VirtualDevices } from "./viommu-driver.ts";
 
+/** IDR0: stage 1 translation. */
+const IDR0_S1P = 0b10n;
+
 /** Its model. */
 export class Smmuv3Iommu extends Iommu {
   readonly hwInfoType = IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
@@ -60,8 +63,6 @@ export class Smmuv3Iommu extends Iommu {
     return new Vsmmu(this.#registers);
   }
 }
-
-const IDR0_S1P = 0b10n;
 
 /** Commands of an SMMU's queue that a guest may give (section 4). */
 const TLBI = [
