@@ -4,7 +4,7 @@ import { invalidType, outOfRange, unknownOption } from "./errors.ts";
 
 const U64_LIMIT = 1n << 64n;
 
-/** A length or an offset in bytes: a bigint, or a number that is a safe integer. The result is always a bigint. */
+/** A length or an offset in bytes: a bigint, or a number that is a safe integer. Results are always bigints. */
 export type ByteCount = bigint | number;
 
 /** A 64-bit unsigned value: an address, a length. */

@@ -13,7 +13,7 @@ import { parseSectionList } from "./section-list.ts";
 export interface MemoryMapOptions {
   /** Name of the address space whose sections are wanted: the one that the devices see. Default "memory". */
   addressSpace?: string | undefined;
-  /** The name of the text in errors: a file name. Default "memory map". */
+  /** Name of the text in errors: a file name. Default "memory map". */
   source?: string | undefined;
   /**
    * Told what shows that a flat view is not all that QEMU printed: "guest.mtree:8: it ends within a flat view". Then what

@@ -56,7 +56,7 @@ const ROWS_AT_ONCE = 1000;
 /**
  * A table as {@link formatTable} makes it, piece by piece: a million rows are never there together.
  *
- * @param rowOf makes a row, twice, because the last row may decide how wide the columns are
+ * @param rowOf makes a row, twice: the last row can decide the width of a column
  */
 export function* tablePieces<Item>(
   head: readonly string[],

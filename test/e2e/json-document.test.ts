@@ -3,7 +3,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decideBypassRo, plan } from "../../lib/index.ts";
-import { jsonPieces } from "../../lib/json.ts";
 import { planDocument } from "../../lib/report/plan-report.ts";
 import { iommufd, ORIGIN, PROJECT } from "./command.ts";
 
@@ -63,19 +62,21 @@ const vm = {
   virtioMem: [{ id: "vmem0", start: 0n, last: 0xffffn, plugged: 0n }],
   sgxEpc: [{ start: 0n, last: 0xffffn }],
 };
-const ofRunningVm = () => {
-  const document = planDocument({
-    origin: ORIGIN.nobody,
-    addressSpace: "memory",
-    nesting: true,
-    decision: decideBypassRo({ nesting: true, setting: "on" }),
-    affected: undefined,
-    nestParent: undefined,
-    plan: plan([], { bypassRo: true, pageSize: 4096 }),
-    vm,
-  });
-  return JSON.parse([...jsonPieces(document)].join("")) as unknown;
-};
+const ofRunningVm = () =>
+  JSON.parse(
+    JSON.stringify(
+      planDocument({
+        origin: ORIGIN.nobody,
+        addressSpace: "memory",
+        nesting: true,
+        decision: decideBypassRo({ nesting: true, setting: "on" }),
+        affected: undefined,
+        nestParent: undefined,
+        plan: plan([], { bypassRo: true, pageSize: 4096 }),
+        vm,
+      }),
+    ),
+  );
 
 const CUT = readFileSync(`${PROJECT}${GUEST}`, "utf8").trimEnd().slice(0, -10);
 const UNSURE = `FlatView #0
