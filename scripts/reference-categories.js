@@ -16,7 +16,7 @@ const CATEGORIES = [
   [/lib\/backend\/(?:software|select|choice)/, "Backends and models"],
   [/lib\/backend\/kernel\/unix-socket\.ts$/, "Unix sockets"],
   [/lib\/backend\/|lib\/errors\.ts$|lib\/origin\.ts$/, "Errors and traces"],
-  [/lib\/uapi\.ts$/, "The kernel's types and constants"],
+  [/lib\/(?:uapi|arguments)\.ts$/, "The kernel's types and constants"],
 ];
 
 /** @param {import("typedoc").Application} app */
