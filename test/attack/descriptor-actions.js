@@ -45,10 +45,13 @@ function reuse(attacker) {
   const iommufd = attacker.handleOf("IommufdFile");
   if (iommufd === undefined) return undefined;
   const fd = openSync("/dev/null", "r");
-  const promise = iommufd.ioasMapFile(1, 7, fd, 0n, 4096n, 0n);
-  closeSync(fd);
-  attacker.keep(attacker.descriptors, openSync("/dev/zero", "r"));
-  return promise;
+  try {
+    // It throws where a bound function has closed the iommufd.
+    return iommufd.ioasMapFile(1, 7, fd, 0n, 4096n, 0n);
+  } finally {
+    closeSync(fd);
+    attacker.keep(attacker.descriptors, openSync("/dev/zero", "r"));
+  }
 }
 
 /** Descriptors over a socket: ours, and numbers that are nobody's. */
