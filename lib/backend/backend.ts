@@ -56,6 +56,8 @@ export interface Backend {
   readonly name: BackendName;
   /** Name of the profile of the machine that is modelled; undefined of the kernel. */
   readonly profile: string | undefined;
+  /** RLIMIT_MEMLOCK of the modelled machine, in bytes; undefined of the kernel, and where the profile has no limit. */
+  readonly memlock: bigint | undefined;
   /** The release of Linux that answers, or that is modelled: "6.12.48-amd64". */
   readonly kernelRelease: string;
   /** Size of the pages that memory is made of, in bytes. */

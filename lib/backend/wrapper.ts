@@ -68,6 +68,7 @@ export function wrap(raw: RawBackend, failures?: Failures): Backend {
   return {
     name: raw.name,
     profile: raw.profile,
+    memlock: raw.memlock,
     kernelRelease: raw.kernelRelease,
     pageSize: raw.pageSize,
     vfioDevices: () => raw.vfioDevices(),

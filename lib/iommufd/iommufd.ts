@@ -158,6 +158,14 @@ export class Iommufd extends Resource {
     return this.#backend.kernelRelease;
   }
 
+  /**
+   * How much memory may be mapped on the machine that is modelled (RLIMIT_MEMLOCK), in bytes; undefined where its profile has no
+   * limit, and where the kernel answers.
+   */
+  get memlock(): bigint | undefined {
+    return this.#backend.memlock;
+  }
+
   /** Name of the profile of the machine that is modelled; undefined where the kernel answers. */
   get profile(): string | undefined {
     return this.#backend.profile;

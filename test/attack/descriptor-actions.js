@@ -46,7 +46,7 @@ function reuse(attacker) {
   if (iommufd === undefined) return undefined;
   const fd = openSync("/dev/null", "r");
   try {
-    // It throws where a bound function has closed the iommufd.
+    // The call throws where a bound function has closed the iommufd.
     return iommufd.ioasMapFile(1, 7, fd, 0n, 4096n, 0n);
   } finally {
     closeSync(fd);

@@ -28,6 +28,7 @@ export interface KernelBackendOptions {
 export class KernelBackend implements RawBackend {
   readonly name = "kernel";
   readonly profile = undefined;
+  readonly memlock = undefined;
   readonly kernelRelease = release();
   readonly pageSize: number;
   readonly #addon: Addon;

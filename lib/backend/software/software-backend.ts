@@ -40,6 +40,7 @@ const DMA_OPTIONS = knownOptions<DmaOptions>({ pasid: "other" });
 export class SoftwareBackend implements RawBackend {
   readonly name = "software";
   readonly profile: string;
+  readonly memlock: bigint | undefined;
   readonly kernelRelease: string;
   readonly pageSize: number;
   readonly #profile: Profile;
@@ -54,6 +55,7 @@ export class SoftwareBackend implements RawBackend {
   constructor(profile: Profile) {
     this.#profile = profile;
     this.profile = profile.name;
+    this.memlock = profile.memlock;
     this.pageSize = profile.pageSize;
     this.#limits = memoryLimits(profile.memlock);
     this.#release = new KernelRelease(profile.kernelRelease ?? undefined);

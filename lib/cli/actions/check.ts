@@ -118,7 +118,11 @@ function describeIommus(
   };
 }
 
-/** A modelled machine has its own limit, which is answered with ENOMEM. */
+/**
+ * The limit on locked memory that this process or the modelled machine has. The tried mappings do not reach it, because they
+ * are copies of one piece of memory, which is charged once.
+ */
 function limitOf(iommufd: Iommufd): CheckReport["memlock"] {
-  return iommufd.backend === "kernel" ? memlockLimit() : undefined;
+  if (iommufd.backend === "kernel") return memlockLimit();
+  return iommufd.memlock === undefined ? undefined : { limit: iommufd.memlock, exempt: false };
 }
