@@ -10,7 +10,7 @@ import { printable } from "../report/text.ts";
  * Whether a stream shows colours: by NO_COLOR, and by FORCE_COLOR, which has the last word. As `styleText` of later Node.js
  * decides with `validateStream`.
  */
-function hasColours(stream: NodeJS.WriteStream): boolean {
+export function hasColours(stream: NodeJS.WriteStream): boolean {
   const { FORCE_COLOR } = process.env;
   // The environment alone, for Node.js warns where NO_COLOR is set too.
   if (FORCE_COLOR !== undefined) return WriteStream.prototype.getColorDepth({ FORCE_COLOR }) > 1;

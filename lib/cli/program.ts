@@ -18,7 +18,7 @@ import { serveCommand } from "./commands/serve.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit.ts";
 import { LIMIT_STATEMENT } from "./input.ts";
 import { GROUPS } from "./options.ts";
-import { LOOK, printError, printNote } from "./output.ts";
+import { hasColours, LOOK, printError, printNote } from "./output.ts";
 
 /** Errors that say: the command line or the input was wrong. */
 const USAGE_CODES = new Set(["ERR_IOMMUFD_INPUT", "ERR_INVALID_ARG_TYPE", "ERR_OUT_OF_RANGE"]);
@@ -51,6 +51,9 @@ export function makeProgram(): Command {
       outputError: (message) => printNote(oneLine(message)),
       getOutHelpWidth: () => LOOK.width,
       getErrHelpWidth: () => LOOK.width,
+      // Commander itself gives NO_COLOR the last word, unlike Node.js.
+      getOutHasColors: () => hasColours(process.stdout),
+      getErrHasColors: () => hasColours(process.stderr),
     });
   for (const each of [
     probeCommand(),

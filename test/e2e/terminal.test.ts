@@ -65,7 +65,7 @@ describe("colours", () => {
 
   it("of a diff, of errors and of help", () => {
     const [before = "", after = ""] = plans();
-    const colours = { FORCE_COLOR: "1" };
+    const colours = { FORCE_COLOR: "1", NO_COLOR: "1" };
     expect(iommufd(["diff", before, after], "", colours).stdout).toContain(
       "\u001b[33mskip: read-only\u001b[39m",
     );
