@@ -25,6 +25,11 @@ export function atFixedTime(report: string): string {
   return report.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g, TIME);
 }
 
+/** A report of `doctor` with the rows of its table joined again that were too long for a line. */
+export function unwrapped(report: string): string {
+  return report.replaceAll(/\n {20,}(?=\S)/g, " ");
+}
+
 /** The origin in the documents of {@link iommufd}. */
 export const ORIGIN = {
   nobody: originOf(undefined, new Date(TIME)),

@@ -3,7 +3,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { Iommufd } from "../../lib/index.ts";
-import { iommufd } from "../e2e/command.ts";
+import { iommufd, unwrapped } from "../e2e/command.ts";
 
 it.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "shared-group")(
   "EPERM of a device whose group another iommufd has: it says who",
@@ -25,9 +25,11 @@ it.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "shared-group")(
   () => {
     const { status, stdout } = iommufd(["doctor"]);
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^warn +0000:01:01\.0 +shares IOMMU group 3 with 0000:01:02\.0 \(vfio-pci\)$/m);
+    expect(unwrapped(stdout)).toMatch(
+      /^warn +0000:01:01\.0 +shares IOMMU group 3 with 0000:01:02\.0 \(vfio-pci\)$/m,
+    );
     // QEMU's bridge is of conventional PCI, and so ACS is not to blame.
-    expect(stdout).toMatch(
+    expect(unwrapped(stdout)).toMatch(
       /^warn +0000:01:01\.0 +is below 0000:00:05\.0, a bridge to conventional PCI, which speaks for all below it$/m,
     );
     expect(stdout).not.toContain("ACS");
@@ -49,7 +51,9 @@ it.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "shared-group" && hasStub)(
     try {
       const { status, stdout } = iommufd(["doctor"]);
       expect(status).toBe(0);
-      expect(stdout).toMatch(/^warn +0000:01:01\.0 +shares IOMMU group 3 with 0000:01:02\.0 \(pci-stub\)$/m);
+      expect(unwrapped(stdout)).toMatch(
+        /^warn +0000:01:01\.0 +shares IOMMU group 3 with 0000:01:02\.0 \(pci-stub\)$/m,
+      );
       using machine = Iommufd.open({ backend: "kernel" });
       machine.openDevice("0000:01:01.0").close();
     } finally {

@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Container, type Device, decodeHwInfo, Iommufd, type MemorySection } from "../../lib/index.ts";
 import { FIRST } from "../conformance/backend.ts";
-import { iommufd as command } from "../e2e/command.ts";
+import { iommufd as command, unwrapped } from "../e2e/command.ts";
 import { describeSmmuv3 } from "../e2e/other-iommus.ts";
 import { expectNestedDma } from "../nested-dma.ts";
 import { expectCaptured } from "./captured.ts";
@@ -95,10 +95,10 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "smmuv3")("an SMMUv3", ()
 
     it("doctor says that registers tell nothing here, and who does", () => {
       const { stdout } = command(["doctor"]);
-      expect(stdout).toMatch(/^pass +IOMMU +smmu3\.0x0000000009050000$/m);
-      expect(stdout).toMatch(/^pass +interrupt isolation +interrupts are remapped \(ITS-/m);
-      expect(stdout).toMatch(/^unknown +nested translation +cannot be seen: /m);
-      expect(stdout).toMatch(
+      expect(unwrapped(stdout)).toMatch(/^pass +IOMMU +smmu3\.0x0000000009050000$/m);
+      expect(unwrapped(stdout)).toMatch(/^pass +interrupt isolation +interrupts are remapped \(ITS-/m);
+      expect(unwrapped(stdout)).toMatch(/^unknown +nested translation +cannot be seen: /m);
+      expect(unwrapped(stdout)).toMatch(
         /^pass +erratum +ERRATA_772415_SPR17 is of Intel VT-d, and this is Arm SMMUv3$/m,
       );
       expect(stdout).not.toMatch(/^fail|intel_iommu|scalable mode/m);

@@ -22,7 +22,7 @@ describe.runIf(HAS_LIBVIRT)("a domain of libvirt", () => {
       status: 0,
       stderr: "",
       stdout: expect.stringMatching(
-        /^Asked {5}no IOMMU; .*\nVM {8}QEMU [\d.]+, started without nesting\n[\s\S]* pc\.bios\n/,
+        /^Asked {5}no IOMMU; .*\nPlan .*\nVM {8}QEMU [\d.]+, started without nesting\n[\s\S]* pc\.bios\n/,
       ),
     });
     expect(plan("--help", env)).toEqual({
