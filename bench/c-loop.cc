@@ -1,6 +1,6 @@
-// The C side of the benches: the same calls in plain loops. bench/compare.js loads it into the process of the
-// bench, so that both sides use the same descriptors, the same memory and the same page tables. Each function
-// answers nanoseconds for one operation; a call that fails ends the process.
+// The C side of the benches. It makes the same calls in plain loops. bench/compare.js loads it into the
+// process of the bench. So both sides use the same descriptors, the same memory and the same page tables.
+// Each function answers nanoseconds for one operation. A call that fails ends the process.
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -179,7 +179,7 @@ EXPORTED double TakeSignal() {
   return std::chrono::duration<double, std::nano>(since).count();
 }
 
-// Takes signals by epoll: of each, the nanoseconds until it has been read.
+// Takes signals by epoll. Answers the nanoseconds from each signal until it has been read.
 EXPORTED void TakeSignals(int fd, int64_t count, double* nanoseconds) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event = {EPOLLIN, {}};

@@ -1,4 +1,4 @@
-// What the benches have in common: two sides that take turns, block by block, and a row of the table for each comparison.
+// The common parts of the benches: two sides that take turns, block by block, and a row of the table for each comparison.
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import process from "node:process";
@@ -40,7 +40,7 @@ export function loadC() {
   };
 }
 
-/** What the C library has, as koffi calls it. */
+/** Functions of the C library, as koffi calls them. */
 export function loadLibc() {
   const library = koffi.load(null);
   return {
@@ -80,7 +80,7 @@ export async function compare(name, ours, theirs, { rival = "C", blocks = 100, a
     { block: ours, samples: [] },
     { block: theirs, samples: [] },
   ];
-  // What is compiled while it runs is compiled before it is measured, as in a program that goes on for a while.
+  // V8 compiles the code of both sides before it is measured, as in a program that goes on for a while.
   const start = performance.now();
   do for (const { block } of sides) await block();
   while (performance.now() - start < WARM_UP_MS);

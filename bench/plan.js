@@ -1,4 +1,4 @@
-// What `iommufd plan` takes of large memory maps: time, and the most memory that it had (VmHWM).
+// The cost of `iommufd plan` with large memory maps: time, and the most memory that the process had (VmHWM).
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";

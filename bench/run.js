@@ -10,7 +10,7 @@ import { compile, HEADER } from "./compare.js";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 
-/** What Node.js runs for each name. */
+/** Arguments of Node.js for each name. */
 const BENCHES = {
   startup: ["bench/startup.js"],
   plan: ["bench/plan.js"],
@@ -22,7 +22,7 @@ const BENCHES = {
   "nvme-alone": ["bench/nvme-alone.js"],
   nvme: ["test/kernel/boot.js", "--", "node", "bench/nvme.js"],
 };
-/** Of those that need another test machine than the usual one. */
+/** Benches that need another test machine than the usual one. */
 const MACHINES = { nvme: "nvme" };
 
 const names = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// What a process of the command takes, and one that imports the library, from start to end, beside one that does nothing.
+// The time of a process that runs the command or imports the library, from start to end, beside one that does nothing.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ const path = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const COMMAND = path("dist/bundled/iommufd.js");
 const REGISTERS = ["--cap", "0xd2008c22260286", "--ecap", "0x480084f00f4a"];
 const EXAMPLE = path("examples/guest-with-nesting.mtree");
-/** Of `doctor`: something stands in the way. */
+/** Exit code of `doctor` where something stands in the way. */
 const NOT_READY = 3;
 
 const directory = mkdtempSync(join(tmpdir(), "iommufd-bench-"));

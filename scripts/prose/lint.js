@@ -8,8 +8,6 @@ import { findings } from "./findings.js";
 
 /** Folders that tools make, and captures of other programs. */
 const OTHERS = /^(?:\.git|node_modules|build|dist|coverage|prebuilds|test\/fixtures)$/;
-/** Files that are not clean yet. */
-const LATER = /^(?:bench|docs\/performance\.md)(?:\/|$)/;
 const PROSE = /\.(?:md|ts|js|mjs|cc|h|sh|ya?ml|service|timer|socket)$|^\.ci\/run$/;
 
 /** Files with prose, in a folder and below. */
@@ -17,7 +15,7 @@ function filesOf(path) {
   if (!statSync(path || ".").isDirectory()) return [path];
   return readdirSync(path || ".", { withFileTypes: true }).flatMap((entry) => {
     const name = join(path, entry.name);
-    if (OTHERS.test(name) || LATER.test(name)) return [];
+    if (OTHERS.test(name)) return [];
     if (entry.isDirectory()) return filesOf(name);
     return PROSE.test(name) ? [name] : [];
   });
