@@ -9,6 +9,7 @@ import type { Device } from "../iommufd/device.ts";
 import type { HwptOptions } from "../iommufd/hwpt.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import type { ViommuType } from "../iommufd/viommu.ts";
+import { apertureOf, reservedBetween } from "../iova-ranges.ts";
 import { hex } from "../json.ts";
 import { type Origin, originOf } from "../origin.ts";
 import {
@@ -21,7 +22,6 @@ import {
   type IovaRange,
   VFIO_DEVICE_FLAGS_RESET,
 } from "../uapi.ts";
-import { apertureOf, reservedBetween } from "./iova-ranges.ts";
 
 interface Range {
   start: string;

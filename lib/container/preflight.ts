@@ -12,10 +12,10 @@ import { reportsErratum772415 } from "../hw-info/vtd.ts";
 import type { Device } from "../iommufd/device.ts";
 import type { Ioas } from "../iommufd/ioas.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
+import { apertureOf, reservedBetween } from "../iova-ranges.ts";
 import type { MemorySection } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
 import { Container, type ContainerOptions } from "./container.ts";
-import { apertureOf, reservedBetween } from "./iova-ranges.ts";
 import { mappedBytes, type Plan, type PlannedMapping, plan } from "./plan.ts";
 
 /** How much memory stands in for the guest's, in bytes. */

@@ -7,6 +7,7 @@
 
 import { explained, isSystemError, type SystemError } from "../errors.ts";
 import { reportsErratum772415 } from "../hw-info/vtd.ts";
+import { isWithin } from "../iova-ranges.ts";
 import { IOMMU_HWPT_ALLOC_NEST_PARENT, IOMMU_IOAS_MAP_WRITEABLE, type IovaRanges } from "../uapi.ts";
 import type { Device } from "./device.ts";
 import type { Resource } from "./resource.ts";
@@ -105,5 +106,5 @@ function couldBeMapped({ request }: SystemError, { ranges, alignment }: IovaRang
   // Placed by the kernel, it is aligned, and within the ranges.
   if (typeof iova !== "bigint" || typeof length !== "bigint") return true;
   if ((iova | length) & (alignment - 1n)) return false;
-  return ranges.some(({ start, last }) => start <= iova && iova + length - 1n <= last);
+  return isWithin(ranges, iova, length);
 }

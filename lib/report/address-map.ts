@@ -1,7 +1,7 @@
 /** A plan as something to draw: what is done with each range, what the host reserves, and the axis that they share. */
 
-import { apertureOf, reservedBetween } from "../container/iova-ranges.ts";
 import { byStart, type Decision, isMapping, type Plan } from "../container/plan.ts";
+import { apertureOf, reservedBetween } from "../iova-ranges.ts";
 import { sectionLast } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
 import { divideAxis, type Piece } from "./axis.ts";

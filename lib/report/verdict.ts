@@ -3,6 +3,7 @@
 import { isUnexpectedlyMisaligned, type Plan } from "../container/plan.ts";
 import type { Preflight } from "../container/preflight.ts";
 import type { MemlockLimit } from "../host/memlock.ts";
+import { isWithin } from "../iova-ranges.ts";
 import { formatLength } from "../lengths.ts";
 import type { IovaRange } from "../uapi.ts";
 import type { Colour } from "./look.ts";
@@ -157,9 +158,7 @@ export function leftOutReadOnly({ skipped }: Plan): { sections: number; bytes: b
 }
 
 function countOutside(plan: Plan, iovaRanges: readonly IovaRange[]): number {
-  return plan.map.filter(
-    ({ iova, length }) => !iovaRanges.some(({ start, last }) => start <= iova && iova + length - 1n <= last),
-  ).length;
+  return plan.map.filter(({ iova, length }) => !isWithin(iovaRanges, iova, length)).length;
 }
 
 /** "1 mapping", "2 mappings". */

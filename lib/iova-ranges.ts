@@ -1,6 +1,11 @@
-/** Finds what lies between and around the IOVA ranges of an address space (IOMMU_IOAS_IOVA_RANGES). */
+/** Finds what lies within, between and around the IOVA ranges of an address space (IOMMU_IOAS_IOVA_RANGES). */
 
-import type { IovaRange } from "../uapi.ts";
+import type { IovaRange } from "./uapi.ts";
+
+/** Whether one of the ranges has all of a mapping; `length` is in bytes. */
+export function isWithin(ranges: readonly IovaRange[], iova: bigint, length: bigint): boolean {
+  return ranges.some(({ start, last }) => start <= iova && iova + length - 1n <= last);
+}
 
 /** From the first address that can be mapped to the last. */
 export function apertureOf(ranges: readonly IovaRange[]): IovaRange {
