@@ -26,8 +26,13 @@ const HOST_TITLES: Readonly<Record<HostKind, string>> = {
 const CHARACTER = 7.5;
 const LABEL_GAP = 12;
 
-/** Widths of the drawing, in pixels, from which on more addresses have room. page.css hides those that do not. */
+/** Widths of the drawing, in pixels, from which on more addresses have room. */
 const WIDTHS = [300, 600, 900, 1200, 2400, 4800] as const;
+
+/** Shows the addresses that have room; page.css hides all of them. */
+export const DRAWING_STYLE = WIDTHS.map(
+  (width) => `@container (min-width: ${width}px) {\n  .map .from-${width} {\n    display: inline;\n  }\n}\n`,
+).join("\n");
 
 /** How narrow a piece may get, in pixels, before the drawing gets wider than the page. */
 const NARROWEST = 6;

@@ -14,7 +14,7 @@ import type { Advice } from "../advice.ts";
 import { type Fact, formatAddress, formatRange } from "../text.ts";
 import type { Outcome, Verdict } from "../verdict.ts";
 import { bandsOf } from "./bands.ts";
-import { drawSvg } from "./drawing.ts";
+import { DRAWING_STYLE, drawSvg } from "./drawing.ts";
 import { html, Markup } from "./markup.ts";
 
 /** The facts about a section. */
@@ -64,7 +64,7 @@ const MOST_ROWS = 20_000;
 /** The page, as the text of an HTML file. */
 export function formatPage(content: PageContent): string {
   const { title, verdict, facts, map, sections, heading, advice } = content;
-  const style = asset("page.css");
+  const style = asset("page.css") + DRAWING_STYLE;
   const script = asset("page.js");
   const policy = `default-src 'none'; style-src ${hash(style)}; script-src ${hash(script)}; img-src data:`;
   const kinds = new Map(sections.map(({ kind }) => [kind, new Set<string>()]));
