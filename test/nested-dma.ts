@@ -1,21 +1,13 @@
 /** The output of examples/nested-dma.ts, on the machine and on its model. */
 
 import { readFileSync } from "node:fs";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import { PROJECT } from "./e2e/command.ts";
+import { printedLines } from "./printed-lines.ts";
 
 /** Runs it in this process: it prints what docs/driver.md shows. */
 export async function expectNestedDma(...words: string[]): Promise<void> {
-  const log = vi.spyOn(console, "log").mockImplementation(() => {});
-  const { argv } = process;
-  process.argv = [...argv.slice(0, 2), ...words];
-  try {
-    await import("../examples/nested-dma.ts");
-  } finally {
-    process.argv = argv;
-  }
-  const lines = log.mock.calls.flat();
-  log.mockRestore();
+  const lines = await printedLines(() => import("../examples/nested-dma.ts"), ...words);
   expect(lines).toEqual([
     "0000:00:01.0: SMMUv3.1",
     "through two stages and back: every byte arrived",

@@ -1,7 +1,7 @@
 /** A device: its regions, reset, features, and real DMA. */
 
 import { readFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   type Device,
   Iommufd,
@@ -9,6 +9,7 @@ import {
   VFIO_PCI_CONFIG_REGION_INDEX,
 } from "../../lib/index.ts";
 import { PROJECT } from "../e2e/command.ts";
+import { printedLines } from "../printed-lines.ts";
 
 const einval = expect.objectContaining({ code: "EINVAL" });
 
@@ -107,10 +108,7 @@ describe("reset and features", () => {
 
 it("examples/edu-dma.ts: real DMA, which the IOMMU lets through or stops", async () => {
   iommufd.close();
-  const log = vi.spyOn(console, "log").mockImplementation(() => {});
-  await import("../../examples/edu-dma.ts");
-  const lines = log.mock.calls.flat();
-  log.mockRestore();
+  const lines = await printedLines(() => import("../../examples/edu-dma.ts"));
   expect(lines).toEqual([
     "edu: identification 0x10000ed",
     "through the IOMMU and back: every byte arrived",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Iommufd, UnixSocket } from "../../lib/index.ts";
 import { PROJECT } from "../e2e/command.ts";
+import { printedLines } from "../printed-lines.ts";
 
 const qemu = join(PROJECT, "build/test/qemu/usr/bin/qemu-system-x86_64");
 
@@ -40,10 +41,7 @@ describe.skipIf(!existsSync(qemu))(
   "examples/qemu-handover.ts (scripts/fetch-test-qemu.sh fetches QEMU)",
   () => {
     it("gives a real QEMU devices at its start and while it runs", async () => {
-      process.argv = [...argv.slice(0, 2), qemu];
-      const log = vi.spyOn(console, "log").mockImplementation(() => {});
-      await import("../../examples/qemu-handover.ts");
-      expect(log.mock.calls.flat()).toEqual([
+      expect(await printedLines(() => import("../../examples/qemu-handover.ts"), qemu)).toEqual([
         "0000:00:01.0: given to QEMU at its start",
         "0000:00:02.0: given to QEMU over QMP",
         "QEMU has hostdev0, hostdev1",
