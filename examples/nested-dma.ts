@@ -8,18 +8,9 @@
  * version 3 (IHI 0070).
  */
 
-import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import {
-  type Device,
-  DmaFault,
-  decodeHwInfo,
-  Iommufd,
-  type SoftwareMachine,
-  softwareMachine,
-  VFIO_PCI_BAR0_REGION_INDEX,
-  VFIO_PCI_CONFIG_REGION_INDEX,
-} from "iommufd";
+import { decodeHwInfo, Iommufd, softwareMachine } from "iommufd";
+import { dmaOf } from "./edu.ts";
 
 const { values: options, positionals } = parseArgs({
   options: { profile: { type: "string" } },
@@ -106,9 +97,9 @@ const stage1 = await stage2.allocNested(
 await device.attach(stage1);
 
 // The guest has the device do DMA. DMA that the SMMU stops does not arrive; the device does not learn of it.
-const dma = machine === undefined ? edu(device) : modelled(machine, device.name);
-const read = (page: number) => dma.read(deviceAddress(page));
-const write = (page: number) => dma.write(deviceAddress(page));
+const dma = dmaOf(device, machine);
+const read = (page: number) => dma.read(deviceAddress(page), LENGTH);
+const write = (page: number) => dma.write(deviceAddress(page), LENGTH);
 
 const pattern = Uint8Array.from({ length: LENGTH }, (_, index) => index ^ 0x5a);
 const outcome = (target: Uint8Array) =>
@@ -157,52 +148,3 @@ bytes(SOURCE).fill(0);
 await read(ROM_PAGE);
 await write(SOURCE);
 console.log(`a read of ROM: ${outcome(bytes(SOURCE))}`);
-
-/** Moves bytes between memory and a buffer of the device. */
-interface Dma {
-  read(address: bigint): Promise<void>;
-  write(address: bigint): Promise<void>;
-}
-
-/** The guest's driver of edu. */
-function edu(device: Device): Dma {
-  const DMA_SOURCE = 0x80n;
-  const DMA_DESTINATION = 0x88n;
-  const DMA_COUNT = 0x90n;
-  const DMA_COMMAND = 0x98n;
-  const START = 1n;
-  const TO_MEMORY = 2n;
-  const DEVICE_BUFFER = 0x40000n;
-  const PCI_COMMAND = 4n;
-  const MEMORY_AND_BUS_MASTER = 6;
-  const config = device.region(VFIO_PCI_CONFIG_REGION_INDEX);
-  config.writeUint16(PCI_COMMAND, config.readUint16(PCI_COMMAND) | MEMORY_AND_BUS_MASTER);
-  const registers = device.region(VFIO_PCI_BAR0_REGION_INDEX);
-  const move = async (source: bigint, destination: bigint, direction = 0n) => {
-    registers.writeUint64(DMA_SOURCE, source);
-    registers.writeUint64(DMA_DESTINATION, destination);
-    registers.writeUint64(DMA_COUNT, BigInt(LENGTH));
-    registers.writeUint64(DMA_COMMAND, START | direction);
-    while (registers.readUint64(DMA_COMMAND) & START) await setTimeout(10);
-  };
-  return {
-    read: (address) => move(address, DEVICE_BUFFER),
-    write: (address) => move(DEVICE_BUFFER, address, TO_MEMORY),
-  };
-}
-
-/** A device of the model, which does DMA by itself. */
-function modelled(machine: SoftwareMachine, bdf: string): Dma {
-  const buffer = new Uint8Array(LENGTH);
-  const stopped = (error: unknown) => {
-    if (!(error instanceof DmaFault)) throw error;
-  };
-  return {
-    read: (address) =>
-      machine
-        .dmaRead(bdf, address, LENGTH)
-        .then((bytes) => buffer.set(bytes))
-        .catch(stopped),
-    write: (address) => machine.dmaWrite(bdf, address, buffer).catch(stopped),
-  };
-}

@@ -4,6 +4,7 @@
  */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Dma, dmaOf } from "../../examples/edu.ts";
 import type {
   Device,
   DmaMemory,
@@ -14,8 +15,7 @@ import type {
   VeventQueue,
   Viommu,
 } from "../../lib/index.ts";
-import { backendName, FIRST, open } from "./backend.ts";
-import { type Dma, dmaOf } from "./dma.ts";
+import { backendName, FIRST, model, open } from "./backend.ts";
 import { iommu } from "./iommus.ts";
 
 const SMMUV3 = 2;
@@ -74,7 +74,7 @@ describe.runIf(iommu.hwInfo.type === SMMUV3)(`stage 1 of an SMMUv3 (${backendNam
     for (let page = 0; page < PAGES; page++) words(LEVEL_3)[page] = entry(page);
     viommu.allocVdevice(device, STREAM);
     events = viommu.allocVeventQueue({ type: "arm-smmuv3", depth: 256 });
-    dma = dmaOf(device);
+    dma = dmaOf(device, model);
   });
 
   afterEach(() => iommufd.close());
