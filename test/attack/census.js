@@ -8,8 +8,7 @@ const PATIENCE_MS = 5000;
 
 /**
  * The target of each descriptor: "anon_inode:[eventfd]", "/dev/null"; sockets and pipes without their numbers. Not
- * modules, nor
- * Node.js itself: it leaves one open where a worker ends while it is read.
+ * modules, nor Node.js itself: it leaves one open where a worker ends while it is read.
  */
 function descriptors() {
   const links = [];
