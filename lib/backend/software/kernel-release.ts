@@ -9,7 +9,7 @@ type Version = readonly [major: number, minor: number];
 export const NEWEST_RELEASE = "7.2";
 
 /**
- * The first release without an ioctl of its own; before, the kernel refuses it as a flag that it does not know, or as
+ * The first release with a feature that has no ioctl of its own. Earlier ones refuse its flag as unknown, or as said
  * below.
  */
 const FLAGS_SINCE = {
