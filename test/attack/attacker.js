@@ -6,11 +6,11 @@ import net from "node:net";
 import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import tls from "node:tls";
+import { Random } from "../random.js";
 import { BUFFER_ACTIONS } from "./buffer-actions.js";
 import { CallLog } from "./call-log.js";
 import { DESCRIPTOR_ACTIONS } from "./descriptor-actions.js";
 import { HANDLE_ACTIONS, signal } from "./handle-actions.js";
-import { Random } from "./random.js";
 
 /** How many handles, buffers and descriptors are kept. More are dropped, for the collector to find. */
 const KEPT = 16;

@@ -7,10 +7,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { Random } from "../random.js";
 import { Attacker, Finding } from "./attacker.js";
 import { census, leftovers } from "./census.js";
 import { exhaust } from "./descriptor-actions.js";
-import { Random } from "./random.js";
 
 /** How often workers are started, and how many at a time. */
 const ROUNDS = 4;

@@ -1,5 +1,7 @@
 // Random values of one number: the same number gives the same values.
 
+import { Random } from "../../random.js";
+
 const U64_MAX = (1n << 64n) - 1n;
 const PAGE = 4096n;
 /** How much memory there is to map. */
@@ -21,25 +23,10 @@ const EDGES = [
   U64_MAX,
 ];
 
-export class Draw {
-  #state;
-
-  /** @param {number} seed */
-  constructor(seed) {
-    this.#state = seed;
-  }
-
-  /** A number from 0 to below a limit: mulberry32. @param {number} limit */
-  below(limit) {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  }
-
+export class Draw extends Random {
   /** One of them. @param {...any} values */
   of(...values) {
-    return values[this.below(values.length)];
+    return this.pick(values);
   }
 
   /** So many pages at most, in bytes. @param {number} most */

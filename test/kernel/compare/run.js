@@ -129,7 +129,7 @@ function stepOf(number, objects) {
   const draw = new Draw(number);
   const kinds = objects ? objectCalls : calls;
   const whole = kinds.reduce((sum, { weight }) => sum + weight, 0);
-  let left = (draw.below(100_000) / 100_000) * whole;
+  let left = draw.next() * whole;
   const chosen = kinds.find(({ weight }) => {
     left -= weight;
     return left < 0;
