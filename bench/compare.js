@@ -90,7 +90,20 @@ export async function compare(name, ours, theirs, { rival = "C", blocks = 100, a
     sides.reverse();
   }
   if (count % 2) sides.reverse();
-  const [a, b] = sides.map(({ samples }) => ({ least: Math.min(...samples), median: median(samples) }));
+  const [a, b] = sides.map(({ samples }) => samples);
+  printRow(name, a, b, { rival, aim });
+}
+
+/**
+ * Prints a row: the least and the median of each side, and the ratio of both.
+ *
+ * @param {string} name what is compared
+ * @param {readonly number[]} ours nanoseconds for one operation, block by block
+ * @param {readonly number[]} theirs the same
+ * @param {{ rival: string, aim?: number }} options who theirs is; the ratio to reach
+ */
+export function printRow(name, ours, theirs, { rival, aim }) {
+  const [a, b] = [ours, theirs].map((samples) => ({ least: Math.min(...samples), median: median(samples) }));
   if (!header) {
     console.log(HEADER.join("\n"));
     header = true;
@@ -107,7 +120,7 @@ const WARM_UP_MS = 2000;
 
 /** The one in the middle. */
 export function median(values) {
-  return values.sort((a, b) => a - b)[values.length >> 1];
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
 }
 
 /** @param {number} nanoseconds */
