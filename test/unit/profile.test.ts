@@ -161,16 +161,17 @@ describe("shipped profiles", () => {
     expect(ioas.mapSync(iommufd.allocMemory(4096n), { iova: 0n, writable: false })).toBe(0n);
   });
 
-  it("whose IOMMU tells nothing can neither nest nor track", () => {
+  it("whose IOMMU tells nothing makes page tables without any option only", () => {
     using iommufd = Iommufd.open({ profile: "none" });
     const device = iommufd.openDevice("01:00.0");
     const ioas = iommufd.allocIoas();
-    for (const options of [{ nestParent: true }, { dirtyTracking: true }, { pasid: true }]) {
+    using faultQueue = iommufd.allocFaultQueue();
+    for (const options of [{ nestParent: true }, { dirtyTracking: true }, { pasid: true }, { faultQueue }]) {
       expect(() => ioas.allocHwptSync(device, options)).toThrow(
         expect.objectContaining({ code: "EOPNOTSUPP" }),
       );
     }
-    expect(ioas.allocHwptSync(device).id).toBe(3);
+    expect(ioas.allocHwptSync(device).id).toBe(4);
   });
 });
 

@@ -34,6 +34,7 @@ export function makeHwpt(
 ): HwptObject {
   const pasidFlag = release.takes("pasid") ? IOMMU_HWPT_ALLOC_PASID : 0;
   if (parent instanceof IoasObject) {
+    if ((flags !== 0 || data !== undefined) && !iommu.takesPagingFlags) throw new Refusal("EOPNOTSUPP");
     const faultFlag = release.takes("pagingFaultQueue") ? IOMMU_HWPT_FAULT_ID_VALID : 0;
     const known = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | faultFlag | pasidFlag;
     if (flags & ~known) throw new Refusal("EOPNOTSUPP");

@@ -32,6 +32,9 @@ export abstract class Iommu {
   /** enum iommu_hw_info_type: the first type of its driver. */
   abstract readonly hwInfoType: number;
 
+  /** Whether the driver has domain_alloc_paging_flags(). Without, a paging HWPT takes neither flags nor data. */
+  readonly takesPagingFlags: boolean = true;
+
   /** hw_info(): the driver's structure. */
   abstract hwInfo(): Uint8Array;
 
