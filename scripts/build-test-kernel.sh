@@ -23,7 +23,7 @@ if [ "${1:-}" = --arm64 ]; then
   page_size=$2
   shift 2
 fi
-[ $# -ge 1 ] && [ $# -le 2 ] || usage
+[ $# -ge 1 ] && [ $# -le 2 ] && [[ "$1" != -* ]] || usage
 fragments=("$(cd "$(dirname "$0")" && pwd)/test-kernel.config")
 image=arch/x86/boot/bzImage options=(INTEL_IOMMU) gcc=gcc
 if [ -n "$page_size" ]; then
