@@ -45,7 +45,7 @@ export default defineConfig({
           name: "library",
           test: /\/dist\/(backend|iommufd|container|memory-map(?!\/(qmp-client|virsh-monitor)))\//,
         },
-        { name: "host", test: /\/dist\/(host\/(?!memlock|readable)|report\/doctor-report)/ },
+        { name: "host", test: /\/dist\/(host\/(?!memlock|page-size|readable)|report\/doctor-report)/ },
         { name: "pages", test: /\/dist\/report\/page\// },
         { name: "shared", test: /\/dist\/(cli|report|host|demo)\//, minShareCount: 2 },
       ],

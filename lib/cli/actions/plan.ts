@@ -4,6 +4,7 @@ import { decideBypassRo, type HostIommuQuirk, quirksForDecision } from "../../co
 import { isUnexpectedlyMisaligned, plan } from "../../container/plan.ts";
 import { askIovaRanges, askNestParent } from "../../container/probe.ts";
 import { isSystemError } from "../../errors.ts";
+import { machinePageSize } from "../../host/page-size.ts";
 import { decodeHwInfo } from "../../hw-info/hw-info.ts";
 import type { Device } from "../../iommufd/device.ts";
 import type { Iommufd } from "../../iommufd/iommufd.ts";
@@ -49,7 +50,7 @@ export async function planFile(file: string | undefined, flags: PlanFileFlags): 
     : undefined;
 
   const decision = decideBypassRo({ nesting, setting, quirks: host?.quirks });
-  const pageSize = flags.pageSize ?? host?.pageSize;
+  const pageSize = flags.pageSize ?? host?.pageSize ?? machinePageSize();
   const report = {
     origin: host?.origin ?? originOf(undefined),
     addressSpace,
