@@ -1,21 +1,33 @@
 /**
  * The ioctls, one a row: what the kernel calls it, its number, and the names of its arguments, by the method of
  * lib/backend/backend.ts that issues it. Everything else that is said of an ioctl follows from here: errors, traces, what
- * {@link Iommufd.supports} asks, what a model can be made to fail.
+ * {@link Iommufd.supports} asks, what a model can be made to fail, and which models have it.
  */
+
+/** The release of Linux whose ioctls these are. A model is of this release if its profile names none. */
+export const NEWEST_RELEASE = "7.2";
+
+/** A version of Linux: 6.12 is [6, 12]. */
+export type Version = readonly [major: number, minor: number];
 
 /** A row. */
 export interface Call {
   /** The name that the kernel gives it. */
   readonly name: string;
-  /** Its number: IOMMUFD_CMD_* of include/uapi/linux/iommufd.h. Only those of an iommufd are asked for by number. */
-  readonly number?: number;
   /** The arguments that an error names, in order: from the request, or one by one. */
   readonly arguments: readonly string[];
   /** Which VFIO_DEVICE_FEATURE_*, of the ioctl that has many. */
   readonly feature?: string;
   /** Whether it is one call for many things. */
   readonly many?: true;
+}
+
+/** A row of an ioctl of an iommufd. */
+export interface IommufdCall extends Call {
+  /** Its number: IOMMUFD_CMD_* of include/uapi/linux/iommufd.h. */
+  readonly number: number;
+  /** The first Linux that has it, where that is later than 6.6: the devices of VFIO came with 6.6. docs/coverage.md says the same. */
+  readonly since?: Version;
 }
 
 /** The ioctls of an iommufd. Its `…Sync` and `…Many` issue the same. */
@@ -42,30 +54,55 @@ export const IOMMUFD_IOCTLS = {
   hwptSetDirtyTracking: {
     name: "IOMMU_HWPT_SET_DIRTY_TRACKING",
     number: 0x8b,
+    since: [6, 7],
     arguments: ["hwptId", "enabled"],
   },
   hwptGetDirtyBitmap: {
     name: "IOMMU_HWPT_GET_DIRTY_BITMAP",
     number: 0x8c,
+    since: [6, 7],
     arguments: ["hwptId", "flags", "iova", "length", "pageSize"],
   },
-  hwptInvalidate: { name: "IOMMU_HWPT_INVALIDATE", number: 0x8d, many: true, arguments: ["id", "dataType"] },
-  faultQueueAlloc: { name: "IOMMU_FAULT_QUEUE_ALLOC", number: 0x8e, arguments: [] },
+  hwptInvalidate: {
+    name: "IOMMU_HWPT_INVALIDATE",
+    number: 0x8d,
+    since: [6, 8],
+    many: true,
+    arguments: ["id", "dataType"],
+  },
+  faultQueueAlloc: { name: "IOMMU_FAULT_QUEUE_ALLOC", number: 0x8e, since: [6, 11], arguments: [] },
   ioasMapFile: {
     name: "IOMMU_IOAS_MAP_FILE",
     number: 0x8f,
+    since: [6, 13],
     arguments: ["ioasId", "flags", "file", "start", "length", "iova"],
   },
-  viommuAlloc: { name: "IOMMU_VIOMMU_ALLOC", number: 0x90, arguments: ["deviceId", "hwptId", "type"] },
-  vdeviceAlloc: { name: "IOMMU_VDEVICE_ALLOC", number: 0x91, arguments: ["viommuId", "deviceId", "virtId"] },
-  ioasChangeProcess: { name: "IOMMU_IOAS_CHANGE_PROCESS", number: 0x92, arguments: [] },
-  veventqAlloc: { name: "IOMMU_VEVENTQ_ALLOC", number: 0x93, arguments: ["viommuId", "type", "depth"] },
+  viommuAlloc: {
+    name: "IOMMU_VIOMMU_ALLOC",
+    number: 0x90,
+    since: [6, 13],
+    arguments: ["deviceId", "hwptId", "type"],
+  },
+  vdeviceAlloc: {
+    name: "IOMMU_VDEVICE_ALLOC",
+    number: 0x91,
+    since: [6, 13],
+    arguments: ["viommuId", "deviceId", "virtId"],
+  },
+  ioasChangeProcess: { name: "IOMMU_IOAS_CHANGE_PROCESS", number: 0x92, since: [6, 14], arguments: [] },
+  veventqAlloc: {
+    name: "IOMMU_VEVENTQ_ALLOC",
+    number: 0x93,
+    since: [6, 15],
+    arguments: ["viommuId", "type", "depth"],
+  },
   hwQueueAlloc: {
     name: "IOMMU_HW_QUEUE_ALLOC",
     number: 0x94,
+    since: [6, 17],
     arguments: ["viommuId", "type", "index", "iova", "length"],
   },
-} as const satisfies Readonly<Record<string, Call>>;
+} as const satisfies Readonly<Record<string, IommufdCall>>;
 
 /** The ioctls of a device. */
 export const VFIO_IOCTLS = {
@@ -103,14 +140,9 @@ export type Ioctl = IommufdIoctl | NameIn<typeof VFIO_IOCTLS>;
 /** A call into the kernel, by its name there: an {@link Ioctl}, or "mmap", "pread", "pwrite" of a file. */
 export type Syscall = Ioctl | NameIn<typeof SYSTEM_CALLS>;
 
-const ALL: readonly Call[] = [IOMMUFD_IOCTLS, VFIO_IOCTLS, SYSTEM_CALLS].flatMap((calls) =>
-  Object.values<Call>(calls),
-);
-
 /** Those names, for callers without a compiler. */
-export const SYSCALLS: ReadonlySet<string> = new Set(ALL.map(({ name }) => name));
-
-/** The number of an ioctl of an iommufd; undefined where there is none of that name. */
-export function ioctlNumber(ioctl: string): number | undefined {
-  return ALL.find(({ name }) => name === ioctl)?.number;
-}
+export const SYSCALLS: ReadonlySet<string> = new Set(
+  [IOMMUFD_IOCTLS, VFIO_IOCTLS, SYSTEM_CALLS].flatMap((calls) =>
+    Object.values<Call>(calls).map(({ name }) => name),
+  ),
+);

@@ -5,6 +5,7 @@
 
 import type { DeviceId } from "../uapi.ts";
 import type { Backend, IommufdFile, VfioDeviceFile } from "./backend.ts";
+import type { IommufdCall } from "./ioctl.ts";
 import type { BatchOutcome } from "./requests.ts";
 
 /** A negative Linux error number, in place of a result. No result is a negative number. */
@@ -44,10 +45,10 @@ type RawFile<File, Own> = Omit<Answering<File>, Spare<File> | keyof Own> &
   Partial<Pick<Answering<File>, Spare<File>>> &
   Own;
 
-/** An iommufd. It is asked for an ioctl by number, and, where it has no calls for many things, whether it is open. */
+/** An iommufd. It is asked for an ioctl by its row, and, where it has no calls for many things, whether it is open. */
 export type RawIommufdFile = RawFile<
   IommufdFile,
-  Pick<IommufdFile, "fd" | "close"> & { supports(number: number): boolean | Errno; assertOpen?(): void }
+  Pick<IommufdFile, "fd" | "close"> & { supports(ioctl: IommufdCall): boolean | Errno; assertOpen?(): void }
 >;
 
 /** A device. */

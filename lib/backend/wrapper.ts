@@ -16,15 +16,15 @@ import {
   type Call,
   IOMMUFD_IOCTLS,
   type Ioctl,
+  type IommufdCall,
   type IommufdIoctl,
-  ioctlNumber,
   SYSTEM_CALLS,
   VFIO_IOCTLS,
 } from "./ioctl.ts";
 import type { BatchStatus, RawBackend, RawIommufdFile, RawVfioDeviceFile } from "./raw.ts";
 import type { BatchOutcome, IoasMapManyRequest } from "./requests.ts";
 
-/** The content of messages of `tracing:iommufd:ioctl:*` carry. */
+/** The content of messages of `tracing:iommufd:ioctl:*`. */
 export interface IoctlTrace {
   /** The ioctl: "IOMMU_IOAS_MAP". */
   syscall: Ioctl;
@@ -205,11 +205,10 @@ function isRequest(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null;
 }
 
-function supports(file: RawIommufdFile, ioctl: IommufdIoctl): boolean {
-  const number = ioctlNumber(ioctl);
-  if (number === undefined)
-    throw outOfRange("ioctl", 'an ioctl of an iommufd such as "IOMMU_IOAS_MAP"', ioctl);
-  const answer = file.supports(number);
-  if (typeof answer === "number") throw systemError(answer, ioctl);
+function supports(file: RawIommufdFile, name: IommufdIoctl): boolean {
+  const ioctl = Object.values<IommufdCall>(IOMMUFD_IOCTLS).find((each) => each.name === name);
+  if (ioctl === undefined) throw outOfRange("ioctl", 'an ioctl of an iommufd such as "IOMMU_IOAS_MAP"', name);
+  const answer = file.supports(ioctl);
+  if (typeof answer === "number") throw systemError(answer, ioctl.name);
   return answer;
 }

@@ -4,6 +4,7 @@
  */
 
 import type { DeviceUse, DeviceUser } from "../backend/backend.ts";
+import { VFIO_IOCTLS } from "../backend/ioctl.ts";
 import { explained, isSystemError } from "../errors.ts";
 
 const NOT_ISOLATED =
@@ -18,7 +19,7 @@ const ASK_DOCTOR = "`iommufd doctor` says what to do";
 export function explainOpenError(error: unknown, use: () => DeviceUse | undefined): unknown {
   if (!isSystemError(error)) return error;
   if (error.syscall === "open") return explained(error, OPEN[error.code]);
-  if (error.syscall !== "VFIO_DEVICE_BIND_IOMMUFD") return error;
+  if (error.syscall !== VFIO_IOCTLS.bindIommufd.name) return error;
   return explained(error, BIND[error.code]?.(use()));
 }
 

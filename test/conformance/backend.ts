@@ -6,7 +6,7 @@
  */
 
 import { release } from "node:os";
-import { NEWEST_RELEASE } from "../../lib/backend/software/kernel-release.ts";
+import { NEWEST_RELEASE } from "../../lib/backend/ioctl.ts";
 import { loadProfile, type Profile } from "../../lib/backend/software/profile.ts";
 import { Iommufd, selectBackend, softwareMachine } from "../../lib/index.ts";
 

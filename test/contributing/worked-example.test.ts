@@ -40,6 +40,12 @@ describe("adding an ioctl as CONTRIBUTING.md tells", () => {
     expect(status, output).toBe(0);
   });
 
+  it("it touches no more than eight files of code, those of tests included", () => {
+    const touched = [...text.matchAll(/^\+\+\+ b\/(.*)$/gm)].map(([, path]) => path);
+    const code = new Set(touched.filter((path) => !path?.endsWith(".md")));
+    expect(code.size, [...code].join(", ")).toBeLessThanOrEqual(8);
+  });
+
   it("the addon compiles without a warning", () => {
     const { status, output } = inCopy("npx", ["node-gyp", "--jobs=max", "rebuild"], {
       env: { CXXFLAGS: "-Werror" },

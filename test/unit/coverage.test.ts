@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { IOMMUFD_IOCTLS, VFIO_IOCTLS } from "../../lib/backend/ioctl.ts";
+import { IOMMUFD_IOCTLS, type IommufdCall, VFIO_IOCTLS } from "../../lib/backend/ioctl.ts";
 import { Device, Hwpt, Interrupts, Ioas, Iommufd, Viommu } from "../../lib/index.ts";
 import { PROJECT } from "../e2e/command.ts";
 
@@ -15,11 +15,11 @@ const rows = readFileSync(`${PROJECT}docs/coverage.md`, "utf8")
   .split("\n")
   .filter((line) => /^\| (IOMMU|VFIO)_/.test(line))
   .map((line) => {
-    const [ioctl = "", method = "", , errors = "", test = ""] = line
+    const [ioctl = "", method = "", since = "", errors = "", test = ""] = line
       .split("|")
       .slice(1, -1)
       .map((cell) => cell.trim());
-    return { ioctl, method, errors: errors.split(" ").filter(Boolean), test };
+    return { ioctl, method, since, errors: errors.split(" ").filter(Boolean), test };
   });
 
 describe("docs/coverage.md", () => {
@@ -37,6 +37,14 @@ describe("docs/coverage.md", () => {
     expect(defined.length).toBeGreaterThan(15);
     const documented = rows.map(({ ioctl }) => ioctl).filter((ioctl) => ioctl.startsWith("IOMMU_"));
     expect(documented.sort()).toEqual(defined.sort());
+  });
+
+  it("has the releases of the table of ioctls; the devices of VFIO came with 6.6", () => {
+    const later = rows.filter(({ since }) => !/^6\.[0-6]$/.test(since));
+    const young = Object.values<IommufdCall>(IOMMUFD_IOCTLS).filter(({ since }) => since !== undefined);
+    expect(later.map(({ ioctl, since }) => `${ioctl} ${since}`).sort()).toEqual(
+      young.map(({ name, since }) => `${name} ${since?.join(".")}`).sort(),
+    );
   });
 
   it.each(rows)("$ioctl: $method, shown by $test", ({ ioctl, method, errors, test }) => {

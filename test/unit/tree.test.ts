@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { SYSCALLS } from "../../lib/backend/ioctl.ts";
 import { PROJECT } from "../e2e/command.ts";
 import { foldersOf } from "../tree.ts";
 
@@ -73,5 +74,16 @@ it("what comes from outside is read where it is limited", () => {
     "lib/cli/input.ts",
     "lib/origin.ts",
     "lib/report/page/page.ts",
+  ]);
+});
+
+it("an ioctl is named in its row alone", () => {
+  const names = [...SYSCALLS].filter((name) => /^(?:IOMMU|VFIO)_/.test(name));
+  const literal = new RegExp(`^(?! *(?:/\\*|\\*|//)).*"(?:${names.join("|")})"`, "m");
+  // The messages of the other two have an example.
+  expect(libraryFiles(literal).sort()).toEqual([
+    "lib/backend/failures.ts",
+    "lib/backend/ioctl.ts",
+    "lib/backend/wrapper.ts",
   ]);
 });

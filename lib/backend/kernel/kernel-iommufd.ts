@@ -33,6 +33,7 @@ export function kernelIommufd(native: NativeIommufdFile): RawIommufdFile {
   const file: RawIommufdFile = {
     ...methods,
 
+    supports: ({ number }) => methods.supports(number),
     ioasAllowIovas(ioasId, ranges) {
       const values = BigUint64Array.from(ranges.flatMap(({ start, last }) => [start, last]));
       return methods.ioasAllowIovas(ioasId, values);

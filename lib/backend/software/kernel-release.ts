@@ -1,12 +1,6 @@
-/** Which Linux is modelled, and what it does not know yet. */
+/** Which Linux is modelled, and what it does not have yet. */
 
-import type { IommufdIoctl } from "../ioctl.ts";
-
-/** A version: 6.12 is [6, 12]. */
-type Version = readonly [major: number, minor: number];
-
-/** The release that the model is of where a profile names none, and of which it knows nothing newer. */
-export const NEWEST_RELEASE = "7.2";
+import { type IommufdCall, NEWEST_RELEASE, type Version } from "../ioctl.ts";
 
 /**
  * The first release with a feature that has no ioctl of its own. Earlier ones refuse its flag as unknown, or as said
@@ -24,26 +18,6 @@ const FLAGS_SINCE = {
   /** Mapping what a vIOMMU offers: before, an iommufd cannot be mapped at all. */
   mmap: [6, 17],
 } as const satisfies Record<string, Version>;
-
-/**
- * The first release with an ioctl, of those that are younger than the devices of VFIO (6.6): before it the answer is ENOTTY.
- * docs/coverage.md says the same.
- */
-export const IOCTLS_SINCE = {
-  IOMMU_HWPT_SET_DIRTY_TRACKING: [6, 7],
-  IOMMU_HWPT_GET_DIRTY_BITMAP: [6, 7],
-  IOMMU_HWPT_INVALIDATE: [6, 8],
-  IOMMU_FAULT_QUEUE_ALLOC: [6, 11],
-  IOMMU_IOAS_MAP_FILE: [6, 13],
-  IOMMU_VIOMMU_ALLOC: [6, 13],
-  IOMMU_VDEVICE_ALLOC: [6, 13],
-  IOMMU_IOAS_CHANGE_PROCESS: [6, 14],
-  IOMMU_VEVENTQ_ALLOC: [6, 15],
-  IOMMU_HW_QUEUE_ALLOC: [6, 17],
-} as const satisfies Partial<Record<IommufdIoctl, Version>>;
-
-/** An ioctl that not every release has. */
-export type YoungIoctl = keyof typeof IOCTLS_SINCE;
 
 /** How a release begins: "6.12.48-amd64" is 6.12. */
 export const RELEASE_PATTERN = /^(\d+)\.(\d+)/;
@@ -66,17 +40,13 @@ export class KernelRelease {
     return this.#isFrom(FLAGS_SINCE[flag]);
   }
 
-  /** Whether it knows an ioctl. */
-  knows(ioctl: IommufdIoctl): boolean {
-    return !isYoung(ioctl) || this.#isFrom(IOCTLS_SINCE[ioctl]);
+  /** Whether it has an ioctl. Others answer ENOTTY. */
+  supports({ since }: IommufdCall): boolean {
+    return since === undefined || this.#isFrom(since);
   }
 
   #isFrom([major, minor]: Version): boolean {
     const [ours, ourMinor] = this.#version;
     return ours > major || (ours === major && ourMinor >= minor);
   }
-}
-
-function isYoung(ioctl: IommufdIoctl): ioctl is YoungIoctl {
-  return Object.hasOwn(IOCTLS_SINCE, ioctl);
 }

@@ -17,7 +17,7 @@ import {
   type VdeviceId,
   type ViommuId,
 } from "../../uapi.ts";
-import { IOMMUFD_IOCTLS } from "../ioctl.ts";
+import { IOMMUFD_IOCTLS, type IommufdCall } from "../ioctl.ts";
 import type { Errno, RawIommufdFile } from "../raw.ts";
 import type {
   DirtyBitmapRequest,
@@ -34,7 +34,7 @@ import { BoundDevice } from "./bound-device.ts";
 import { FaultQueueObject, SoftwareFaultQueueFile } from "./fault-queue.ts";
 import { hwInfo } from "./hw-info.ts";
 import { IommufdOptions } from "./iommufd-options.ts";
-import type { KernelRelease, YoungIoctl } from "./kernel-release.ts";
+import type { KernelRelease } from "./kernel-release.ts";
 import type { MemoryLimits } from "./locked-memory.ts";
 import { driverData, makeHwpt } from "./make-hwpt.ts";
 import { checkMapFlags, checkUnmapRange } from "./map-arguments.ts";
@@ -78,10 +78,9 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     throw noDescriptors();
   }
 
-  supports(number: number): boolean {
+  supports(ioctl: IommufdCall): boolean {
     this.assertOpen();
-    const ioctl = Object.values(IOMMUFD_IOCTLS).find((each) => each.number === number);
-    return ioctl !== undefined && this.#release.knows(ioctl.name);
+    return this.#release.supports(ioctl);
   }
 
   destroy(id: ObjectId) {
@@ -105,7 +104,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
   ioasChangeProcess() {
-    return this.#young("IOMMU_IOAS_CHANGE_PROCESS", () => {
+    return this.#young(IOMMUFD_IOCTLS.ioasChangeProcess, () => {
       for (const object of this.objects) {
         if (object instanceof IoasObject && !object.iopt.filesOnly) throw new Refusal("EINVAL");
       }
@@ -137,7 +136,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     const { ioasId, flags, file, start, length, iova } = request;
     // Memory other than a file has no descriptor, and so the kernel is not asked.
     if (file instanceof SoftwareMemory && file.anonymous) throw systemError("EBADF", "memfd");
-    return this.#young("IOMMU_IOAS_MAP_FILE", () => {
+    return this.#young(IOMMUFD_IOCTLS.ioasMapFile, () => {
       const permission = checkMapFlags(flags, length, iova);
       const { iopt } = this.#ioas(ioasId);
       // iopt_map_file_pages(), before it looks at the file
@@ -189,7 +188,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   hwptInvalidate(request: InvalidateRequest) {
     const { id, entryLength, count } = request;
-    return this.#young("IOMMU_HWPT_INVALIDATE", () => {
+    return this.#young(IOMMUFD_IOCTLS.hwptInvalidate, () => {
       if (count > 0 && (entryLength === 0 || entryLength > this.#pageSize || count > MOST_INVALIDATIONS))
         throw new Refusal("EINVAL");
       const object = this.objects.find(id);
@@ -197,18 +196,18 @@ export class SoftwareIommufdFile implements RawIommufdFile {
       if (object instanceof NestedHwptObject || object instanceof ViommuObject)
         return object.invalidate(request);
       // Without vIOMMUs the kernel looks for nothing but nested page tables.
-      throw new Refusal(this.#release.knows("IOMMU_VIOMMU_ALLOC") ? "EINVAL" : "ENOENT");
+      throw new Refusal(this.#release.supports(IOMMUFD_IOCTLS.viommuAlloc) ? "EINVAL" : "ENOENT");
     });
   }
 
   hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean) {
-    return this.#young("IOMMU_HWPT_SET_DIRTY_TRACKING", () => {
+    return this.#young(IOMMUFD_IOCTLS.hwptSetDirtyTracking, () => {
       this.#pagingHwpt(hwptId).setDirtyTracking(enabled);
     });
   }
 
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest) {
-    return this.#young("IOMMU_HWPT_GET_DIRTY_BITMAP", () => {
+    return this.#young(IOMMUFD_IOCTLS.hwptGetDirtyBitmap, () => {
       if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
       return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
     });
@@ -223,13 +222,13 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   }
 
   faultQueueAlloc() {
-    return this.#young("IOMMU_FAULT_QUEUE_ALLOC", () => {
+    return this.#young(IOMMUFD_IOCTLS.faultQueueAlloc, () => {
       return new SoftwareFaultQueueFile(this.objects.add(new FaultQueueObject()), this.hold());
     });
   }
 
   viommuAlloc({ deviceId, hwptId, type, bytes }: ViommuAllocRequest) {
-    return this.#young("IOMMU_VIOMMU_ALLOC", () => {
+    return this.#young(IOMMUFD_IOCTLS.viommuAlloc, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), { type, bytes });
       this.objects.add(viommu);
@@ -244,14 +243,14 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   }
 
   vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint) {
-    return this.#young("IOMMU_VDEVICE_ALLOC", () => {
+    return this.#young(IOMMUFD_IOCTLS.vdeviceAlloc, () => {
       const viommu = this.#viommu(viommuId);
       return this.objects.add(new VdeviceObject(viommu, this.#device(deviceId), virtId)).id as VdeviceId;
     });
   }
 
   veventqAlloc(viommuId: ViommuId, type: number, depth: number) {
-    return this.#young("IOMMU_VEVENTQ_ALLOC", () => {
+    return this.#young(IOMMUFD_IOCTLS.veventqAlloc, () => {
       checkVeventq(type, depth);
       const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
       return new SoftwareVeventQueueFile(queue, this.hold());
@@ -260,7 +259,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   hwQueueAlloc(request: HwQueueAllocRequest) {
     const { viommuId, type, iova, length } = request;
-    return this.#young("IOMMU_HW_QUEUE_ALLOC", () => {
+    return this.#young(IOMMUFD_IOCTLS.hwQueueAlloc, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
@@ -304,10 +303,10 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     return answer(body);
   }
 
-  /** The same of an ioctl that not every release knows. */
-  #young<Result>(ioctl: YoungIoctl, body: () => Result): Result | Errno {
+  /** The same of an ioctl that not every release has. */
+  #young<Result>(ioctl: IommufdCall, body: () => Result): Result | Errno {
     return this.#answer(() => {
-      if (!this.#release.knows(ioctl)) throw new Refusal("ENOTTY");
+      if (!this.#release.supports(ioctl)) throw new Refusal("ENOTTY");
       return body();
     });
   }
