@@ -37,7 +37,7 @@ export class IommufdOptions {
   option({ optionId, op, objectId, value }: OptionRequest): bigint {
     if (optionId === IOMMU_OPTION_RLIMIT_MODE) return this.#rlimitMode(op, objectId, value);
     if (optionId !== IOMMU_OPTION_HUGE_PAGES) throw new Refusal("EOPNOTSUPP");
-    const { iopt } = this.#ioas(objectId);
+    const { iopt } = this.#objects.get(objectId, IoasObject);
     if (op === IOMMU_OPTION_OP_GET) return iopt.hugePages ? 1n : 0n;
     if (op !== IOMMU_OPTION_OP_SET) throw new Refusal("EOPNOTSUPP");
     if (value > 1n) throw new Refusal("EINVAL");
@@ -53,7 +53,7 @@ export class IommufdOptions {
       }
       return this.#compatible.id as IoasId;
     }
-    if (op === IOMMU_VFIO_IOAS_SET) this.#compatible = this.#ioas(ioasId);
+    if (op === IOMMU_VFIO_IOAS_SET) this.#compatible = this.#objects.get(ioasId, IoasObject);
     else if (op === IOMMU_VFIO_IOAS_CLEAR) this.#compatible = undefined;
     else throw new Refusal("EOPNOTSUPP");
     return ioasId as IoasId;
@@ -69,11 +69,5 @@ export class IommufdOptions {
     if (value > 1n) throw new Refusal("EINVAL");
     this.#chargesProcess = value === 1n;
     return value;
-  }
-
-  #ioas(id: number): IoasObject {
-    const object = this.#objects.find(id);
-    if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
-    return object;
   }
 }

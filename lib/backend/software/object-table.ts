@@ -45,6 +45,13 @@ export class ObjectTable {
     return this.#objects.get(id);
   }
 
+  /** iommufd_get_object(): the object with that id, of that kind; ENOENT where there is none. */
+  get<Kind extends KernelObject>(id: number, kind: abstract new (...values: never[]) => Kind): Kind {
+    const object = this.#objects.get(id);
+    if (!(object instanceof kind)) throw new Refusal("ENOENT");
+    return object;
+  }
+
   /** Removes an object that nothing refers to any more, and lets it release what it holds. */
   remove(object: KernelObject): void {
     this.#objects.delete(object.id);

@@ -95,11 +95,11 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   }
 
   ioasIovaRanges(ioasId: IoasId) {
-    return this.#answer(() => this.#ioas(ioasId).iopt.iovaRanges());
+    return this.#answer(() => this.objects.get(ioasId, IoasObject).iopt.iovaRanges());
   }
 
   ioasAllowIovas(ioasId: IoasId, ranges: readonly IovaRange[]) {
-    return this.#answer(() => this.#ioas(ioasId).iopt.allow(ranges));
+    return this.#answer(() => this.objects.get(ioasId, IoasObject).iopt.allow(ranges));
   }
 
   /** The model has one process only: all that can be seen is that memory mapped by address cannot change hands. */
@@ -115,9 +115,9 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     const { destinationId, sourceId, flags, length, destinationIova, sourceIova } = request;
     return this.#answer(() => {
       const permission = checkMapFlags(flags, length, destinationIova, sourceIova);
-      const pieces = this.#ioas(sourceId).iopt.pieces(sourceIova, length);
+      const pieces = this.objects.get(sourceId, IoasObject).iopt.pieces(sourceIova, length);
       const iova = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? destinationIova : undefined;
-      return this.#ioas(destinationId).iopt.insert(pieces, permission, iova);
+      return this.objects.get(destinationId, IoasObject).iopt.insert(pieces, permission, iova);
     });
   }
 
@@ -128,7 +128,9 @@ export class SoftwareIommufdFile implements RawIommufdFile {
       const permission = checkMapFlags(flags, length, iova);
       const fixed = flags & IOMMU_IOAS_MAP_FIXED_IOVA ? iova : undefined;
       const address = memory.address + offset;
-      return this.#ioas(ioasId).iopt.map({ memory, address, file: false, length, permission, iova: fixed });
+      return this.objects
+        .get(ioasId, IoasObject)
+        .iopt.map({ memory, address, file: false, length, permission, iova: fixed });
     });
   }
 
@@ -138,7 +140,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
     if (file instanceof SoftwareMemory && file.anonymous) throw systemError("EBADF", "memfd");
     return this.#young(IOMMUFD_IOCTLS.ioasMapFile, () => {
       const permission = checkMapFlags(flags, length, iova);
-      const { iopt } = this.#ioas(ioasId);
+      const { iopt } = this.objects.get(ioasId, IoasObject);
       // iopt_map_file_pages(), before it looks at the file
       if (length === 0n) throw new Refusal("EINVAL");
       if (start + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
@@ -158,7 +160,7 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   ioasUnmapSync(ioasId: IoasId, iova: bigint, length: bigint) {
     return this.#answer(() => {
-      const { iopt } = this.#ioas(ioasId);
+      const { iopt } = this.objects.get(ioasId, IoasObject);
       // The one request that may find nothing: everything.
       if (iova === 0n && length === U64_MAX) return iopt.unmap(0n, U64_MAX);
       const last = checkUnmapRange(iova, length);
@@ -171,7 +173,13 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   hwptAllocSync({ deviceId, ptId, flags, faultId, data: given }: HwptAllocRequest) {
     return this.#answer(() => {
       const data = driverData(given);
-      const hwpt = makeHwpt(this.objects.find(ptId), this.#device(deviceId), flags, data, this.#release);
+      const hwpt = makeHwpt(
+        this.objects.find(ptId),
+        this.objects.get(deviceId, BoundDevice),
+        flags,
+        data,
+        this.#release,
+      );
       this.objects.add(hwpt);
       if (flags & IOMMU_HWPT_FAULT_ID_VALID) {
         const queue = this.objects.find(faultId ?? 0);
@@ -202,21 +210,21 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   hwptSetDirtyTracking(hwptId: HwptId, enabled: boolean) {
     return this.#young(IOMMUFD_IOCTLS.hwptSetDirtyTracking, () => {
-      this.#pagingHwpt(hwptId).setDirtyTracking(enabled);
+      this.objects.get(hwptId, PagingHwptObject).setDirtyTracking(enabled);
     });
   }
 
   hwptGetDirtyBitmapSync(request: DirtyBitmapRequest) {
     return this.#young(IOMMUFD_IOCTLS.hwptGetDirtyBitmap, () => {
       if (request.flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) throw new Refusal("EOPNOTSUPP");
-      return this.#pagingHwpt(request.hwptId).dirtyBitmap(request);
+      return this.objects.get(request.hwptId, PagingHwptObject).dirtyBitmap(request);
     });
   }
 
   getHwInfo(deviceId: DeviceId, capacity: number, type?: number) {
     return this.#answer(() => {
       if (type !== undefined && !this.#release.takes("hwInfoType")) throw new Refusal("EOPNOTSUPP");
-      const { iommu, profile } = this.#device(deviceId);
+      const { iommu, profile } = this.objects.get(deviceId, BoundDevice);
       return hwInfo(iommu, profile, capacity, type ?? IOMMU_HW_INFO_TYPE_NONE);
     });
   }
@@ -230,7 +238,10 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   viommuAlloc({ deviceId, hwptId, type, bytes }: ViommuAllocRequest) {
     return this.#young(IOMMUFD_IOCTLS.viommuAlloc, () => {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
-      const viommu = new ViommuObject(this.#device(deviceId), this.objects.find(hwptId), { type, bytes });
+      const viommu = new ViommuObject(this.objects.get(deviceId, BoundDevice), this.objects.find(hwptId), {
+        type,
+        bytes,
+      });
       this.objects.add(viommu);
       try {
         viommu.driver.answer?.(viommu.data, regionOffset(viommu.id));
@@ -244,15 +255,18 @@ export class SoftwareIommufdFile implements RawIommufdFile {
 
   vdeviceAlloc(viommuId: ViommuId, deviceId: DeviceId, virtId: bigint) {
     return this.#young(IOMMUFD_IOCTLS.vdeviceAlloc, () => {
-      const viommu = this.#viommu(viommuId);
-      return this.objects.add(new VdeviceObject(viommu, this.#device(deviceId), virtId)).id as VdeviceId;
+      const viommu = this.objects.get(viommuId, ViommuObject);
+      return this.objects.add(new VdeviceObject(viommu, this.objects.get(deviceId, BoundDevice), virtId))
+        .id as VdeviceId;
     });
   }
 
   veventqAlloc(viommuId: ViommuId, type: number, depth: number) {
     return this.#young(IOMMUFD_IOCTLS.veventqAlloc, () => {
       checkVeventq(type, depth);
-      const queue = this.objects.add(new VeventqObject(this.#viommu(viommuId), type, depth));
+      const queue = this.objects.add(
+        new VeventqObject(this.objects.get(viommuId, ViommuObject), type, depth),
+      );
       return new SoftwareVeventQueueFile(queue, this.hold());
     });
   }
@@ -263,7 +277,8 @@ export class SoftwareIommufdFile implements RawIommufdFile {
       if (type === 0) throw new Refusal("EOPNOTSUPP");
       if (length === 0n) throw new Refusal("EINVAL");
       if (iova + length - 1n > U64_MAX) throw new Refusal("EOVERFLOW");
-      return this.objects.add(new HwQueueObject(this.#viommu(viommuId), request)).id as HwQueueId;
+      return this.objects.add(new HwQueueObject(this.objects.get(viommuId, ViommuObject), request))
+        .id as HwQueueId;
     });
   }
 
@@ -314,29 +329,5 @@ export class SoftwareIommufdFile implements RawIommufdFile {
   /** @throws IommufdError ERR_IOMMUFD_CLOSED */
   assertOpen(): void {
     if (this.#closed) throw new IommufdError("ERR_IOMMUFD_CLOSED", "the iommufd is closed");
-  }
-
-  #ioas(id: number): IoasObject {
-    const object = this.objects.find(id);
-    if (!(object instanceof IoasObject)) throw new Refusal("ENOENT");
-    return object;
-  }
-
-  #pagingHwpt(id: number): PagingHwptObject {
-    const object = this.objects.find(id);
-    if (!(object instanceof PagingHwptObject)) throw new Refusal("ENOENT");
-    return object;
-  }
-
-  #viommu(id: number): ViommuObject {
-    const object = this.objects.find(id);
-    if (!(object instanceof ViommuObject)) throw new Refusal("ENOENT");
-    return object;
-  }
-
-  #device(id: number): BoundDevice {
-    const object = this.objects.find(id);
-    if (!(object instanceof BoundDevice)) throw new Refusal("ENOENT");
-    return object;
   }
 }
