@@ -1,5 +1,5 @@
 // `npm test`: everything that runs on any machine. The kernel lane has its own, test/kernel/vitest.config.js.
-// `npm run test:gc` runs the same with garbage collections forced around every ioctl.
+// IOMMUFD_TEST_GC=1 forces garbage collections around every ioctl.
 
 import process from "node:process";
 import { fileURLToPath } from "node:url";

@@ -1,5 +1,5 @@
 /**
- * The pictures of docs/images: the page, and a terminal. `npm run screenshots` makes them anew. Fonts differ from machine to
+ * The pictures of docs/images: the page, and a terminal. docs/images/README.md says how they are made anew. Fonts differ from machine to
  * machine, so what is compared is the text that a picture shows, which is kept beside it.
  */
 

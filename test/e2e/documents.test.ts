@@ -57,7 +57,8 @@ const shown = inLanguage("console").flatMap(({ document, code }) => {
 /** The output that a terminal shows for a command. */
 function terminal(command: string): string {
   const [, line = "", lines] = /^(.*?)(?: \| head -n (\d+))?$/.exec(command) ?? [];
-  const words = (line === "npm start" ? (scripts["start"] ?? "") : line).split(" ");
+  const [, started = ""] = scripts["start"]?.split(" && ") ?? [];
+  const words = (line === "npm start" ? started : line).split(" ");
   expect(words.slice(0, 2)).toEqual(
     line === "npm start" ? ["node", "dist/bundled/iommufd.js"] : ["npx", "iommufd"],
   );

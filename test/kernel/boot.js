@@ -9,7 +9,7 @@
 // The machine has no compiler, so the lane's helpers are compiled before it boots: mock-device.cc and backtrace.cc, and
 // for another processor the addon.
 //
-// IOMMUFD_TEST_GC=1 forces garbage collections around every ioctl, as in `npm run test:gc`; the lane takes nearly twice as long.
+// IOMMUFD_TEST_GC=1 forces garbage collections around every ioctl, as in test/collect.ts; the lane takes nearly twice as long.
 // IOMMUFD_TEST_KERNEL names the kernel (default: that of ../shared/kernel); scripts/build-test-kernel.sh makes one.
 import { execFileSync, spawn } from "node:child_process";
 import {
