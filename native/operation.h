@@ -7,11 +7,11 @@
 // arguments, and a share of each descriptor and memory that is used. So nothing that it uses goes away
 // meanwhile. Each is a class with:
 //
-//      explicit Operation(const Napi::CallbackInfo&)  takes the arguments, or throws
-//      std::shared_ptr<...> native                    what the object is a handle of; set for it
-//      int Run()                                      may block, never touches JavaScript; 0 or more, or
-//      -errno Napi::Value Result(Napi::Env) const            the value of a successful call MappingAccesses
-//      Accesses() const               only where it has to run in order: mapping_order.h
+// - explicit Operation(const Napi::CallbackInfo&): takes the arguments, or throws
+// - std::shared_ptr<...> native: what the object is a handle of; set for it
+// - int Run(): 0 or more, or -errno; may block, and never touches JavaScript
+// - Napi::Value Result(Napi::Env) const: the value of a successful call
+// - MappingAccesses Accesses() const: only where it has to run in order (mapping_order.h)
 //
 // Most are an IoctlOperation, and have to say only what differs.
 //

@@ -1,6 +1,6 @@
 /**
- * The pictures of docs/images: the page, and a terminal. docs/images/README.md says how they are made anew. Fonts differ from machine to
- * machine, so what is compared is the text that a picture shows, which is kept beside it.
+ * The pictures of docs/images: the page, and a terminal. docs/images/README.md says how they are made anew. Fonts differ from
+ * machine to machine, so what is compared is the text that a picture shows, which is kept beside it.
  */
 
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";

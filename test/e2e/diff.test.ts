@@ -1,4 +1,4 @@
-/** `iommufd diff`. */
+/** `iommufd diff`: which changes it lists, and its exit codes. */
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";

@@ -21,7 +21,7 @@ export function noDescriptors(): IommufdError {
   );
 }
 
-/** Thrown if a call for many things stopped at one of them. */
+/** The answer of a call for many things that stopped at one of them. */
 export function stoppedAt(done: number, code: LinuxErrorCode): BatchStatus {
   return { done, status: errnoOf(code) };
 }
