@@ -5,8 +5,8 @@
 // fio does all that spares its side a system call or a copy: it submits and reaps in batches, with registered files and buffers,
 // and asks for no times. Without batches it reads half as fast.
 //
-// The kernel's driver is measured twice: as it comes, where the IOMMU translates its DMA and each read is mapped and unmapped;
-// and with an identity domain, where nothing is. examples/nvme maps its memory once.
+// The kernel's driver is measured twice. As it comes, the IOMMU translates its DMA, and each read is mapped and unmapped. With an
+// identity domain nothing is mapped. examples/nvme maps its memory once.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";

@@ -16,7 +16,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(root, { recursive: true }));
 
-/** What the kernel tells a program at its start: AT_HWCAP, AT_PAGESZ, AT_NULL. */
+/** Values that the kernel gives a program at its start: AT_HWCAP, AT_PAGESZ, AT_NULL. */
 const AUXV = Buffer.from(BigUint64Array.of(16n, 0xffn, 6n, 65536n, 0n, 0n).buffer);
 
 it("is that of getconf(1) here", () => {
