@@ -5,10 +5,10 @@ import { probeDevice } from "../container/probe.ts";
 import { IommufdError } from "../errors.ts";
 import type { Iommufd } from "../iommufd/iommufd.ts";
 import { originOf } from "../origin.ts";
-import type { ProbeReport } from "../report/probe-report.ts";
+import { describeProbeError, type ProbeReport } from "../report/probe-report.ts";
 import { withIommufd } from "./asked-iommufd.ts";
 import type { BackendFlags } from "./options.ts";
-import { printNote } from "./output.ts";
+import { printError, printNote } from "./output.ts";
 
 /** Probes devices; none named: all that vfio-pci has. */
 export function probeDevices(iommufd: Iommufd, bdfs: readonly string[]): ProbeReport {
@@ -17,8 +17,10 @@ export function probeDevices(iommufd: Iommufd, bdfs: readonly string[]): ProbeRe
 }
 
 /**
- * Probes devices on the kernel, and on a model only if one was named. `auto` reports a host without an iommufd as such,
- * because facts about a host must not come from a model.
+ * Probes devices on the kernel, and on a model only if an option names one. The environment alone does not: facts about a
+ * host must not come from a model, so a host without an iommufd is reported as such.
+ *
+ * Labels and metrics have no room for the reason why a device could not be probed. The reason is printed.
  *
  * @returns undefined where there is no kernel to ask
  */
@@ -27,10 +29,13 @@ export async function probeHost(
   bdfs: readonly string[],
 ): Promise<ProbeReport | undefined> {
   const { choice } = chooseBackend(flags);
-  const auto = choice === "auto" && flags.profile === undefined;
-  const asked = { ...flags, ...(auto && { backend: "kernel" as const }), json: true };
+  const asksModel = flags.profile !== undefined || flags.backend === "software";
+  const asked = { ...flags, ...(!asksModel && choice !== "kernel" && { backend: "kernel" as const }) };
   try {
-    return await withIommufd(asked, (iommufd) => probeDevices(iommufd, bdfs));
+    const report = await withIommufd({ ...asked, json: true }, (iommufd) => probeDevices(iommufd, bdfs));
+    for (const { bdf, error } of report.devices)
+      if (error !== null) printError(new Error(describeProbeError(bdf, error)), false);
+    return report;
   } catch (error) {
     const absent = error instanceof IommufdError && error.code === "ERR_IOMMUFD_NO_KERNEL_BACKEND";
     if (!absent || flags.backend === "kernel") throw error;

@@ -176,7 +176,7 @@ export class FlatViewReader {
       }),
       damage,
     }));
-    if (this.#others.size > 0)
+    if (this.#others.size > 0 || views.length === 0)
       views.push({ addressSpaces: [...this.#others.values()], sections: [], damage });
     return views;
   }
@@ -340,7 +340,7 @@ export function findFlatView(views: readonly FlatView[], name: string, source: s
 /** Names for an error, as many as one reads. */
 function list(names: readonly string[]): string {
   const some = names.slice(0, MOST_LISTED).map((each) => JSON.stringify(each));
-  return `${some.join(", ")}${names.length > some.length ? ` and ${names.length - some.length} more` : ""}`;
+  return `${some.join(", ") || "none"}${names.length > some.length ? ` and ${names.length - some.length} more` : ""}`;
 }
 
 /** A line without what a monitor, a terminal and an editor add to it. */

@@ -43,7 +43,9 @@ export class QmpClient extends Monitor {
    *   ERR_IOMMUFD_INPUT: it sends too much
    */
   static async connect(path: string, options: MonitorOptions = {}): Promise<QmpClient> {
-    const socket = createConnection(path);
+    if (path === "") throw new IommufdError("ERR_IOMMUFD_QEMU", "the path of the QMP socket is empty");
+    // As an option, because a path such as "4444" alone would be taken for a TCP port.
+    const socket = createConnection({ path });
     try {
       await once(socket, "connect");
     } catch (error) {

@@ -8,14 +8,13 @@ import { type ProbeReport, supportsNesting } from "./probe-report.ts";
 /** @param report undefined: this host has no iommufd that could be asked */
 export function formatNodeFeatures(report: ProbeReport | undefined): string {
   if (report === undefined) return "iommufd.available=false\n";
-  const infos = report.devices.flatMap(({ info }) => (info === null ? [] : [info]));
-  const asked = report.devices.filter(({ info }) => info !== null);
   return [
     "iommufd.available=true",
     `iommufd.devices=${report.devices.length}`,
-    // One that reports it is enough to keep a guest away, and only all that can nest to attract one.
-    `iommufd.erratum-772415=${any(infos.map(({ erratum772415 }) => erratum772415))}`,
-    `iommufd.nested-translation=${all(asked.map(supportsNesting))}`,
+    // One that reports it is enough to keep a guest away, and only all that can nest to attract one. A device that could
+    // not be asked is neither.
+    `iommufd.erratum-772415=${any(report.devices.map(({ info }) => info?.erratum772415))}`,
+    `iommufd.nested-translation=${all(report.devices.map(supportsNesting))}`,
     "",
   ].join("\n");
 }
@@ -28,5 +27,6 @@ function any(answers: readonly (boolean | undefined)[]): Answer {
 }
 
 function all(answers: readonly (boolean | undefined)[]): Answer {
-  return answers.length === 0 || answers.includes(undefined) ? "unknown" : !answers.includes(false);
+  if (answers.includes(false)) return false;
+  return answers.length === 0 || answers.includes(undefined) ? "unknown" : true;
 }

@@ -67,13 +67,13 @@ function formatDevices(devices: readonly ProbedDevice[], { width, paint }: Look)
   );
   // Commands are in them, to be pasted, so these are not wrapped: a terminal does that.
   const errors = devices.flatMap(({ bdf, error }) =>
-    error === null ? [] : [paintFirst(describeError(bdf, error), bdf, (word) => paint("red", word))],
+    error === null ? [] : [paintFirst(describeProbeError(bdf, error), bdf, (word) => paint("red", word))],
   );
   return errors.length === 0 ? table : [table, "", ...errors].join("\n");
 }
 
-/** A line of its own. Some errors begin with the device that they are of. */
-function describeError(bdf: string, { message }: NonNullable<ProbedDevice["error"]>): string {
+/** Why a device could not be probed, in a line. Some errors begin with the device that they are of. */
+export function describeProbeError(bdf: string, { message }: NonNullable<ProbedDevice["error"]>): string {
   const line = printable(message);
   return line.startsWith(`${bdf}: `) ? line : `${bdf}: ${line}`;
 }

@@ -117,7 +117,7 @@ export function isLimited({ memlock, lockedMemory }: Pick<Tried, "memlock" | "lo
 }
 
 /**
- * The verdict on a plan that nothing refuses.
+ * The verdict on a plan that nothing refuses. A plan without mappings is most likely of another address space.
  *
  * @param erratum whether read-only sections are left out for the erratum
  * @param unasked what nobody told
@@ -141,6 +141,7 @@ function judge(
     ...(misaligned > 0 ? [`${count(misaligned, "section")} left out as not aligned`] : []),
   ];
   const unknown = [
+    ...(plan.map.length === 0 ? ["is it the address space that the devices see?"] : []),
     ...(unasked.length > 0 ? [`not asked: ${unasked.join(", ")}`] : []),
     ...(uncertain > 0 ? [`${count(uncertain, "section")} may be no RAM`] : []),
   ];

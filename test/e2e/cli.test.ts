@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { readCapture } from "../fixtures/captures.ts";
+import { profileJson } from "../fixtures/profiles.ts";
 import { iommufd, MAIN, ORIGIN } from "./command.ts";
 import { temporaryFiles } from "./temporary-files.ts";
 
@@ -352,6 +353,20 @@ describe("iommufd probe --fail-on", () => {
 
   it("says that it could not find out: exit 1", () => {
     expect(iommufd(["probe", "00:1f.0", "--profile", "none", "--fail-on", "erratum"]).status).toBe(1);
+  });
+
+  it("of no device at all: that it is not known, exit 1, in every format", () => {
+    const empty = file("empty.json", JSON.stringify({ ...profileJson("none"), devices: [] }));
+    for (const format of ["table", "json", "prometheus", "nfd"]) {
+      const args = ["probe", "--profile", empty, "--format", format];
+      expect(iommufd(args).status).toBe(0);
+      const { status, stderr } = iommufd([...args, "--fail-on", "erratum", "--quiet"]);
+      expect({ status, stderr }).toEqual({
+        status: 1,
+        stderr:
+          "iommufd: no device was asked, so it is not known whether an IOMMU of this host has the erratum (--fail-on)\n",
+      });
+    }
   });
 
   it("something else: exit 2", () => {

@@ -47,6 +47,19 @@ describe("a memory map whose end is missing", () => {
     }
   });
 
+  it("an address space without RAM: plan does not call it safe, and check refuses it, exit 2", () => {
+    const io = ["examples/guest-with-nesting.mtree", "--address-space", "I/O", ...HOST];
+    expect(iommufd(["plan", ...io]).stdout).toContain(
+      "\nPlan      unknown: 0 mappings; is it the address space",
+    );
+    expect(iommufd(["check", ...io])).toEqual({
+      status: 2,
+      stdout: "",
+      stderr:
+        'iommufd: examples/guest-with-nesting.mtree: nothing of the address space "I/O" is mapped, so there is nothing to check; is it the one that the devices see?\n',
+    });
+  });
+
   it("diff: a plan of nothing is refused, exit 2", () => {
     const plan = JSON.parse(iommufd(["plan", "-", "--no-nesting", "--json"], LINES.join("\n")).stdout);
     const empty = file("empty.json", JSON.stringify({ ...plan, map: [], skipped: [] }));

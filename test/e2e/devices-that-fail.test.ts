@@ -66,6 +66,27 @@ it("iommufd probe has a row for each: exit 1", () => {
   ]);
 });
 
+it("labels and metrics count a device that could not be asked as unknown, and the reason is printed: exit 1", () => {
+  const reason = expect.stringMatching(/^iommufd: 0000:ff:00\.0: no such device in profile .*\n$/);
+  const probe = (format: string, profile: string) =>
+    iommufd(["probe", ...["6a:01.0", ABSENT], "--profile", profile, "--format", format, "--quiet"]);
+  expect(probe("prometheus", "sapphire-rapids")).toMatchObject({ status: 1, stderr: reason });
+  for (const [profile, reported, nests] of [
+    ["sapphire-rapids", "true", "unknown"],
+    // The other may report the erratum, or be without nesting.
+    ["vtd-no-erratum", "unknown", "unknown"],
+  ]) {
+    expect(probe("nfd", profile as string)).toEqual({
+      status: 1,
+      stdout: `iommufd.available=true\niommufd.devices=2\niommufd.erratum-772415=${reported}\niommufd.nested-translation=${nests}\n`,
+      stderr: reason,
+    });
+  }
+  expect(iommufd(["probe", "01:00.0", ABSENT, "--profile", "none", "--format", "nfd"]).stdout).toContain(
+    "iommufd.nested-translation=false\n",
+  );
+});
+
 it("iommufd check names each that cannot be opened, and attaches the others: exit 3", () => {
   const outcome = iommufd([
     "check",

@@ -9,7 +9,7 @@ import { dirname, join, normalize } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { makeProgram } from "../../lib/cli/program.ts";
-import { parseSectionList } from "../../lib/index.ts";
+import { parseSectionList, shippedProfiles } from "../../lib/index.ts";
 import { elided } from "../elided.ts";
 import { foldersOf } from "../tree.ts";
 import { iommufd, PROJECT } from "./command.ts";
@@ -121,6 +121,11 @@ describe("code in documents", () => {
     expect(read("README.md")).toContain(`\`\`\`js\n${walk}\`\`\`\n`);
     expect(walk.split("\n").filter((line) => line !== "").length).toBeLessThanOrEqual(15);
     expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
+  });
+
+  it.each(["docs/ci.md", "docs/software-backend.md"])("of %s: all profiles that ship are named", (name) => {
+    const text = read(name);
+    expect(shippedProfiles().filter((profile) => !text.includes(`\`${profile}\``))).toEqual([]);
   });
 
   it.each(shown)("$document: $command", ({ command, output }) => {

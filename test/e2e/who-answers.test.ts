@@ -55,9 +55,14 @@ describe.skipIf(existsSync("/dev/iommu"))("without a kernel to ask", () => {
   it("labels and metrics are of no model that was not named", () => {
     for (const args of [[], ["--backend", "auto"]])
       expect(iommufd(["probe", "--format", "nfd", ...args]).stdout).toBe("iommufd.available=false\n");
-    expect(iommufd(["probe", "--format", "nfd"], "", { IOMMUFD_BACKEND: "auto" }).stdout).toBe(
-      "iommufd.available=false\n",
-    );
+    for (const backend of ["auto", "software"])
+      for (const [format, absent] of [
+        ["nfd", "iommufd.available=false\n"],
+        ["prometheus", "\niommufd_available 0\n"],
+      ] as const)
+        expect(iommufd(["probe", "--format", format], "", { IOMMUFD_BACKEND: backend }).stdout).toContain(
+          absent,
+        );
     expect(iommufd(["probe", "--format", "nfd", "--quiet"]).stderr).toBe("");
   });
 

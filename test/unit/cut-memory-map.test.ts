@@ -2,7 +2,13 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type MemorySection, readMemoryMap, readMemoryMapFrom } from "../../lib/index.ts";
+import {
+  findFlatView,
+  type MemorySection,
+  parseFlatViews,
+  readMemoryMap,
+  readMemoryMapFrom,
+} from "../../lib/index.ts";
 import { CAPTURES, readCapture } from "../fixtures/captures.ts";
 import { CAPTURED } from "../fixtures/corpus.ts";
 
@@ -173,6 +179,14 @@ describe("a text that is not whole", () => {
     expect(() => read(text(LINES.slice(5, -1)))).toThrow(
       'guest: no address space "memory"; there are "I/O"; and the text is not whole (guest:2: the flat views before #1 are missing)',
     );
+  });
+
+  it("that ends before it names an address space: there are none, said beside", () => {
+    const message =
+      'guest: no address space "memory"; there are none; and the text is not whole (guest:1: it ends within a flat view, which QEMU ends with an empty line)';
+    expect(() => read(text(LINES.slice(0, 1)))).toThrow(message);
+    const views = parseFlatViews(text(LINES.slice(0, 1)), "guest");
+    expect(() => findFlatView(views, "memory", "guest")).toThrow(message);
   });
 
   it("with no section at all: refused", () => {

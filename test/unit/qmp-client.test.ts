@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
@@ -48,6 +48,18 @@ async function ask(greeting: string, ...answers: (string | null)[]): Promise<unk
   using client = await QmpClient.connect(there.path, { timeout: 200 });
   return await client.ask("query-name", {}, z.object({ name: z.string() }));
 }
+
+it("takes a path of digits for a path, not for a TCP port; an empty one is said to be empty", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  await expect(QmpClient.connect(String(port))).rejects.toThrow(`${port}: ENOENT: no such socket`);
+  taken.close();
+  await expect(QmpClient.connect("")).rejects.toMatchObject({
+    code: "ERR_IOMMUFD_QEMU",
+    message: "the path of the QMP socket is empty",
+  });
+});
 
 it("passes events over, and takes an answer in pieces", async () => {
   expect(await ask(GREETING, '{"event":"STOP","timestamp":{}}\r\n{"return":{"name":"a"}}\r\n')).toEqual({

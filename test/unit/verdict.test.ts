@@ -15,6 +15,7 @@ const RAM: MemorySection = {
   readonly: false,
 };
 const ROM: MemorySection = { ...RAM, start: 0x200000n, region: "rom", readonly: true };
+const MMIO: MemorySection = { ...RAM, start: 0x400000n, region: "mmio", type: "other" };
 const UNSURE: MemorySection = { ...ROM, typeIsAssumed: true };
 const EVERYWHERE = [{ start: 0n, last: 0xffff_ffffn }];
 const SAFE = {
@@ -60,6 +61,7 @@ describe("of a plan", () => {
     [{ ...SAFE, nestParent: undefined }, "unknown", "2 mappings; not asked: whether the host nests"],
     [{ ...SAFE, iovaRanges: undefined }, "unknown", "2 mappings; not asked: which addresses the host maps"],
     [{ ...SAFE, plan: plan([RAM, UNSURE]) }, "unknown", "2 mappings; 1 section may be no RAM"],
+    [{ ...SAFE, plan: plan([MMIO]) }, "unknown", "0 mappings; is it the address space that the devices see?"],
   ] as const)("%#: %s", (planned, outcome, text) => {
     expect(planVerdict(planned)).toEqual({ outcome, text });
   });
@@ -70,7 +72,7 @@ describe("of a plan", () => {
     affected: known,
     nestParent: known,
     plan: fc
-      .tuple(fc.subarray([RAM, ROM], { minLength: 1 }), fc.boolean())
+      .tuple(fc.subarray([RAM, ROM, MMIO], { minLength: 1 }), fc.boolean())
       .map(([sections, bypassRo]) => plan(sections, { bypassRo })),
     iovaRanges: fc.constantFrom(undefined, EVERYWHERE, [{ start: 0n, last: 0xfffffn }]),
     damage: fc.constantFrom(undefined, "cut"),
@@ -81,7 +83,8 @@ describe("of a plan", () => {
       fc.property(planned, (each) => {
         if (planVerdict(each).outcome !== "safe") return;
         expect(each.damage).toBeUndefined();
-        expect(each.plan.skipped).toEqual([]);
+        expect(each.plan.skipped.filter(({ reason }) => reason !== "not-ram")).toEqual([]);
+        expect(each.plan.map).not.toEqual([]);
         expect(each.iovaRanges).toBeDefined();
         const hasReadOnly = each.plan.map.some(({ readonly }) => readonly);
         if (each.nesting) expect([each.nestParent, hasReadOnly && each.affected]).toEqual([true, false]);

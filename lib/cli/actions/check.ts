@@ -43,6 +43,8 @@ export async function check(file: string | undefined, flags: CheckFlags): Promis
         signal,
         unopened,
       });
+      if (found.plan.map.length === 0 && found.deviceObstacles.length === 0)
+        throw nothingToCheck(source, flags);
       return {
         origin: originOf(iommufd),
         devices: names,
@@ -64,6 +66,15 @@ export async function check(file: string | undefined, flags: CheckFlags): Promis
     printError(new Error("interrupted; everything was undone"), false);
     process.exitCode = interruption.exitCode;
   }
+}
+
+/** The kernel accepts a plan without mappings, which says nothing. */
+function nothingToCheck(source: string, { addressSpace }: CheckFlags): IommufdError {
+  return new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    `${source}: nothing of the address space ${JSON.stringify(addressSpace)} is mapped, so there is nothing to check; ` +
+      "is it the one that the devices see?",
+  );
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The action of `iommufd probe`: reports what the IOMMU of each device is, and whether it has the erratum. */
 
 import type { ProbedDevice } from "../../container/probe.ts";
+import { IommufdError } from "../../errors.ts";
 import { PLAIN } from "../../report/look.ts";
 import { formatNodeFeatures } from "../../report/node-features.ts";
 import { formatProbe, type ProbeReport, probeDocument } from "../../report/probe-report.ts";
@@ -48,6 +49,11 @@ async function tell(
   if (output === undefined) process.stdout.write(text);
   else await (await import("../output-file.ts")).writeOutput(output, text);
   if (devices.some(({ error }) => error !== null)) process.exitCode = EXIT.failed;
+  if (failOn === "erratum" && devices.length === 0)
+    throw new IommufdError(
+      "ERR_IOMMUFD_NO_DEVICE",
+      "no device was asked, so it is not known whether an IOMMU of this host has the erratum (--fail-on)",
+    );
   if (failOn === "erratum" && devices.some(({ info }) => info !== null && info.erratum772415 !== false))
     process.exitCode = EXIT.no;
 }

@@ -29,7 +29,7 @@ export function probeCommand(): Command {
     .addOption(
       new Option(
         "--fail-on <what>",
-        "exit code 3 when a device's IOMMU reports the erratum, or does not say",
+        "exit code 3 when a device's IOMMU reports the erratum, or does not say; 1 when no device could be asked",
       ).choices(["erratum"]),
     );
   return addExamples(
