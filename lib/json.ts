@@ -77,10 +77,19 @@ function isPlainObject(value: unknown): value is object {
 }
 
 function* elementPieces<Source>(elements: Elements<Source>, indent: string): Generator<string, void> {
+  // Within as many arrays as the elements are deep, JSON.stringify() indents them as they have to be.
+  const nested = (value: unknown[]) => {
+    let outer = value;
+    for (let depth = indent.length; depth > 0; depth -= 2) outer = [outer];
+    return JSON.stringify(outer, null, 2);
+  };
+  const example = nested([0]);
+  const at = example.indexOf("0");
+  const start = example.lastIndexOf("\n", at);
+  const end = at + 1 - example.length;
   let before = "[";
   for (const some of elements.pieces()) {
-    // Without the brackets: "[" and "\n]".
-    yield before + JSON.stringify(some, null, 2).slice(1, -2).replaceAll("\n", `\n${indent}`);
+    yield before + nested(some).slice(start, end);
     before = ",";
   }
   yield before === "[" ? "[]" : `\n${indent}]`;

@@ -10,11 +10,16 @@ export function formatLength(bytes: bigint): string {
 /** Hundredths of less than this many bytes are exact as a number. */
 const LARGEST_NUMBER = 1n << 46n;
 
+/** How long the units below {@link LARGEST_NUMBER} are. */
+const NUMBER_UNITS = [0, 1, 2, 3, 4].map((scale) => 1024 ** scale);
+
 /** As {@link formatBigInt}, ten times as fast: most lengths are like that. */
 function formatNumber(bytes: number): string {
-  let scale = 4;
-  while (scale > 0 && (bytes < 1024 ** scale || (bytes * 100) % 1024 ** scale !== 0)) scale--;
-  return `${Math.trunc((bytes * 100) / 1024 ** scale) / 100} ${UNITS[scale]}`;
+  let scale = NUMBER_UNITS.length - 1;
+  // A quotient by a power of two is exact.
+  const hundredths = () => (bytes * 100) / (NUMBER_UNITS[scale] as number);
+  while (scale > 0 && (bytes < (NUMBER_UNITS[scale] as number) || !Number.isInteger(hundredths()))) scale--;
+  return `${hundredths() / 100} ${UNITS[scale]}`;
 }
 
 function formatBigInt(bytes: bigint): string {

@@ -1,8 +1,8 @@
 /** The output of commands: results to standard output, everything about them to standard error. */
 
+import { once } from "node:events";
 import { WriteStream } from "node:tty";
 import { inspect, styleText } from "node:util";
-import { jsonPieces } from "../json.ts";
 import { type Look, PLAIN } from "../report/look.ts";
 import { printable } from "../report/text.ts";
 
@@ -36,15 +36,15 @@ export function printText(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** The same of one that comes in pieces. */
-export function printPieces(pieces: Iterable<string>): void {
-  for (const piece of pieces) process.stdout.write(piece);
+/** The same of one that comes in pieces, no faster than somebody takes them: so few of them are there at a time. */
+export async function printPieces(pieces: Iterable<string>): Promise<void> {
+  for (const piece of pieces) if (!process.stdout.write(piece)) await once(process.stdout, "drain");
   process.stdout.write("\n");
 }
 
 /** A result for programs. */
 export function printJson(document: object): void {
-  printPieces(jsonPieces(document));
+  process.stdout.write(jsonText(document));
 }
 
 /** A document as it is printed. */

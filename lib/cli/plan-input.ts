@@ -2,11 +2,12 @@
 
 import { fstatSync } from "node:fs";
 import { IommufdError } from "../errors.ts";
+import { jsonPieces } from "../json.ts";
 import { readMemoryMapFrom } from "../memory-map/memory-map.ts";
 import { queryLibvirt, queryQemu, type RunningVm } from "../memory-map/running-qemu.ts";
 import type { MemorySection } from "../section.ts";
 import { readChunks, sourceName } from "./input.ts";
-import { printJson, printNote, printPieces } from "./output.ts";
+import { printNote, printPieces } from "./output.ts";
 import type { PlanFlags } from "./plan-options.ts";
 
 /** The facts for a plan. */
@@ -107,8 +108,8 @@ export async function writeReport(
   { json, html }: PlanFlags,
   report: { document: () => object; text: () => Iterable<string>; page: () => Promise<string> },
 ): Promise<void> {
-  if (json) printJson(report.document());
-  else if (html !== "-") printPieces(report.text());
+  if (json) await printPieces(jsonPieces(report.document()));
+  else if (html !== "-") await printPieces(report.text());
   if (html === undefined) return;
   const { writeOutput } = await import("./output-file.ts");
   await writeOutput(html, await report.page());

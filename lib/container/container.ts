@@ -247,15 +247,17 @@ export class Container implements AsyncDisposable {
     return this.#serialize(async () => {
       const whole = this.plan(sections);
       const runs = runsOf(whole.map, (mapping) => memoryFor(mapping, memory));
-      const done: PlannedMapping[] = [];
+      const done: PlannedMapping[][] = [];
       for (const run of runs) {
         const made = run.mappings.length > 1 ? await mapRun(this.ioas, run) : 0;
-        for (const [index, mapping] of run.mappings.entries()) {
+        done.push(run.mappings.slice(0, made));
+        for (const mapping of run.mappings.slice(made)) {
           try {
-            if (index < made || (await this.#mapPlanned(mapping, run.memory))) done.push(mapping);
+            if (await this.#mapPlanned(mapping, run.memory)) done.push([mapping]);
           } catch (cause) {
-            const stuck = await this.#undo(done);
-            throw new ApplyError(mapping, done.length, stuck, cause);
+            const before = done.flat();
+            const stuck = await this.#undo(before);
+            throw new ApplyError(mapping, before.length, stuck, cause);
           }
         }
       }

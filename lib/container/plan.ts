@@ -43,6 +43,9 @@ export interface PlanOptions {
   iommuPageSize?: number | undefined;
 }
 
+/** The first address behind the address space. */
+const SPACE_END = 1n << 64n;
+
 const PLAN_OPTIONS = knownOptions<PlanOptions>({
   bypassRo: "boolean",
   pageSize: "other",
@@ -106,12 +109,14 @@ export function isUnexpectedlyMisaligned({ section, reason }: SkippedSection): b
  *   into 64 bits, or two overlap
  */
 export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {}): Plan {
-  const { bypassRo = false, pageSize = 4096 } = checkOptions(options, PLAN_OPTIONS);
+  const rules = rulesOf(options);
+  const { bypassRo, pageSize } = rules;
   const map: PlannedMapping[] = [];
   const skipped: SkippedSection[] = [];
   let previous: MemorySection | undefined;
-  for (const section of [...sections].sort(byStart)) {
-    if (previous !== undefined && section.start < previous.start + previous.size) {
+  let end = 0n;
+  for (const section of inOrder(sections)) {
+    if (previous !== undefined && section.start < end) {
       throw outOfRange(
         "sections",
         `disjoint (${describeSection(previous)} overlaps the next)`,
@@ -119,7 +124,8 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
       );
     }
     previous = section;
-    const decision = decide(section, options);
+    end = section.start + section.size;
+    const decision = decideBy(rules, section);
     if (isMapping(decision)) map.push(decision);
     else skipped.push(decision);
   }
@@ -132,13 +138,31 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
  * @throws RangeError ERR_OUT_OF_RANGE: as {@link plan}
  */
 export function decide(section: MemorySection, options: PlanOptions = {}): Decision {
+  return decideBy(rulesOf(options), section);
+}
+
+/** The settings of a plan, checked, as each decision needs them. */
+interface Rules {
+  readonly bypassRo: boolean;
+  readonly pageSize: number;
+  /** The bits of an address within a page of the host. */
+  readonly mask: bigint;
+  /** The same of the IOMMU's smallest page. */
+  readonly iommuMask: bigint;
+}
+
+function rulesOf(options: PlanOptions): Rules {
   const { bypassRo = false, pageSize = 4096, iommuPageSize = pageSize } = checkOptions(options, PLAN_OPTIONS);
   checkPowerOfTwo(pageSize, 4096, "pageSize");
   checkPowerOfTwo(iommuPageSize, 4096, "iommuPageSize");
+  return { bypassRo, pageSize, mask: BigInt(pageSize) - 1n, iommuMask: BigInt(iommuPageSize) - 1n };
+}
+
+function decideBy({ bypassRo, mask, iommuMask }: Rules, section: MemorySection): Decision {
   checkSection(section);
   const { start, size, offsetInRegion, type } = section;
   const end = start + size;
-  if (start < 0n || size <= 0n || end > 1n << 64n || offsetInRegion < 0n) {
+  if (start < 0n || size <= 0n || end > SPACE_END || offsetInRegion < 0n) {
     throw outOfRange("section", "a range of at least one byte within 64 bits", describeSection(section));
   }
 
@@ -147,7 +171,6 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
   if (section.protected) return { section, reason: "protected" };
   if (start >> 63n) return { section, reason: "high-address" };
 
-  const mask = BigInt(pageSize) - 1n;
   if ((start & mask) !== (offsetInRegion & mask)) return { section, reason: "misaligned" };
   // Most sections are whole pages, and mapped as they are.
   const isWhole = ((start | size) & mask) === 0n;
@@ -156,8 +179,7 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
   if (length <= 0n) return { section, reason: "sub-page" };
 
   const ramDevice = type === "ram-device";
-  if (ramDevice && (iova | length) & (BigInt(iommuPageSize) - 1n))
-    return { section, reason: "unaligned-ram-device" };
+  if (ramDevice && (iova | length) & iommuMask) return { section, reason: "unaligned-ram-device" };
   return {
     section,
     iova,
@@ -171,6 +193,15 @@ export function decide(section: MemorySection, options: PlanOptions = {}): Decis
 /** Size of the mappings of a plan, in bytes. */
 export function mappedBytes({ map }: Plan): bigint {
   return map.reduce((sum, { length }) => sum + length, 0n);
+}
+
+/** Sections by their starts. Most lists are in that order, which is seen in less time than sorting takes. */
+function inOrder(sections: Iterable<MemorySection>): readonly MemorySection[] {
+  const list = [...sections];
+  for (let index = 1; index < list.length; index++)
+    if ((list[index - 1] as MemorySection).start > (list[index] as MemorySection).start)
+      return list.sort(byStart);
+  return list;
 }
 
 /** Orders what has a start by it. */

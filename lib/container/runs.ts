@@ -44,16 +44,13 @@ export function runsOf(
  * @returns how many were made; why the next was refused, mapping that only this one reports
  */
 export async function mapRun(ioas: Ioas, { memory, mappings }: Run): Promise<number> {
-  const column = (value: (mapping: PlannedMapping) => bigint) => {
-    const values = new BigUint64Array(mappings.length);
-    for (const [index, mapping] of mappings.entries()) values[index] = value(mapping);
-    return values;
-  };
-  const ranges = {
-    iovas: column(({ iova }) => iova),
-    lengths: column(({ length }) => length),
-    offsets: column(({ offsetInRegion }) => offsetInRegion),
-  };
+  const column = () => new BigUint64Array(mappings.length);
+  const ranges = { iovas: column(), lengths: column(), offsets: column() };
+  for (const [index, { iova, length, offsetInRegion }] of mappings.entries()) {
+    ranges.iovas[index] = iova;
+    ranges.lengths[index] = length;
+    ranges.offsets[index] = offsetInRegion;
+  }
   try {
     await ioas.mapMany(memory, ranges, { writable: !mappings[0]?.readonly, rollBack: false });
     return mappings.length;

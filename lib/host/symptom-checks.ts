@@ -34,8 +34,8 @@ function isConcerned(machine: Machine): boolean {
 /** Looks for the kernel's line, on VT-d alone. */
 export function checkLog(machine: Machine): HostCheck[] {
   const name = "kernel log";
-  const { kernelLog } = machine;
   if (!isConcerned(machine)) return [];
+  const { kernelLog } = machine;
   if (kernelLog === undefined) {
     return [
       unknown(
@@ -61,8 +61,8 @@ export function checkLog(machine: Machine): HostCheck[] {
 /** Whether the QEMUs leave read-only sections out, on VT-d alone. */
 export function checkQemus(machine: Machine): HostCheck[] {
   const name = "QEMU";
-  const { qemus } = machine;
   if (!isConcerned(machine)) return [];
+  const { qemus } = machine;
   if (qemus.length === 0) {
     return [
       unknown(

@@ -37,7 +37,7 @@ export class HeldMemory {
   map(memory: DmaMemory | undefined, request: Placed, map: () => Promise<bigint>): Promise<bigint> {
     memory?.retain();
     return this.#calls.run(
-      [this.#mapAccess(request)],
+      () => [this.#mapAccess(request)],
       map,
       (iova) => this.#mappings.add(iova, request.length, memory),
       () => memory?.unretain(),
@@ -71,7 +71,7 @@ export class HeldMemory {
   ): Promise<BatchOutcome> {
     memory.retain(request.iovas.length);
     return this.#calls.run(
-      [this.#mapManyAccess(request)],
+      () => [this.#mapManyAccess(request)],
       map,
       (outcome) => this.#mappedMany(memory, request, outcome),
       () => memory.unretain(request.iovas.length),
@@ -91,8 +91,10 @@ export class HeldMemory {
 
   /** Copies; this needs no hold of its own while it runs, because nothing unmaps the source meanwhile. */
   copy(source: HeldMemory, request: IoasCopyRequest, copy: () => Promise<bigint>): Promise<bigint> {
-    return this.#calls.run(this.#copyAccesses(source, request), copy, (iova) =>
-      this.#copied(source, request, iova),
+    return this.#calls.run(
+      () => this.#copyAccesses(source, request),
+      copy,
+      (iova) => this.#copied(source, request, iova),
     );
   }
 
@@ -108,7 +110,7 @@ export class HeldMemory {
   /** Unmaps. */
   unmap(iova: bigint, length: bigint, unmap: () => Promise<bigint>): Promise<bigint> {
     return this.#calls.run(
-      [this.#mappings.unmapAccess(iova, length)],
+      () => [this.#mappings.unmapAccess(iova, length)],
       unmap,
       () => this.#mappings.forget(iova, length),
       () => this.#mappings.doubt(iova, length),
@@ -135,8 +137,11 @@ export class HeldMemory {
     lengths: BigUint64Array,
     unmap: () => Promise<BatchOutcome>,
   ): Promise<BatchOutcome> {
-    const access = this.#mappings.batchAccess("unmaps", iovas, lengths);
-    return this.#calls.run([access], unmap, (outcome) => this.#unmappedMany(iovas, lengths, outcome));
+    return this.#calls.run(
+      () => [this.#mappings.batchAccess("unmaps", iovas, lengths)],
+      unmap,
+      (outcome) => this.#unmappedMany(iovas, lengths, outcome),
+    );
   }
 
   /** {@link unmapMany}, on this thread. */

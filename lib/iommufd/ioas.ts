@@ -243,7 +243,14 @@ export class Ioas extends PageTable<Device> {
     const request = this.#hwptRequest(device, options);
     try {
       // The call maps nothing, but keeps the iommufd and all its mappings until it is done.
-      return this.#hwpt(await this.#calls.run([], () => this.#file.hwptAlloc(request)), device, options);
+      return this.#hwpt(
+        await this.#calls.run(
+          () => [],
+          () => this.#file.hwptAlloc(request),
+        ),
+        device,
+        options,
+      );
     } catch (error) {
       throw this.#nestParents.explainAlloc(error, device);
     }

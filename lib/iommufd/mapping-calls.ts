@@ -12,11 +12,24 @@ export interface Access {
   readonly end: bigint;
 }
 
-interface Call {
-  /** Undefined: whatever there is. */
-  readonly accesses: readonly Access[] | undefined;
+/** The accesses of a call. They are asked for only if another call is under way, because a call can have thousands of ranges. */
+type Accesses = () => readonly Access[];
+
+class Call {
+  readonly #find: Accesses | "everything";
+  #accesses: readonly Access[] | undefined;
   /** Its change in the books; undefined while it runs. */
   enter: (() => void) | undefined;
+
+  constructor(accesses: Accesses | "everything") {
+    this.#find = accesses;
+  }
+
+  /** Undefined: whatever there is. */
+  get accesses(): readonly Access[] | undefined {
+    if (this.#find !== "everything") this.#accesses ??= this.#find();
+    return this.#accesses;
+  }
 }
 
 /** Books in which something is left to be found out. */
@@ -42,18 +55,18 @@ export class MappingCalls {
   /**
    * Makes a call that takes its time.
    *
-   * @param accesses what it does
+   * @param accesses what it does; always the same
    * @param call the call
    * @param done enters it in the books
    * @param refused enters it in the books where it is refused
    */
   async run<Answer>(
-    accesses: readonly Access[],
+    accesses: Accesses,
     call: () => Promise<Answer>,
     done: (answer: Answer) => void = () => {},
     refused: () => void = () => {},
   ): Promise<Answer> {
-    const entry: Call = { accesses, enter: undefined };
+    const entry = new Call(accesses);
     this.#calls.add(entry);
     let answer: Answer;
     try {
@@ -68,7 +81,7 @@ export class MappingCalls {
 
   /** Makes a call on this thread; as {@link run}. */
   runSync<Answer>(
-    accesses: () => readonly Access[],
+    accesses: Accesses,
     call: () => Answer,
     done: (answer: Answer) => void,
     refused: () => void = () => {},
@@ -85,13 +98,13 @@ export class MappingCalls {
   }
 
   /** Enters a call that has just been made, or closing of everything, which conflicts with all. */
-  enter(accesses: (() => readonly Access[]) | "everything", enter: () => void): void {
+  enter(accesses: Accesses | "everything", enter: () => void): void {
     if (this.#calls.size === 0) {
       enter();
       this.#findOut();
       return;
     }
-    const entry: Call = { accesses: accesses === "everything" ? undefined : accesses(), enter: undefined };
+    const entry = new Call(accesses);
     this.#calls.add(entry);
     this.#settle(entry, enter);
   }

@@ -11,9 +11,10 @@
 import { IommufdError } from "../errors.ts";
 import { LIST_LIMIT, SECTION_LIMIT } from "../limits.ts";
 import { linesOf } from "../lines.ts";
-import type { MemorySection, SectionType } from "../section.ts";
+import type { MemorySection } from "../section.ts";
 import { Names } from "./names.ts";
 import { RegionTypes } from "./region-types.ts";
+import { parseRegion, parseSection, quote } from "./section-line.ts";
 
 /** An address space that shows a flat view. */
 export interface AddressSpace {
@@ -36,25 +37,12 @@ export interface FlatView {
   readonly damage: string | undefined;
 }
 
-/** The meaning of QEMU's kinds; `nv-` before one says that it is non-volatile. */
-const KINDS: Readonly<Record<string, { type: SectionType; readonly: boolean }>> = {
-  ram: { type: "ram", readonly: false },
-  // A read-only view, whatever backs it: region-types.ts.
-  rom: { type: "ram", readonly: true },
-  ramd: { type: "ram-device", readonly: false },
-  romd: { type: "other", readonly: false },
-  "i/o": { type: "other", readonly: false },
-  container: { type: "other", readonly: false },
-};
-
-/** The region whose misalignment QEMU knows to be harmless (hw/vfio/listener.c, vfio_known_safe_misalignment). */
-const TPM_CRB_REGION = "tpm-crb-cmd";
-
 /** Terminal control sequences (ECMA-48), as a monitor echoes them while one types. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])/g;
 
 const PROMPT = "(qemu)";
+const PROMPT_AND_SPACE = `${PROMPT} `;
 const VIEW_BEGINNING = "FlatView #";
 const VIEW = /^FlatView #(?<number>\d+)$/;
 const ADDRESS_SPACE = /^ AS "(?<name>.*)", root: (?<root>.*)$/;
@@ -65,13 +53,6 @@ const NOT_RENDERED = "  No rendered FlatView";
 const DISPATCH = "  Dispatch";
 /** How the trees of `info mtree` begin, which may follow. */
 const TREE = /^(?:address-space|memory-region): /;
-const OWNER = String.raw`(?<owner>(?: (?:owner|parent):\{[^}]*\}| orphan)*)`;
-const RANGE = String.raw`(?<start>[0-9a-f]{16})-(?<last>[0-9a-f]{16}) \(prio (?<priority>-?\d+), (?:nv-)?(?<kind>[^)]*)\)`;
-const SECTION = new RegExp(`^ {2}${RANGE}: (?<region>.*?)(?: @(?<offset>[0-9a-f]{16}))?${OWNER}(?: KVM)*$`);
-/** A region of a tree; the target of an alias has a line of its own. */
-const REGION = new RegExp(`^ {2,}${RANGE}: (?!alias )(?<region>.*?)(?: \\[disabled\\])?${OWNER}$`);
-/** The longest line that can be a section, in characters. The pattern has quadratic backtracking behind a name. */
-const LONGEST_SECTION = 4096;
 /** How many names an error lists. */
 const MOST_LISTED = 100;
 const LOOKS_LIKE_SECTION = /^\s+[0-9a-f]{8,}-[0-9a-f]/;
@@ -84,6 +65,8 @@ interface OpenView {
   readonly sections: MemorySection[];
   /** QEMU's text about the owner of a read-only section. */
   readonly owners: Map<MemorySection, string>;
+  /** Whether its sections are kept. */
+  isWanted: boolean;
   /** Whether any section has been read, kept or not, or that there is none. */
   isRendered: boolean;
 }
@@ -111,11 +94,13 @@ export class FlatViewReader {
   #number = 0;
   /** The last line. */
   #line = "";
-  /** The section before, of the same view. */
-  #previous: MemorySection | undefined;
+  /** The last address of the section before, of the same view. */
+  #reach = -1n;
   #isBlank = true;
   #looksEncoded = false;
   #damage: string | undefined;
+  readonly #errorHere = (message: string) =>
+    new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}:${this.#number}: ${message}`);
 
   /**
    * @param source what to call the text in errors: a file name
@@ -136,8 +121,15 @@ export class FlatViewReader {
     this.#number++;
     const line = withoutEcho(raw);
     this.#line = line;
-    const isEnd = line.trim() === "" || raw.startsWith(PROMPT);
-    if (line.trim() !== "") this.#isBlank = false;
+    const isPrompt = raw.startsWith(PROMPT);
+    // Most lines are like that, and none of the others is.
+    if (this.#place === "view" && !isPrompt && LOOKS_LIKE_SECTION.test(line)) {
+      this.#readSection(line, this.#view as OpenView);
+      return;
+    }
+    const isBlank = line.trim() === "";
+    const isEnd = isBlank || isPrompt;
+    if (!isBlank) this.#isBlank = false;
     const number = VIEW.exec(line)?.groups?.["number"];
     if (number !== undefined) this.#beginView(Number(number));
     else if (TREE.test(line)) this.#beginTree();
@@ -170,15 +162,17 @@ export class FlatViewReader {
     const damage = this.#damage;
     const views: FlatView[] = this.#views.map(({ addressSpaces, sections, owners }) => ({
       addressSpaces,
-      sections: sections.map((section) => {
-        const owner = owners.get(section);
-        return owner === undefined ? section : this.#types.resolve(section, owner);
-      }),
+      sections: owners.size === 0 ? sections : sections.map((section) => this.#resolve(section, owners)),
       damage,
     }));
     if (this.#others.size > 0 || views.length === 0)
       views.push({ addressSpaces: [...this.#others.values()], sections: [], damage });
     return views;
+  }
+
+  #resolve(section: MemorySection, owners: OpenView["owners"]): MemorySection {
+    const owner = owners.get(section);
+    return owner === undefined ? section : this.#types.resolve(section, owner);
   }
 
   #beginView(number: number): void {
@@ -188,9 +182,10 @@ export class FlatViewReader {
     if (number !== 0 && number !== this.#viewNumber + 1)
       this.#damaged(`the flat views before #${number} are missing`);
     this.#endView();
-    this.#view = { addressSpaces: [], sections: [], owners: new Map(), isRendered: false };
+    const isWanted = this.#wanted === undefined;
+    this.#view = { addressSpaces: [], sections: [], owners: new Map(), isWanted, isRendered: false };
     this.#viewNumber = number;
-    this.#previous = undefined;
+    this.#reach = -1n;
     this.#place = "view";
   }
 
@@ -214,8 +209,7 @@ export class FlatViewReader {
     if (space !== undefined) {
       this.#limit(view.addressSpaces.length, "address spaces", LIST_LIMIT);
       view.addressSpaces.push({ name: space.name, root: space.root });
-    } else if (LOOKS_LIKE_SECTION.test(line)) {
-      this.#readSection(line, view);
+      view.isWanted = this.#wanted === undefined || isOf(view, this.#wanted);
     } else if (line === NOT_RENDERED) {
       view.isRendered = true;
     } else if (line === DISPATCH) {
@@ -226,15 +220,13 @@ export class FlatViewReader {
   }
 
   #readSection(line: string, view: OpenView): void {
-    const isKept = this.#wanted === undefined || isOf(view, this.#wanted);
-    const names = isKept ? this.#names : undefined;
-    const { section, owner, kind } = parseSection(line, `${this.#source}:${this.#number}`, names);
-    if (this.#previous !== undefined && section.start < this.#previous.start + this.#previous.size)
-      throw this.#errorHere("the section overlaps the one before it");
-    this.#previous = section;
+    const names = view.isWanted ? this.#names : undefined;
+    const { section, last, owner, isRom } = parseSection(line, names, this.#errorHere);
+    if (section.start <= this.#reach) throw this.#errorHere("the section overlaps the one before it");
+    this.#reach = last;
     view.isRendered = true;
-    if (kind !== "rom") this.#types.note(section.region, owner, section.type);
-    if (!isKept) return;
+    if (!isRom) this.#types.note(section.region, owner, section.type);
+    if (!view.isWanted) return;
     if (this.#wanted !== undefined) this.#limit(this.#kept++, "sections", SECTION_LIMIT);
     view.sections.push(section);
     if (section.readonly) view.owners.set(section, this.#names.once(owner));
@@ -242,11 +234,8 @@ export class FlatViewReader {
 
   /** A line of a tree of regions: where it says of a region what it is, that is kept. */
   #readRegion(line: string): void {
-    const fields = (line.length > LONGEST_SECTION ? undefined : REGION.exec(line)?.groups) as
-      | { kind: string; region: string; owner: string }
-      | undefined;
-    const type = fields === undefined ? undefined : kindOf(fields.kind)?.type;
-    if (fields !== undefined && type !== undefined) this.#types.note(fields.region, fields.owner, type);
+    const found = parseRegion(line);
+    if (found !== undefined) this.#types.note(found.region, found.owner, found.type);
   }
 
   /** A line before the first view, or after one has ended. */
@@ -262,7 +251,7 @@ export class FlatViewReader {
 
   #endView(): void {
     if (this.#view === undefined) return;
-    if (this.#wanted === undefined || isOf(this.#view, this.#wanted)) {
+    if (this.#view.isWanted) {
       this.#views.push(this.#view);
       this.#addressSpaces += this.#view.addressSpaces.length;
     } else {
@@ -291,10 +280,6 @@ export class FlatViewReader {
     if (this.#damage !== undefined)
       return 'it begins within a flat view, and has no whole one; all of what "info mtree -f" prints is needed';
     return 'no flat view in it; it must be what QEMU\'s monitor prints for "info mtree -f", or a JSON section list';
-  }
-
-  #errorHere(message: string): IommufdError {
-    return new IommufdError("ERR_IOMMUFD_INPUT", `${this.#source}:${this.#number}: ${message}`);
   }
 
   #error(message: string): IommufdError {
@@ -350,50 +335,10 @@ function withoutEcho(raw: string): string {
   if (line.startsWith("\ufeff")) line = line.slice(1);
   if (line.includes("\r")) line = line.replaceAll("\r", "");
   if (line.includes("\u001b")) line = line.replace(ESCAPES, "");
-  return line.startsWith(`${PROMPT} `) ? line.slice(PROMPT.length + 1) : line;
+  return line.startsWith(PROMPT_AND_SPACE) ? line.slice(PROMPT_AND_SPACE.length) : line;
 }
 
 /** Whether a view is of an address space, by its name or by "NAME:ROOT". */
 function isOf({ addressSpaces }: Pick<FlatView, "addressSpaces">, name: string): boolean {
   return addressSpaces.some((space) => space.name === name || `${space.name}:${space.root}` === name);
-}
-
-function kindOf(name: string): (typeof KINDS)[string] | undefined {
-  return Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
-}
-
-function quote(line: string): string {
-  return JSON.stringify(line.trim().slice(0, 200));
-}
-
-function parseSection(
-  line: string,
-  where: string,
-  names?: Names,
-): { section: MemorySection; owner: string; kind: string } {
-  const fields = (line.length > LONGEST_SECTION ? undefined : SECTION.exec(line)?.groups) as
-    | { start: string; last: string; kind: string; region: string; owner: string; offset?: string }
-    | undefined;
-  if (fields === undefined)
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `${where}: this section cannot be read: ${quote(line)}`);
-  const kind = kindOf(fields.kind);
-  if (kind === undefined) {
-    throw new IommufdError(
-      "ERR_IOMMUFD_INPUT",
-      `${where}: unknown kind of memory ${JSON.stringify(fields.kind)}; known are ${Object.keys(KINDS).join(", ")}`,
-    );
-  }
-  const start = BigInt(`0x${fields.start}`);
-  const last = BigInt(`0x${fields.last}`);
-  if (last < start)
-    throw new IommufdError("ERR_IOMMUFD_INPUT", `${where}: the section ends before it starts`);
-  const section = {
-    start,
-    size: last - start + 1n,
-    region: names?.once(fields.region) ?? fields.region,
-    offsetInRegion: fields.offset === undefined ? 0n : BigInt(`0x${fields.offset}`),
-    ...kind,
-    ...(fields.region === TPM_CRB_REGION && { misalignmentIsKnown: true }),
-  };
-  return { section, owner: fields.owner, kind: fields.kind };
 }

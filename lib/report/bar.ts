@@ -21,59 +21,71 @@ export function formatBar({ guest, host, axis }: AddressMap, width: number): str
     glyphs: Readonly<Record<Kind, string>>,
     nothing: string,
   ) => {
-    const glyphOf = pieceGlyphs(axis, drawn, glyphs);
+    const ranks = pieceRanks(axis, drawn, Object.keys(glyphs));
     const order = Object.values<string>(glyphs);
-    return columns
-      .map((pieces) => {
-        const there = new Set(pieces.map((piece) => glyphOf.get(piece)));
-        return order.find((glyph) => there.has(glyph)) ?? nothing;
-      })
-      .join("");
+    const first = ({ from, to }: Column) =>
+      ranks.subarray(from, to).reduce((least, rank) => Math.min(least, rank), NOTHING);
+    return columns.map((column) => order[first(column)] ?? nothing).join("");
   };
   return [
     lane(guest, GUEST, "."),
     ...(host.length === 0 ? [] : [lane(host, HOST, " ").trimEnd()]),
-    formatScale(columns, width),
+    formatScale(axis, columns, width),
     "# mapped  r mapped read-only  o left out as read-only  - left out otherwise",
     `${host.length === 0 ? "" : "x the host maps nothing there  "}. nothing; widths are logarithmic`,
   ];
 }
 
-/** For each column the pieces that it shows: each piece has a column of its own where there are enough. */
-function spread(axis: readonly Piece[], width: number): Piece[][] {
+/** The pieces that a column of the bar shows. */
+interface Column {
+  /** The index of the first. */
+  readonly from: number;
+  /** The index behind the last. */
+  readonly to: number;
+}
+
+/** The columns: each piece has one of its own where there are enough. */
+function spread(axis: readonly Piece[], width: number): Column[] {
   if (axis.length > width) {
     const first = (column: number) => Math.floor((column * axis.length) / width);
-    return Array.from({ length: width }, (_, column) => axis.slice(first(column), first(column + 1)));
+    return Array.from({ length: width }, (_, column) => ({ from: first(column), to: first(column + 1) }));
   }
   const spare = width - axis.length;
-  return axis.flatMap((piece) => {
+  return axis.flatMap((piece, index) => {
     const more = Math.round(spare * piece.to) - Math.round(spare * piece.from);
-    return Array.from({ length: 1 + more }, () => [piece]);
+    return Array.from({ length: 1 + more }, () => ({ from: index, to: index + 1 }));
   });
 }
 
-/** Ranges begin and end where pieces do, and do not overlap. */
-function pieceGlyphs<Kind extends string>(
+/** The rank of a piece without a use. */
+const NOTHING = 0xff;
+
+/**
+ * For each piece the rank of its use: its place among the uses that there are.
+ *
+ * Ranges begin and end where pieces do, and do not overlap.
+ */
+function pieceRanks(
   axis: readonly Piece[],
-  drawn: readonly Drawn<Kind>[],
-  glyphs: Readonly<Record<Kind, string>>,
-): Map<Piece, string> {
-  const found = new Map<Piece, string>();
+  drawn: readonly Drawn<string>[],
+  uses: readonly string[],
+): Uint8Array {
+  const ranks = new Uint8Array(axis.length).fill(NOTHING);
   let next = 0;
-  for (const piece of axis) {
+  for (const [index, piece] of axis.entries()) {
     while ((drawn[next]?.last ?? piece.last) < piece.start) next++;
     const range = drawn[next];
-    if (range !== undefined && range.start <= piece.start) found.set(piece, glyphs[range.kind]);
+    if (range !== undefined && range.start <= piece.start) ranks[index] = uses.indexOf(range.kind);
   }
-  return found;
+  return ranks;
 }
 
 /** The addresses at which pieces begin, as many as there is room for. */
-function formatScale(columns: readonly (readonly Piece[])[], width: number): string {
+function formatScale(axis: readonly Piece[], columns: readonly Column[], width: number): string {
   let line = "";
-  for (const [column, pieces] of columns.entries()) {
-    const label = formatAddress(pieces[0]?.start ?? 0n);
-    const begins = column === 0 || columns[column - 1]?.[0] !== pieces[0];
+  for (const [column, { from }] of columns.entries()) {
+    const label = formatAddress(axis[from]?.start ?? 0n);
+    const begins = column === 0 || columns[column - 1]?.from !== from;
     const fits = line === "" || column >= line.length + 2;
     if (begins && fits && column + label.length <= width) line = line.padEnd(column) + label;
   }

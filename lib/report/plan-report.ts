@@ -9,12 +9,13 @@ import type { RunningVm } from "../memory-map/running-qemu.ts";
 import type { Origin } from "../origin.ts";
 import { sectionLast } from "../section.ts";
 import type { IovaRange } from "../uapi.ts";
-import { type DrawnSection, drawPlan } from "./address-map.ts";
+import { type DrawnSection, drawPlan, type GuestKind } from "./address-map.ts";
 import { type Advice, adviceForQemu, formatAdvice } from "./advice.ts";
 import { formatBar } from "./bar.ts";
 import { type Look, PLAIN } from "./look.ts";
 import { damageFacts, memoryMapDocument, uncertaintyFacts } from "./memory-map-report.ts";
 import {
+  type Column,
   type Fact,
   formatFacts,
   formatRange,
@@ -149,8 +150,13 @@ export function* formatPlan(report: PlanReport, { width, paint }: Look = PLAIN):
     "",
     "",
   ].join("\n");
-  const columns = ["DMA", "address", "length", "region"];
-  yield* tablePieces(columns, map.guest, (drawn) => row(drawn, paint), width);
+  const columns: Column<DrawnSection>[] = [
+    { head: "DMA", cell: ({ kind, decision }) => paintUse(kind, describeDecision(decision), paint) },
+    { head: "address", cell: ({ start, last }) => formatRange(start, last) },
+    { head: "length", cell: ({ start, last }) => formatLength(last - start + 1n) },
+    { head: "region", cell: ({ decision }) => describeRegion(decision) },
+  ];
+  yield* tablePieces(columns, map.guest, width);
   yield [
     "",
     "",
@@ -199,14 +205,8 @@ function vmDocument({ version, nesting, virtioMem, sgxEpc }: RunningVm): object 
   };
 }
 
-function row({ start, last, kind, decision }: DrawnSection, paint: Look["paint"]): string[] {
-  const use = describeDecision(decision);
-  return [
-    kind === "left-out-read-only" ? paint("yellow", use) : use,
-    formatRange(start, last),
-    formatLength(last - start + 1n),
-    describeRegion(decision),
-  ];
+function paintUse(kind: GuestKind, use: string, paint: Look["paint"]): string {
+  return kind === "left-out-read-only" ? paint("yellow", use) : use;
 }
 
 /** The subject of a decision: "pc.bios @0x20000". */
@@ -217,14 +217,21 @@ export function describeRegion(decision: Decision): string {
 
 /** The use of a section, in words. */
 export function describeDecision(decision: Decision): string {
-  return describeUse(isMapping(decision) ? { mapped: true, ...decision } : { mapped: false, ...decision });
+  return isMapping(decision) ? describeMapping(decision) : describeSkip(decision.reason);
 }
 
 /** The use of a range, in words: "map read-write", "skip: not RAM". */
 export function describeUse(
   use: { mapped: true; readonly: boolean; ramDevice: boolean } | { mapped: false; reason: SkipReason },
 ): string {
-  if (!use.mapped) return `skip: ${REASONS[use.reason]}`;
-  const access = use.readonly ? "map read-only" : "map read-write";
-  return use.ramDevice ? `${access}, peer-to-peer` : access;
+  return use.mapped ? describeMapping(use) : describeSkip(use.reason);
+}
+
+function describeMapping({ readonly, ramDevice }: { readonly: boolean; ramDevice: boolean }): string {
+  const access = readonly ? "map read-only" : "map read-write";
+  return ramDevice ? `${access}, peer-to-peer` : access;
+}
+
+function describeSkip(reason: SkipReason): string {
+  return `skip: ${REASONS[reason]}`;
 }

@@ -47,46 +47,49 @@ export function formatTable(
   rows: readonly (readonly string[])[],
   width: number = PLAIN.width,
 ): string {
-  return [...tablePieces(head, rows, (row) => row, width)].join("");
+  const columns = head.map((name, index) => {
+    return { head: name, cell: (row: readonly string[]) => row[index] ?? "" };
+  });
+  return [...tablePieces(columns, rows, width)].join("");
 }
 
 /** How many rows of a table are there at once. */
 const ROWS_AT_ONCE = 1000;
 
-/**
- * A table as {@link formatTable} makes it, piece by piece: a million rows are never there together.
- *
- * @param rowOf makes a row, twice: the last row can decide the width of a column
- */
+/** A column of a table of items. */
+export interface Column<Item> {
+  readonly head: string;
+  /** Makes the cell of an item, twice: the last one can decide the width of the column. */
+  readonly cell: (item: Item) => string;
+}
+
+/** A table as {@link formatTable} makes it, piece by piece: a million rows are never there together. */
 export function* tablePieces<Item>(
-  head: readonly string[],
+  columns: readonly Column<Item>[],
   items: readonly Item[],
-  rowOf: (item: Item) => readonly string[],
   width: number,
 ): Generator<string, void> {
-  const widths = new Array<number>(head.length).fill(0);
-  const measure = (cells: readonly string[]) => {
-    for (const [column, cell] of cells.entries())
-      widths[column] = Math.max(widths[column] ?? 0, widthOf(cell));
-  };
-  measure(head);
-  for (const item of items) measure(rowOf(item));
-  const last = head.length - 1;
+  const last = columns.length - 1;
+  const widths = columns.map(({ head }) => widthOf(head));
+  for (const [index, { cell }] of columns.slice(0, last).entries())
+    for (const item of items) widths[index] = Math.max(widths[index] as number, widthOf(cell(item)));
   const before = widths.slice(0, last).reduce((sum, each) => sum + each + GAP.length, 0);
   const continued = `\n${" ".repeat(before)}`;
-  const format = (cells: readonly string[]) =>
-    cells
-      .map((cell, column) =>
-        column === last
+  const format = (cellOf: (column: Column<Item>) => string) => {
+    let line = "";
+    for (const [index, column] of columns.entries()) {
+      const cell = cellOf(column);
+      line +=
+        index === last
           ? wrap(cell, width - before).join(continued)
-          : cell + " ".repeat((widths[column] ?? 0) - widthOf(cell)),
-      )
-      .join(GAP)
-      .trimEnd();
-  yield format(head);
+          : cell + " ".repeat((widths[index] as number) - widthOf(cell)) + GAP;
+    }
+    return line.trimEnd();
+  };
+  yield format(({ head }) => head);
   for (let from = 0; from < items.length; from += ROWS_AT_ONCE) {
     const some = items.slice(from, from + ROWS_AT_ONCE);
-    yield some.map((item) => `\n${format(rowOf(item))}`).join("");
+    yield some.map((item) => `\n${format(({ cell }) => cell(item))}`).join("");
   }
 }
 
