@@ -42,7 +42,9 @@ describe.skipIf(lacks.mocks || !laterThan(6, 12))(`dirty tracking (${backendName
     expect(await dirty()).toBe(0x8000_0000_1234_0001n);
     expect(await dirty()).toBe(0n);
     write(0x2n);
-    expect(hwpt.readDirtyBitmapSync({ iova: APERTURE, length: 8n * PAGE })).toEqual(new Uint8Array([2]));
+    expect(hwpt.readDirtyBitmapSync({ iova: APERTURE, length: 8n * PAGE, pageSize: PAGE })).toEqual(
+      new Uint8Array([2]),
+    );
   });
 
   it("leaves pages dirty where that is asked for", async () => {

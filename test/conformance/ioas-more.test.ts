@@ -81,28 +81,23 @@ describe(`mapping a file (${backendName})`, () => {
 });
 
 describe(`allowed ranges that touch (${backendName})`, () => {
+  /** A range of whole pages, by the number of the first and of the one behind the last. */
+  const pages = (from: bigint, to: bigint) => ({ start: from * PAGE, last: to * PAGE - 1n });
+
   it("are one to automatic placement", () => {
-    ioas.allowIovas([
-      { start: 0x8000n, last: 0x8fffn },
-      { start: 0x9000n, last: 0x9fffn },
-    ]);
-    expect(ioas.mapSync(memory, { length: 2n * PAGE })).toBe(0x8000n);
+    ioas.allowIovas([pages(8n, 9n), pages(9n, 10n)]);
+    expect(ioas.mapSync(memory, { length: 2n * PAGE })).toBe(8n * PAGE);
   });
 
   it("are one where the memory begins within a page", () => {
-    ioas.allowIovas([
-      { start: 0x6000n, last: 0x205fffn },
-      { start: 0x3000n, last: 0x5fffn },
-    ]);
-    expect(ioas.mapSync(memory, { length: 0x8000n, offset: 0x800n })).toBe(0x3800n);
+    ioas.allowIovas([pages(6n, 0x206n), pages(3n, 6n)]);
+    expect(ioas.mapSync(memory, { length: 8n * PAGE, offset: PAGE / 2n })).toBe(3n * PAGE + PAGE / 2n);
   });
 
   it("are two with one address between them", () => {
-    ioas.allowIovas([
-      { start: 0x7000n, last: 0x7ffen },
-      { start: 0x8000n, last: 0x8fffn },
-    ]);
-    expect(ioas.mapSync(memory, { length: PAGE })).toBe(0x8000n);
+    const { start, last } = pages(7n, 8n);
+    ioas.allowIovas([{ start, last: last - 1n }, pages(8n, 9n)]);
+    expect(ioas.mapSync(memory, { length: PAGE })).toBe(8n * PAGE);
   });
 });
 

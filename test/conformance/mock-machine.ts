@@ -19,7 +19,7 @@ import { Device } from "../../lib/iommufd/device.ts";
 import type { DeviceId, DriverData, HwptId, ObjectId, PageTableId } from "../../lib/uapi.ts";
 import { PROJECT } from "../e2e/command.ts";
 import { openModel } from "../model.ts";
-import { backendName } from "./backend.ts";
+import { backendName, PAGE } from "./backend.ts";
 
 /** Where a mock device can translate (MOCK_APERTURE_START). */
 export const APERTURE = 1n << 24n;
@@ -48,7 +48,7 @@ export interface MockMachine {
   readonly iommufd: Iommufd;
   /** Makes a device, which then is there like one that was bound. */
   openDevice(options?: { pasid?: boolean }): Device;
-  /** DMA writes to the pages of 4 KiB from an IOVA on whose bits are set. */
+  /** DMA writes to the pages from an IOVA on whose bits are set. */
   write(hwpt: Hwpt, iova: bigint, bits: bigint): void;
   fault(device: Device, faults: MockFaults): void;
   /** Events of the vIOMMU that a device is behind. */
@@ -115,7 +115,7 @@ class KernelMocks implements MockMachine {
   }
 
   write(hwpt: Hwpt, iova: bigint, bits: bigint): void {
-    this.#request("dirty", hwpt.id, iova, 64n * 4096n, 4096, bits.toString(16));
+    this.#request("dirty", hwpt.id, iova, 64n * PAGE, PAGE, bits.toString(16));
   }
 
   fault(device: Device, { pasid = 0, groupId, permissions, address, count = 1 }: MockFaults): void {
@@ -181,7 +181,7 @@ class ModelMocks implements MockMachine {
 
   write(hwpt: Hwpt, iova: bigint, bits: bigint): void {
     for (let page = 0n; bits >> page > 0n; page++)
-      if ((bits >> page) & 1n) this.#object(hwpt.id, PagingHwptObject).wrote(iova + page * 4096n);
+      if ((bits >> page) & 1n) this.#object(hwpt.id, PagingHwptObject).wrote(iova + page * PAGE);
   }
 
   fault(device: Device, { pasid = NO_PASID, groupId, permissions, address, count = 1 }: MockFaults): void {
@@ -189,7 +189,7 @@ class ModelMocks implements MockMachine {
     if (!(queue instanceof FaultQueueObject)) throw new Error("there is nowhere to send faults");
     const flags = pasid === NO_PASID ? 0 : 1;
     const fault = { flags, deviceId: device.id, pasid, groupId, permissions, length: 0 };
-    for (let i = 0; i < count; i++) queue.report([{ ...fault, address: address + BigInt(i) * 4096n }]);
+    for (let i = 0; i < count; i++) queue.report([{ ...fault, address: address + BigInt(i) * PAGE }]);
   }
 
   event(device: Device, count: number): void {

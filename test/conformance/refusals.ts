@@ -3,11 +3,14 @@
 import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
 import type { BackendMemory, EventFd } from "../../lib/backend/handles.ts";
 import { encodeNestedHwpt } from "../../lib/iommufd/driver-data.ts";
+import { hex } from "../../lib/json.ts";
 import type { IoasId } from "../../lib/uapi.ts";
 import { PAGE } from "./backend.ts";
 
 /** Ids of objects that are not there. */
 const [A, B] = [98, 99] as const;
+/** Pages in messages. */
+const [ONE, TWO] = [hex(PAGE), hex(2n * PAGE)];
 const LENGTHS = BigUint64Array.of(PAGE, PAGE, PAGE);
 const MAP = { flags: 7, offset: 0n, length: PAGE, iova: 0n };
 const COPY = { flags: 7, length: PAGE, destinationIova: 0n, sourceIova: PAGE };
@@ -57,14 +60,14 @@ export const ON_IOMMUFD: readonly Case[] = [
   [
     "ioasCopy",
     () => [{ destinationId: A, sourceId: B, ...COPY }],
-    "ENOENT: no such object, IOMMU_IOAS_COPY destinationId=98 sourceId=99 flags=7 length=0x1000 destinationIova=0x0 sourceIova=0x1000",
+    `ENOENT: no such object, IOMMU_IOAS_COPY destinationId=98 sourceId=99 flags=7 length=${ONE} destinationIova=0x0 sourceIova=${ONE}`,
     { destinationId: A, sourceId: B, ...COPY },
   ],
   ["ioasIovaRanges", () => [A], "ENOENT: no such object, IOMMU_IOAS_IOVA_RANGES ioasId=98", { ioasId: A }],
   [
     "ioasMap",
     ({ memory }) => [{ ...MAP, ioasId: A, memory, offset: PAGE }],
-    "ENOENT: no such object, IOMMU_IOAS_MAP ioasId=98 flags=7 iova=0x0 length=0x1000 offset=0x1000",
+    `ENOENT: no such object, IOMMU_IOAS_MAP ioasId=98 flags=7 iova=0x0 length=${ONE} offset=${ONE}`,
     { ...MAP, ioasId: A, offset: PAGE },
   ],
   [
@@ -75,26 +78,26 @@ export const ON_IOMMUFD: readonly Case[] = [
         ...{ iovas: BigUint64Array.of(0n, PAGE, PAGE), offsets: BigUint64Array.of(0n, PAGE, 2n * PAGE) },
       },
     ],
-    "EEXIST: already exists, IOMMU_IOAS_MAP index=2 ioasId=1 flags=7 iova=0x1000 length=0x1000 offset=0x2000",
+    `EEXIST: already exists, IOMMU_IOAS_MAP index=2 ioasId=1 flags=7 iova=${ONE} length=${ONE} offset=${TWO}`,
     { index: 2, ioasId: 1, flags: 7, iova: PAGE, length: PAGE, offset: 2n * PAGE },
     2,
   ],
   [
     "ioasMapFile",
     ({ memory }) => [{ ...FILE, ioasId: A, file: memory }],
-    "ENOENT: no such object, IOMMU_IOAS_MAP_FILE ioasId=98 flags=7 start=0x0 length=0x1000 iova=0x1000",
+    `ENOENT: no such object, IOMMU_IOAS_MAP_FILE ioasId=98 flags=7 start=0x0 length=${ONE} iova=${ONE}`,
     { ...FILE, ioasId: A },
   ],
   [
     "ioasMapFile",
     ({ ioasId }) => [{ ...FILE, ioasId, file: 9999 }],
-    "EBADF: bad file descriptor, IOMMU_IOAS_MAP_FILE ioasId=1 flags=7 file=9999 start=0x0 length=0x1000 iova=0x1000",
+    `EBADF: bad file descriptor, IOMMU_IOAS_MAP_FILE ioasId=1 flags=7 file=9999 start=0x0 length=${ONE} iova=${ONE}`,
     { ...FILE, ioasId: 1, file: 9999 },
   ],
   [
     "ioasUnmap",
     () => [A, PAGE, PAGE],
-    "ENOENT: no such object, IOMMU_IOAS_UNMAP ioasId=98 iova=0x1000 length=0x1000",
+    `ENOENT: no such object, IOMMU_IOAS_UNMAP ioasId=98 iova=${ONE} length=${ONE}`,
     { ioasId: A, iova: PAGE, length: PAGE },
   ],
   [
@@ -103,7 +106,7 @@ export const ON_IOMMUFD: readonly Case[] = [
       file.ioasMapSync({ ...MAP, ioasId, memory });
       return [ioasId, BigUint64Array.of(0n, PAGE, 2n * PAGE), LENGTHS];
     },
-    "ENOENT: no such object, IOMMU_IOAS_UNMAP index=1 ioasId=1 iova=0x1000 length=0x1000",
+    `ENOENT: no such object, IOMMU_IOAS_UNMAP index=1 ioasId=1 iova=${ONE} length=${ONE}`,
     { index: 1, ioasId: 1, iova: PAGE, length: PAGE },
     1,
   ],
@@ -129,7 +132,7 @@ export const ON_IOMMUFD: readonly Case[] = [
   [
     "hwptGetDirtyBitmap",
     () => [{ ...BITMAP, hwptId: A }],
-    "ENOENT: no such object, IOMMU_HWPT_GET_DIRTY_BITMAP hwptId=98 flags=0 iova=0x0 length=0x1000 pageSize=0x1000",
+    `ENOENT: no such object, IOMMU_HWPT_GET_DIRTY_BITMAP hwptId=98 flags=0 iova=0x0 length=${ONE} pageSize=${ONE}`,
     { ...BITMAP, hwptId: A },
   ],
   [
@@ -187,13 +190,13 @@ export const ON_IOMMUFD: readonly Case[] = [
   [
     "hwQueueAlloc",
     () => [{ viommuId: A, type: 1, index: 3, iova: PAGE, length: PAGE }],
-    "ENOENT: no such object, IOMMU_HW_QUEUE_ALLOC viommuId=98 type=1 index=3 iova=0x1000 length=0x1000",
+    `ENOENT: no such object, IOMMU_HW_QUEUE_ALLOC viommuId=98 type=1 index=3 iova=${ONE} length=${ONE}`,
     { viommuId: A, type: 1, index: 3, iova: PAGE, length: PAGE },
   ],
   [
     "mapRegion",
     () => [0n, PAGE],
-    "ENXIO: no such device or address, mmap position=0x0 length=0x1000",
+    `ENXIO: no such device or address, mmap position=0x0 length=${ONE}`,
     { position: 0n, length: PAGE },
   ],
 ];
@@ -253,19 +256,19 @@ export const ON_DEVICE: readonly Case[] = [
   [
     "startDmaLogging",
     () => [PAGE, BigUint64Array.of(0n, PAGE)],
-    "EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_LOGGING_START pageSize=0x1000",
+    `EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_LOGGING_START pageSize=${ONE}`,
     { feature: "DMA_LOGGING_START", pageSize: PAGE },
   ],
   [
     "reportDmaLogging",
     () => [0n, PAGE, PAGE],
-    "EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_LOGGING_REPORT iova=0x0 length=0x1000 pageSize=0x1000",
+    `EINVAL: invalid argument, VFIO_DEVICE_FEATURE feature=DMA_LOGGING_REPORT iova=0x0 length=${ONE} pageSize=${ONE}`,
     { feature: "DMA_LOGGING_REPORT", iova: 0n, length: PAGE, pageSize: PAGE },
   ],
   [
     "read",
     () => [PAGE, new Uint8Array(8)],
-    "EINVAL: invalid argument, pread position=0x1000 length=8",
+    `EINVAL: invalid argument, pread position=${ONE} length=8`,
     { position: PAGE, length: 8 },
   ],
   [
@@ -277,7 +280,7 @@ export const ON_DEVICE: readonly Case[] = [
   [
     "mapRegion",
     () => [0n, PAGE, true],
-    "EINVAL: invalid argument, mmap position=0x0 length=0x1000",
+    `EINVAL: invalid argument, mmap position=0x0 length=${ONE}`,
     { position: 0n, length: PAGE },
   ],
 ];

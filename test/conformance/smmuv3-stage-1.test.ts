@@ -268,7 +268,7 @@ describe.runIf(iommu.hwInfo.type === SMMUV3)(`stage 1 of an SMMUv3 (${backendNam
   });
 
   it("is none of the guest's business where stage 2 is in the way of memory", async () => {
-    const rom = iommufd.allocMemory(BigInt(PAGE));
+    const rom = iommufd.allocMemory(iommufd.pageSize);
     ioas.mapSync(rom, { iova: 0x5000_0000n, writable: false });
     words(LEVEL_3)[TARGET] = 0x5000_0000n | TABLE | AF;
     words(LEVEL_3)[TARGET + 1] = NOT_MAPPED | TABLE | AF;

@@ -155,6 +155,7 @@ const MACHINES = {
       "--no-isolate",
       "test/conformance",
       "test/kernel/smmuv3.test.ts",
+      "test/kernel/large-pages.test.ts",
       "test/kernel/differential.test.ts",
     ],
   },

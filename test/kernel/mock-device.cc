@@ -5,6 +5,7 @@
 // it is here. The structure is the kernel's drivers/iommu/iommufd/iommufd_test.h, as far as it is used.
 
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -149,7 +150,7 @@ int main(int argc, char** argv) {
     command.id = 0;
     for (uint32_t left = Number(argv[7]); left > 0; left--) {
       Issue(&command);
-      command.trigger_iopf.addr += 4096;
+      command.trigger_iopf.addr += sysconf(_SC_PAGESIZE);
     }
   } else if (is("event", 2)) {
     command.op = IOMMU_TEST_OP_TRIGGER_VEVENT;

@@ -5,7 +5,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Container, type Device, decodeHwInfo, Iommufd, type MemorySection } from "../../lib/index.ts";
-import { FIRST } from "../conformance/backend.ts";
+import { FIRST, PAGE } from "../conformance/backend.ts";
 import { iommufd as command, unwrapped } from "../e2e/command.ts";
 import { describeSmmuv3 } from "../e2e/other-iommus.ts";
 import { expectNestedDma } from "../nested-dma.ts";
@@ -95,7 +95,7 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "smmuv3")("an SMMUv3", ()
 
     it("doctor says that registers tell nothing here, and who does", () => {
       const { stdout } = command(["doctor"]);
-      expect(unwrapped(stdout)).toMatch(/^pass +IOMMU +smmu3\.0x0000000009050000$/m);
+      expect(unwrapped(stdout)).toMatch(/^pass +IOMMU +smmu3\.0x0000000009050000\b/m);
       expect(unwrapped(stdout)).toMatch(/^pass +interrupt isolation +interrupts are remapped \(ITS-/m);
       expect(unwrapped(stdout)).toMatch(/^unknown +nested translation +cannot be seen: /m);
       expect(unwrapped(stdout)).toMatch(
@@ -104,7 +104,10 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "smmuv3")("an SMMUv3", ()
       expect(stdout).not.toMatch(/^fail|intel_iommu|scalable mode/m);
     });
 
-    it("capture gives the profile that ships, whose model the suites hold against this kernel", () =>
-      expectCaptured("qemu-smmuv3"));
+    // The profile is of a kernel with pages of 4 KiB.
+    it.runIf(PAGE === 4096n)(
+      "capture gives the profile that ships, whose model the suites hold against this kernel",
+      () => expectCaptured("qemu-smmuv3"),
+    );
   });
 });
