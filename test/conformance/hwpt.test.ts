@@ -81,7 +81,10 @@ describe(`a device (${backendName})`, () => {
     expect(second.name).toBe("/dev/vfio/devices/vfio1");
     expect(second.info().numRegions).toBe(9);
     expect(() => iommufd.openDeviceFile("/dev/vfio/devices/vfio77")).toThrow(
-      expect.objectContaining({ code: "ENOENT", syscall: "open" }),
+      expect.objectContaining({
+        ...{ code: "ENOENT", syscall: "open", request: { path: "/dev/vfio/devices/vfio77" } },
+        message: "ENOENT: no such object, open path=/dev/vfio/devices/vfio77",
+      }),
     );
   });
 

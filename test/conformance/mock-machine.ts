@@ -181,11 +181,11 @@ class ModelMocks implements MockMachine {
 
   write(hwpt: Hwpt, iova: bigint, bits: bigint): void {
     for (let page = 0n; bits >> page > 0n; page++)
-      if ((bits >> page) & 1n) this.#object(hwpt.id, PagingHwptObject).wrote(iova + page * PAGE);
+      if ((bits >> page) & 1n) this.#raw.objects.get(hwpt.id, PagingHwptObject).wrote(iova + page * PAGE);
   }
 
   fault(device: Device, { pasid = NO_PASID, groupId, permissions, address, count = 1 }: MockFaults): void {
-    const queue = this.#object(device.id, BoundDevice).attachedTo(pasid)?.faultQueue;
+    const queue = this.#raw.objects.get(device.id, BoundDevice).attachedTo(pasid)?.faultQueue;
     if (!(queue instanceof FaultQueueObject)) throw new Error("there is nowhere to send faults");
     const flags = pasid === NO_PASID ? 0 : 1;
     const fault = { flags, deviceId: device.id, pasid, groupId, permissions, length: 0 };
@@ -193,7 +193,7 @@ class ModelMocks implements MockMachine {
   }
 
   event(device: Device, count: number): void {
-    const bound = this.#object(device.id, BoundDevice);
+    const bound = this.#raw.objects.get(device.id, BoundDevice);
     const hwpt = bound.attachedTo(NO_PASID);
     const { vdevice } = bound;
     if (!(hwpt instanceof NestedHwptObject) || vdevice === undefined || hwpt.viommu !== vdevice.viommu)
@@ -202,21 +202,15 @@ class ModelMocks implements MockMachine {
   }
 
   iotlbHas(hwpt: Hwpt, index: number, value: number): boolean {
-    const { stage1 } = this.#object(hwpt.id, NestedHwptObject);
+    const { stage1 } = this.#raw.objects.get(hwpt.id, NestedHwptObject);
     return stage1 instanceof SelftestStage1 && stage1.iotlb[index] === value;
   }
 
   cacheHas(device: Device, index: number, value: number): boolean {
-    return this.#object(device.id, BoundDevice).cache[index] === value;
+    return this.#raw.objects.get(device.id, BoundDevice).cache[index] === value;
   }
 
   pasidIsAttachedTo(device: Device, pasid: number, hwptId: HwptId | 0): boolean {
-    return (this.#object(device.id, BoundDevice).attachedTo(pasid)?.id ?? 0) === hwptId;
-  }
-
-  #object<Kind>(id: number, kind: abstract new (...values: never[]) => Kind): Kind {
-    const object = this.#raw.objects.find(id);
-    if (!(object instanceof kind)) throw new Error(`no object ${id} of that kind`);
-    return object;
+    return (this.#raw.objects.get(device.id, BoundDevice).attachedTo(pasid)?.id ?? 0) === hwptId;
   }
 }

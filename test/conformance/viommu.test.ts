@@ -214,6 +214,21 @@ describe.skipIf(lacks.mocks || !laterThan(6, 12))(`a vIOMMU (${backendName})`, (
     expect(await take(1)).toEqual([]);
   });
 
+  it("gives no event to who has too little room for it: EINVAL", () => {
+    viommu.allocVdevice(device, 0x99n);
+    device.attachSync(parent.allocNestedSync(device, nestedSelftest(1), { viommu }));
+    const queue = machine.file.veventqAlloc(viommu.id, VEVENTS.type, 1);
+    machine.event(device, 1);
+    expect(() => queue.read(3, 1)).toThrow(
+      expect.objectContaining({
+        ...{ code: "EINVAL", errno: -22, syscall: "read", request: { dataLength: 3, count: 1 } },
+        message: "EINVAL: invalid argument, read dataLength=3 count=1",
+      }),
+    );
+    expect(queue.read(4, 2)).toEqual([{ flags: 0, sequence: 0, data: new Uint8Array([0x99, 0, 0, 0]) }]);
+    queue.close();
+  });
+
   it("has one queue of events of a type: EEXIST, of known types and depths: EOPNOTSUPP, EINVAL", () => {
     viommu.allocVeventQueue({ type: VEVENTS, depth: 1 });
     for (const [type, depth, code] of [
