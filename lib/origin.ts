@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { hostname, release } from "node:os";
+import { hostname } from "node:os";
 import type { z } from "zod";
 import { schema } from "./lazy.ts";
 import { PACKAGE } from "./package.ts";
@@ -22,6 +22,8 @@ export const originFields = schema((z) =>
     hostName: z.string().nullable(),
     /** The kernel that was asked: "6.12.48-amd64"; null if there was none, or if it is unknown. */
     kernelRelease: z.string().nullable(),
+    /** The Linux that the model answered as: "7.2"; null if no model answered, or models of several machines did. */
+    modelledKernelRelease: z.string().nullable(),
     /** When, in UTC: "2026-11-26T00:40:14Z". */
     time: z.string(),
     /** Version of this package. */
@@ -37,12 +39,21 @@ export interface Answerer {
   readonly backend: "kernel" | "software";
   readonly backendReason: string;
   readonly profile: string | undefined;
+  /** The Linux that answers, or that is modelled; undefined if there are several. */
+  readonly kernelRelease: string | undefined;
 }
 
 /** Version of this package. */
 export const VERSION: string = JSON.parse(readFileSync(new URL("package.json", PACKAGE), "utf8")).version;
 
-const NOBODY = { backend: null, backendReason: null, profile: null, hostName: null, kernelRelease: null };
+const NOBODY = {
+  backend: null,
+  backendReason: null,
+  profile: null,
+  hostName: null,
+  kernelRelease: null,
+  modelledKernelRelease: null,
+};
 
 /**
  * The origin of what an iommufd answered.
@@ -52,14 +63,15 @@ const NOBODY = { backend: null, backendReason: null, profile: null, hostName: nu
  */
 export function originOf(answerer: Answerer | undefined, now = new Date()): Origin {
   if (answerer === undefined) return { ...NOBODY, ...written(now) };
-  const { backend, backendReason, profile = null } = answerer;
+  const { backend, backendReason, profile = null, kernelRelease = null } = answerer;
   const isKernel = backend === "kernel";
   return {
     backend,
     backendReason,
     profile,
     hostName: isKernel ? named(hostname()) : null,
-    kernelRelease: isKernel ? release() : null,
+    kernelRelease: isKernel ? kernelRelease : null,
+    modelledKernelRelease: isKernel ? null : kernelRelease,
     ...written(now),
   };
 }

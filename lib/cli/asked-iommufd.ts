@@ -1,5 +1,7 @@
 /** The iommufd that the options ask for, and its device. */
 
+import { isDeepStrictEqual } from "node:util";
+import { probeDevice } from "../container/probe.ts";
 import { IommufdError } from "../errors.ts";
 import { Iommufd } from "../iommufd/iommufd.ts";
 import type { BackendFlags } from "./options.ts";
@@ -18,20 +20,32 @@ export async function withIommufd<Result>(
   return await work(iommufd);
 }
 
-/** The device to ask where none is named. A model's devices are alike, so there the first will do. */
+/** The device to ask where none is named. The first of a model will do if all get the same answers. */
 export function onlyDevice(iommufd: Iommufd): string {
-  const [first, ...others] = iommufd.devices();
+  const devices = iommufd.devices();
+  const [first, ...others] = devices;
   if (first === undefined) {
     throw new IommufdError(
       "ERR_IOMMUFD_NO_DEVICE",
       "no device is bound to vfio-pci, so no IOMMU can be asked; bind one, or say --bypass-ro on or off, or --profile",
     );
   }
-  if (others.length > 0 && iommufd.backend === "kernel") {
-    throw new IommufdError(
-      "ERR_IOMMUFD_INPUT",
-      `several devices are bound to vfio-pci; say which one with --device: ${[first, ...others].join(", ")}`,
-    );
-  }
-  return first;
+  if (others.length === 0) return first;
+  const isKernel = iommufd.backend === "kernel";
+  if (!isKernel && areAlike(iommufd, devices)) return first;
+  throw new IommufdError(
+    "ERR_IOMMUFD_INPUT",
+    `several devices are ${isKernel ? "bound to vfio-pci" : `in profile ${iommufd.profile}, and they differ`}; ` +
+      `say which one with --device: ${devices.join(", ")}`,
+  );
+}
+
+/** Whether plans come out alike for all of these devices. */
+function areAlike(iommufd: Iommufd, bdfs: readonly string[]): boolean {
+  const [first, ...others] = bdfs.map((bdf) => {
+    const { info, nestParent, iovaRanges, error } = probeDevice(iommufd, bdf);
+    const { type, erratum772415, vtd, amd, smmuv3 } = info ?? {};
+    return { type, erratum772415, vtd, amd, smmuv3, nestParent, iovaRanges, error };
+  });
+  return others.every((other) => isDeepStrictEqual(other, first));
 }

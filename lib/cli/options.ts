@@ -46,7 +46,7 @@ export function addBackendOptions(command: Command): Command {
     );
 }
 
-/** Adds `--quiet` and `--debug`, which every command has, `--json`, which most have, and `--trace`, of those that ask an IOMMU. */
+/** Adds `--quiet` and `--debug`, which every command has but `completion` and `help`, `--json`, which most have, and `--trace`, of those that ask an IOMMU. */
 export function addCommonOptions(command: Command, { json = true, trace = false } = {}): Command {
   command.optionsGroup(GROUPS.output);
   if (json) command.option("--json", "print JSON instead of text");

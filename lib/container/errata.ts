@@ -21,7 +21,8 @@ export type HostIommuQuirk =
  *
  * The rule is QEMU's (commit 68d3a2a24d): the type is INTEL_VTD, the data is at least a whole struct
  * iommu_hw_info_vtd (24 bytes), and its flag ERRATA_772415_SPR17 is set. Shorter data, or data of another type, shows
- * no quirk.
+ * no quirk. Shorter data of VT-d does not mean that there is none: {@link decodeHwInfo} then has `erratum772415: undefined`, and
+ * {@link decideBypassRo} is to be asked without quirks.
  *
  * @param type enum iommu_hw_info_type
  * @param data the vendor's structure

@@ -121,17 +121,22 @@ export function checkErratum(machine: Machine): HostCheck {
       name,
       "of no concern: Linux refuses read-only mappings in nest parents alone, and no unit here nests",
     );
-  const { vendor, family, model } = SAPPHIRE_RAPIDS;
-  const has = cpu?.vendor === vendor && cpu.family === family && cpu.model === model;
-  const processor =
-    cpu === undefined ? "this processor" : `${cpu.name}, family ${cpu.family} model ${cpu.model}`;
   return warn(
     name,
-    has
-      ? `${processor}, is Sapphire Rapids, which has ERRATA_772415_SPR17: Linux refuses read-only mappings in a nest parent`
-      : `${processor}, is not Sapphire Rapids; Linux treats every VT-d unit as having ERRATA_772415_SPR17 all the same, ` +
-          "and refuses read-only mappings in a nest parent",
+    describeErratum(cpu),
     "for nested translation leave read-only memory out: QEMU 11.0 and later do; `iommufd plan` shows what is left out",
     leaveOut(machine),
   );
+}
+
+/** The hardware that has the erratum, and what Linux does on all. */
+function describeErratum(cpu: Machine["cpu"]): string {
+  const everywhere =
+    "since 6.7 Linux treats every VT-d unit as having ERRATA_772415_SPR17, and refuses read-only mappings in a nest parent";
+  if (cpu === undefined) return `no /proc/cpuinfo shows the processor; ${everywhere}`;
+  const { vendor, family, model } = SAPPHIRE_RAPIDS;
+  const processor = `${cpu.name}, family ${cpu.family} model ${cpu.model}`;
+  return cpu.vendor === vendor && cpu.family === family && cpu.model === model
+    ? `${processor}, is Sapphire Rapids, which has ERRATA_772415_SPR17; since 6.7 Linux refuses read-only mappings in nest parents of VT-d`
+    : `${processor}, is not Sapphire Rapids; ${everywhere}`;
 }

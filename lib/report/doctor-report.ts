@@ -10,7 +10,7 @@ export function doctorDocument({ origin, checks, steps }: Diagnosis): object {
   return {
     schema: "iommufd.doctor/1",
     ...origin,
-    ready: isReady(checks),
+    ready: readiness(checks),
     checks: checks.map(({ name, status, found, fix }) => ({ name, status, found, fix })),
     plan: steps.map(({ title, commands }) => ({ title, commands })),
   };
@@ -19,6 +19,12 @@ export function doctorDocument({ origin, checks, steps }: Diagnosis): object {
 /** Whether nothing failed. */
 export function isReady(checks: readonly HostCheck[]): boolean {
   return checks.every(({ status }) => status !== "fail");
+}
+
+/** Unknown does not count as ready, nor as not ready. */
+function readiness(checks: readonly HostCheck[]): boolean | null {
+  if (!isReady(checks)) return false;
+  return checks.some(({ status }) => status === "unknown") ? null : true;
 }
 
 function verdict(checks: readonly HostCheck[]): [colour: Colour, text: string] {

@@ -150,12 +150,18 @@ export function originFact(origin: Origin): Fact {
 
 /** An origin in a line. */
 export function describeOrigin(origin: Origin): string {
-  const { backend, backendReason, hostName, kernelRelease, time, iommufdVersion } = origin;
+  const { backend, backendReason, time, iommufdVersion } = origin;
   const who = backend !== null ? `${backend} backend (${backendReason})` : (backendReason ?? "no IOMMU");
-  const machine = [hostName, kernelRelease === null ? null : `Linux ${kernelRelease}`].filter(
-    (each) => each !== null,
-  );
-  return printable(`${[who, ...machine].join(", ")}; iommufd ${iommufdVersion}, ${time}`);
+  return printable(`${[who, ...describeMachine(origin)].join(", ")}; iommufd ${iommufdVersion}, ${time}`);
+}
+
+/** The machine that answered, and its kernel, or the kernel that a model answered as. */
+export function describeMachine({ hostName, kernelRelease, modelledKernelRelease }: Origin): string[] {
+  return [
+    hostName,
+    kernelRelease === null ? null : `Linux ${kernelRelease}`,
+    modelledKernelRelease === null ? null : `as Linux ${modelledKernelRelease}`,
+  ].filter((each) => each !== null);
 }
 
 /** The first line of a text: {@link originFact}. */

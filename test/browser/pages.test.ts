@@ -197,7 +197,7 @@ describe("a page for a ticket", () => {
     expect(await page.locator("dt").allTextContents()).toEqual(
       "Host IOMMU Erratum QEMU Time Version Backend Nesting bypassRo Totals".split(" "),
     );
-    expect(await fact(page, "Host")).toBe("none: a model answered");
+    expect(await fact(page, "Host")).toBe("none: a model answered as Linux 7.2");
     expect(await fact(page, "Backend")).toBe("software (asked for; model of sapphire-rapids)");
     expect(await fact(page, "Time")).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     expect(await fact(page, "Version")).toMatch(/^iommufd \d/);

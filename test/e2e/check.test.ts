@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { profileJson } from "../fixtures/profiles.ts";
 import { iommufd } from "./command.ts";
 import { temporaryFiles } from "./temporary-files.ts";
 
@@ -33,6 +34,25 @@ describe("iommufd check", () => {
     expect(stdout).toMatch(
       /^Asked .*\nPlan {6}accepted: 2 mappings on 0000:6a:01\.0, all undone again; 3 read-only/,
     );
+  });
+
+  it("wants a device to be named where those of a profile differ, and plan does: exit 2", () => {
+    const profile = profileJson("sapphire-rapids");
+    const [first, second] = profile.devices;
+    // The firmware has RAM of the guest, for the second device alone.
+    const reservedRegions = [{ start: "0x1000000", last: "0x1ffffff" }];
+    const devices = [first, { ...second, reservedRegions }];
+    const path = file("two.json", JSON.stringify({ ...profile, name: "two", sources: {}, devices }));
+    for (const command of ["check", "plan"]) {
+      expect(iommufd([command, GUEST_FILE, "--profile", path])).toEqual({
+        status: 2,
+        stdout: "",
+        stderr:
+          "iommufd: several devices are in profile two, and they differ; say which one with --device: 0000:6a:01.0, 0000:6a:02.0\n",
+      });
+      expect(iommufd([command, GUEST_FILE, "--profile", path, "--device", "6a:01.0"]).status).toBe(0);
+    }
+    expect(check(GUEST_FILE, "--profile", path, "--device", "6a:02.0").status).toBe(3);
   });
 
   it("takes the page size that a plan is made for, as plan does", () => {

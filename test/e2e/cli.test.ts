@@ -279,7 +279,7 @@ describe("iommufd probe", () => {
     const { status, stdout } = iommufd(["probe", "--profile", "none"]);
     expect(status).toBe(0);
     expect(stdout).toBe(
-      "Asked     software backend (asked for; model of none); iommufd 0.2.0, 2026-01-01T00:00:00Z\n\n" +
+      "Asked     software backend (asked for; model of none), as Linux 7.2; iommufd 0.2.0, 2026-01-01T00:00:00Z\n\n" +
         "device        IOMMU  erratum 772415  nest parent  PASID  IOVA ranges\n0000:01:00.0  none   not reported    refused      no     0x0-0xffffffffffff\n",
     );
   });

@@ -2,6 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { loadProfile } from "../../lib/backend/software/profile.ts";
 import { originOf } from "../../lib/origin.ts";
 
 /** The project. */
@@ -35,7 +36,12 @@ export const ORIGIN = {
   nobody: originOf(undefined, new Date(TIME)),
   modelOf: (profile: string) =>
     originOf(
-      { backend: "software", backendReason: `asked for; model of ${profile}`, profile },
+      {
+        backend: "software",
+        backendReason: `asked for; model of ${profile}`,
+        profile,
+        kernelRelease: loadProfile(profile).kernelRelease ?? undefined,
+      },
       new Date(TIME),
     ),
 };

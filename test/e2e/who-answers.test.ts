@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { originFields, VERSION } from "../../lib/origin.ts";
+import { profileJson } from "../fixtures/profiles.ts";
 import { iommufd, MAIN, ORIGIN, TIME } from "./command.ts";
 import { temporaryFiles } from "./temporary-files.ts";
 
@@ -87,20 +88,43 @@ describe("a report", () => {
     [["doctor", "--root", directory], recorded],
     [["diff", plan, plan], ORIGIN.nobody],
     [["decode", ...REGISTERS], ORIGIN.nobody],
-    [["demo"], { ...model, profile: null, backendReason: demo }],
+    [["demo"], { ...model, profile: null, backendReason: demo, modelledKernelRelease: null }],
   ])("%j says who answered: text in its first line, JSON in fields", (args, origin) => {
-    const { backend, backendReason } = origin;
+    const { backend, backendReason, modelledKernelRelease: release } = origin;
     const who = backend === null ? (backendReason ?? "no IOMMU") : `software backend (${backendReason})`;
-    expect(iommufd(args).stdout.split("\n")[0]).toBe(`Asked     ${who}; iommufd ${VERSION}, ${TIME}`);
+    const as = release === null ? "" : `, as Linux ${release}`;
+    expect(iommufd(args).stdout.split("\n")[0]).toBe(`Asked     ${who}${as}; iommufd ${VERSION}, ${TIME}`);
     const [schema, ...fields] = Object.entries(JSON.parse(iommufd([...args, "--json"]).stdout));
     expect(schema?.[0]).toBe("schema");
     expect(Object.fromEntries(fields.slice(0, Object.keys(origin).length))).toEqual(origin);
+  });
+
+  it("the Linux that a model answers as is that of its profile, or the newest that is modelled", () => {
+    const profile = { ...profileJson("qemu-vtd"), name: "mine" };
+    for (const [kernelRelease, expected] of [
+      ["6.12.48-amd64", "6.12.48-amd64"],
+      [null, "7.2"],
+    ] as const) {
+      const path = file("old.json", JSON.stringify({ ...profile, kernelRelease }));
+      const { stdout } = iommufd(["probe", "--profile", path]);
+      expect(stdout).toMatch(/^Asked {5}software backend \(asked for; model of mine\), as Linux /);
+      expect(stdout).toContain(`, as Linux ${expected}; iommufd`);
+      const [plan, captured] = [["plan", GUEST], ["capture"]].map((args) =>
+        JSON.parse(iommufd([...args, "--profile", path, "--json"]).stdout),
+      );
+      expect(plan).toMatchObject({ kernelRelease: null, modelledKernelRelease: expected });
+      // A profile has there what is to be modelled.
+      expect(captured).toMatchObject({ kernelRelease: expected, modelledKernelRelease: expected });
+    }
   });
 
   it("a page says it too", () => {
     for (const command of ["plan", "check"]) {
       const path = `${directory}/${command}.html`;
       expect(iommufd([command, GUEST, ...host, "--html", path]).status).toBe(0);
+      expect(readFileSync(path, "utf8")).toContain(
+        "<dt>Host</dt><dd><p>none: a model answered as Linux 7.2.13<",
+      );
       expect(readFileSync(path, "utf8")).toMatch(
         /<dt>Time<\/dt><dd><p>20\d\d-.*\n<dt>Version<\/dt><dd><p>iommufd [\d.]+<.*\n<dt>Backend<\/dt><dd><p>software \(asked for; model of qemu-vtd\)</,
       );

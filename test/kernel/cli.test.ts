@@ -215,6 +215,7 @@ describe("iommufd probe", () => {
         profile: null,
         hostName: "node1",
         kernelRelease: release(),
+        modelledKernelRelease: null,
         time: TIME,
         iommufdVersion: VERSION,
         devices: [

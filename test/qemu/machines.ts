@@ -103,6 +103,17 @@ export const MACHINES: readonly Machine[] = [
     runs: SEABIOS,
   },
   {
+    name: "q35-nvdimm-unarmed",
+    qemu: { major: 11 },
+    options: (directory) => [
+      ...["-machine", "q35,nvdimm=on", "-m", "128M,slots=2,maxmem=1G"],
+      ...["-object", `memory-backend-file,id=file0,mem-path=${directory}/file0,size=16M,share=on`],
+      // Unarmed is what the guest is told. Its memory stays writable, unless the file is read-only.
+      ...["-device", "nvdimm,id=nvdimm0,memdev=file0,unarmed=on"],
+    ],
+    makes: ["file0"],
+  },
+  {
     name: "q35-virtio-mem",
     qemu: { major: 11 },
     options: () => [

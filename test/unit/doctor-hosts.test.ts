@@ -102,15 +102,26 @@ describe("the isolation of interrupts", () => {
 
 describe("the erratum", () => {
   it.each([
-    [143, "is Sapphire Rapids, which has ERRATA_772415_SPR17"],
-    [207, "is not Sapphire Rapids; Linux treats every VT-d unit as having ERRATA_772415_SPR17"],
-    [85, "is not Sapphire Rapids; Linux treats every VT-d unit as having ERRATA_772415_SPR17"],
+    [143, "is Sapphire Rapids, which has ERRATA_772415_SPR17; since 6.7 Linux refuses"],
+    [207, "is not Sapphire Rapids; since 6.7 Linux treats every VT-d unit as having ERRATA_772415_SPR17"],
+    [85, "is not Sapphire Rapids; since 6.7 Linux treats every VT-d unit as having ERRATA_772415_SPR17"],
   ])("is heeded on every host with VT-d: model %i", (model, words) => {
     tree.cpu(model);
     expect(tree.check("erratum")).toMatchObject([
       { status: "warn", found: expect.stringContaining(words), fix: expect.stringContaining("QEMU 11.0") },
     ]);
     expect(isReady(tree.checks())).toBe(true);
+  });
+
+  it("of a processor that cannot be seen, nothing is said but what Linux does", () => {
+    tree.remove("proc/cpuinfo");
+    expect(tree.check("erratum")).toMatchObject([
+      {
+        status: "warn",
+        found:
+          "no /proc/cpuinfo shows the processor; since 6.7 Linux treats every VT-d unit as having ERRATA_772415_SPR17, and refuses read-only mappings in a nest parent",
+      },
+    ]);
   });
 
   it("is not of AMD's and Arm's IOMMUs, and nothing of VT-d is asked of them", () => {

@@ -10,7 +10,7 @@ import type { CheckStatus } from "../../lib/host/check.ts";
 import { examine } from "../../lib/host/doctor.ts";
 import { Machine } from "../../lib/host/machine.ts";
 import { parseReservedRegions } from "../../lib/host/reserved-regions.ts";
-import { formatDoctor, isReady } from "../../lib/report/doctor-report.ts";
+import { doctorDocument, formatDoctor, isReady } from "../../lib/report/doctor-report.ts";
 import { BDF, recordedTree } from "./recorded-tree.ts";
 
 const tree = recordedTree();
@@ -24,7 +24,7 @@ it("a machine that is ready", () => {
     "pass interrupt isolation: interrupts are remapped (IR-PCI-MSIX-0000:00:04.0 in /proc/interrupts)",
     "pass nested translation: able to: dmar0",
     "pass scalable mode: asked for on the kernel command line (sm_on)",
-    "warn erratum: Intel(R) Xeon(R), family 6 model 207, is not Sapphire Rapids; Linux treats every VT-d unit as having ERRATA_772415_SPR17 all the same, and refuses read-only mappings in a nest parent",
+    "warn erratum: Intel(R) Xeon(R), family 6 model 207, is not Sapphire Rapids; since 6.7 Linux treats every VT-d unit as having ERRATA_772415_SPR17, and refuses read-only mappings in a nest parent",
     "pass kernel log: no read-only mapping was refused, as far as /dev/kmsg goes back",
     "pass QEMU: 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1), /usr/bin/qemu-system-x86_64: leaves read-only memory out of a nest parent (commit 68d3a2a24d)",
     "pass locked memory: no limit",
@@ -35,6 +35,16 @@ it("a machine that is ready", () => {
     "\n\nReady, as far as can be seen without opening a device.\n",
   );
   expect(formatDoctor(tree.diagnosis())).toContain("\nOnly `iommufd probe` opens devices: ");
+});
+
+it("a document calls a machine ready where all could be seen, and does not know where not", () => {
+  const ready = () => doctorDocument(tree.diagnosis());
+  expect(ready()).toMatchObject({ ready: true });
+  tree.remove("dev/kmsg");
+  expect(tree.check("kernel log")).toMatchObject([{ status: "unknown" }]);
+  expect(ready()).toMatchObject({ ready: null });
+  tree.remove("dev/iommu");
+  expect(ready()).toMatchObject({ ready: false });
 });
 
 it("a tree with nothing in it: what cannot be seen is said, and nothing is called ready that is not", () => {

@@ -109,7 +109,12 @@ describe("whether the erratum is reported", () => {
     error: null,
   });
   const report = (length: number): ProbeReport => ({
-    origin: originOf({ backend: "kernel", backendReason: "asked for", profile: undefined }),
+    origin: originOf({
+      backend: "kernel",
+      backendReason: "asked for",
+      profile: undefined,
+      kernelRelease: "6.12.48-amd64",
+    }),
     devices: [device(length)],
   });
 

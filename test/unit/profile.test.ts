@@ -129,7 +129,7 @@ describe("shipped profiles", () => {
     expect(decodeHwInfo(device.hwInfo())).toMatchObject({ type, flags });
   });
 
-  it.each(["sapphire-rapids", "vtd-no-erratum", "qemu-vtd"])(
+  it.each(["sapphire-rapids", "vtd-6", "vtd-no-erratum", "qemu-vtd"])(
     "%s has registers that agree with the domains it makes",
     (name) => {
       using iommufd = Iommufd.open({ profile: name });

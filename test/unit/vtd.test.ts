@@ -74,7 +74,7 @@ describe("decodeVtd", () => {
     });
   });
 
-  it("counts out what Sapphire Rapids says", () => {
+  it("counts out the registers of the profile sapphire-rapids, one seen and one assumed", () => {
     expect(decodeVtd(0x19ed008c40780c66n, 0x3ef9e86f050dfn).derived).toMatchObject({
       maxGuestAddressWidth: 57,
       secondStageAddressWidths: [48, 57],

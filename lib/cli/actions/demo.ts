@@ -12,6 +12,7 @@ export async function demo({ json = false }: { json?: boolean }): Promise<void> 
     backend: "software",
     backendReason: `models of ${result.profiles.join(" and ")}`,
     profile: undefined,
+    kernelRelease: undefined,
   });
   if (json) printJson(demoDocument(origin, result));
   else printText(formatDemo(origin, result, LOOK));

@@ -11,7 +11,7 @@ import { PACKAGE } from "../../package.ts";
 import type { IovaRange } from "../../uapi.ts";
 import type { AddressMap, GuestKind } from "../address-map.ts";
 import type { Advice } from "../advice.ts";
-import { type Fact, formatAddress, formatRange } from "../text.ts";
+import { describeMachine, type Fact, formatAddress, formatRange } from "../text.ts";
 import type { Outcome, Verdict } from "../verdict.ts";
 import { bandsOf } from "./bands.ts";
 import { DRAWING_STYLE, drawSvg } from "./drawing.ts";
@@ -140,12 +140,10 @@ function cutNotice(shown: number, all: number): Markup {
 
 /** The subject of the page: where, what, when, and who answered. */
 function identify({ origin, iommu, vm }: PageContent): Fact[] {
-  const { backend, backendReason, hostName, kernelRelease, time, iommufdVersion } = origin;
-  const machine = [hostName, kernelRelease === null ? null : `Linux ${kernelRelease}`].filter(
-    (each) => each !== null,
-  );
+  const { backend, backendReason, time, iommufdVersion } = origin;
+  const machine = describeMachine(origin).join(", ");
   return [
-    ["Host", [machine.join(", ") || (backend === null ? NOT_ASKED : "none: a model answered")]],
+    ["Host", [backend === "software" ? `none: a model answered ${machine}`.trimEnd() : machine || NOT_ASKED]],
     ...(iommu.length > 0 ? iommu : [["IOMMU", [NOT_ASKED]] as const]),
     ["QEMU", vm],
     ["Time", [time]],
