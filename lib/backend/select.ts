@@ -3,7 +3,7 @@
  */
 
 import { checkOptions, knownOptions } from "../arguments.ts";
-import { IommufdError, isSystemError, outOfRange } from "../errors.ts";
+import { IommufdError, invalidType, isSystemError, outOfRange } from "../errors.ts";
 import type { Backend } from "./backend.ts";
 import { BACKEND_CHOICES, BACKEND_VARIABLE, type BackendChoice, DEFAULT_PROFILE } from "./choice.ts";
 import { KernelBackend } from "./kernel/kernel-backend.ts";
@@ -140,6 +140,16 @@ export function softwareMachine(profile: string | Profile = DEFAULT_PROFILE): So
 }
 
 function software(profile: string | Profile = DEFAULT_PROFILE, why: string): SoftwareMachine {
-  const machine = typeof profile === "string" ? loadProfile(profile) : profile;
+  const machine = typeof profile === "string" ? loadProfile(profile) : checkRead(profile);
   return new SoftwareMachine(new SoftwareBackend(machine), `${why}; model of ${machine.name}`);
+}
+
+/** A profile as JSON has strings where one that was read has bigints: it would fail somewhere in the middle of the work. */
+function checkRead(profile: Profile): Profile {
+  const { iommus, devices } = profile ?? {};
+  const isRead =
+    Array.isArray(devices) &&
+    Object.values(iommus ?? {}).every(({ domains }) => typeof domains?.plain?.aperture?.start === "bigint");
+  if (!isRead) throw invalidType("profile", "a name, a path, or what parseProfile() returns", profile);
+  return profile;
 }

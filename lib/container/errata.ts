@@ -16,6 +16,8 @@ export type HostIommuQuirk =
    */
   "NESTING_PARENT_BYPASS_RO";
 
+const BYPASS_RO: HostIommuQuirk = "NESTING_PARENT_BYPASS_RO";
+
 /**
  * The quirks that follow from hardware information.
  *
@@ -28,7 +30,7 @@ export type HostIommuQuirk =
  * @param data the vendor's structure
  */
 export function hostIommuQuirks(type: number, data: Uint8Array): HostIommuQuirk[] {
-  return reportsErratum772415({ type, data }) ? ["NESTING_PARENT_BYPASS_RO"] : [];
+  return reportsErratum772415({ type, data }) ? [BYPASS_RO] : [];
 }
 
 /**
@@ -80,14 +82,17 @@ export interface BypassRoDecision {
  * read-only sections out. `quirks: []` is an IOMMU that was asked, and has none.
  *
  * @throws TypeError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; RangeError ERR_OUT_OF_RANGE: the value is not a
- * setting
+ * setting, or a quirk is not one of {@link HostIommuQuirk}
  */
 export function decideBypassRo(input: BypassRoInput): BypassRoDecision {
   const { nesting, quirks } = checkOptions(input, BYPASS_RO_INPUT);
   if (typeof nesting !== "boolean") throw invalidType("nesting", "a boolean", nesting);
   if (quirks !== undefined && !Array.isArray(quirks)) throw invalidType("quirks", "an array", quirks);
+  // One that is misspelt would pass for an IOMMU that was asked, and has none.
+  const unknown = quirks?.filter((quirk) => quirk !== BYPASS_RO) ?? [];
+  if (unknown.length > 0) throw outOfRange("quirks", `an array of "${BYPASS_RO}"`, unknown);
   const setting = checkBypassRoSetting(input.setting);
-  const affected = quirks?.includes("NESTING_PARENT_BYPASS_RO") ?? false;
+  const affected = quirks?.includes(BYPASS_RO) ?? false;
   if (setting === "on") return { bypassRo: true, reason: "set by hand" };
   if (setting === "off") {
     return {

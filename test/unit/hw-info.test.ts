@@ -157,6 +157,8 @@ describe("decideBypassRo", () => {
       {},
       { nesting: 1 },
       { nesting: true, quirks: "none" },
+      { nesting: true, quirks: ["NESTING_PARENT_BYPASSRO"] },
+      { nesting: true, quirks: [undefined] },
       { nesting: true, setting: "On" },
     ])
       expect(() => decideBypassRo(input as never)).toThrow(/^(nesting|quirks|setting) must be /);

@@ -268,6 +268,29 @@ describe("a profile that does not fit", () => {
     );
   });
 
+  it.each(["none", "sapphire-rapids", "qemu-smmuv3"])(
+    "of JSON that nobody has read, or of nothing, is refused at once: %s",
+    (name) => {
+      for (const profile of [
+        profileJson(name),
+        {},
+        null,
+        7,
+        { iommus: {} },
+        { devices: [], iommus: { x: {} } },
+      ])
+        expect(() => Iommufd.open({ profile: profile as never })).toThrow(
+          expect.objectContaining({
+            code: "ERR_INVALID_ARG_TYPE",
+            message: expect.stringMatching(
+              /^profile must be a name, a path, or what parseProfile\(\) returns, /,
+            ),
+          }),
+        );
+      expect(Iommufd.open({ profile: parseProfile(profileJson(name)) }).profile).toBe(name);
+    },
+  );
+
   it("in a file: the message names the file", () => {
     const directory = mkdtempSync(join(tmpdir(), "iommufd-profile-"));
     try {
