@@ -6,8 +6,8 @@ import { printError } from "./output.ts";
 import { run } from "./program.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // A reader that has seen enough (`iommufd … | head`) does not count as a failure, nor does it end the work: a page of
-  // --html may be yet to be written, and the exit code to be set.
+  // A reader that has seen enough (`iommufd … | head`) does not count as a failure. The work goes on: a page of --html may
+  // be yet to be written, and the exit code is the command's.
   if (error.code === "EPIPE") return;
   printError(new Error(`cannot write to standard output: ${error.message.split(", ")[0]}`), false);
   process.exit(EXIT.failed);
