@@ -17,15 +17,20 @@ export interface ReadOptions {
   wait?: boolean;
   /** For a file that is longer than {@link INPUT_LIMIT}, its end. Default: it is refused. */
   end?: boolean;
+  /** The most that is read, in bytes. Default {@link INPUT_LIMIT}. */
+  limit?: number;
 }
 
 /**
  * Reads a file.
  *
  * @throws SystemError it cannot be read
- * @throws IommufdError ERR_IOMMUFD_INPUT: it has more than {@link INPUT_LIMIT}
+ * @throws IommufdError ERR_IOMMUFD_INPUT: it has more than the limit
  */
-export function readFileWhole(path: string, { wait = false, end = false }: ReadOptions = {}): Buffer {
+export function readFileWhole(
+  path: string,
+  { wait = false, end = false, limit = INPUT_LIMIT }: ReadOptions = {},
+): Buffer {
   const file = openSync(path, constants.O_RDONLY | (wait ? 0 : constants.O_NONBLOCK));
   try {
     const { size } = fstatSync(file);
@@ -36,7 +41,7 @@ export function readFileWhole(path: string, { wait = false, end = false }: ReadO
       const read = readSync(file, piece);
       if (read === 0) return Buffer.concat(pieces);
       length += read;
-      if (length > INPUT_LIMIT) throw tooLong(path);
+      if (length > limit) throw tooLong(path, limit);
       pieces.push(Buffer.from(piece.subarray(0, read)));
     }
   } finally {

@@ -8,6 +8,15 @@ import { IommufdError } from "./errors.ts";
 /** The most that is read of one input, in bytes. All that QEMU sends over a QMP connection is one input. */
 export const INPUT_LIMIT = 128 << 20;
 
+/**
+ * The most that is read of a file of a machine that says one thing, in bytes. /proc and /sys have none as long; logs, lists of
+ * interrupts and programs may have up to INPUT_LIMIT.
+ */
+export const FACT_LIMIT = 32 << 20;
+
+/** The most that is read of a kernel's command line, in bytes; Linux itself takes a few KiB (COMMAND_LINE_SIZE). */
+export const COMMAND_LINE_LIMIT = 1 << 20;
+
 /** The most that QEMU may send in one line of QMP, in bytes: a flat view of tens of thousands of sections is 10 MiB. */
 export const ANSWER_LIMIT = INPUT_LIMIT / 2;
 
@@ -19,6 +28,9 @@ export const SECTION_LIMIT = 1 << 20;
 
 /** The most address spaces in a memory map, and the most sections in a JSON section list, which is read whole. */
 export const LIST_LIMIT = 1 << 17;
+
+/** The most VT-d units in a kernel log. A machine has dozens, and a log may have many of its boots. */
+export const UNIT_LIMIT = 1 << 14;
 
 /** The error of an input that has more than {@link INPUT_LIMIT}, or than another number of bytes. */
 export function tooLong(source: string, limit = INPUT_LIMIT, what = "it"): IommufdError {

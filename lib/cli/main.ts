@@ -6,8 +6,9 @@ import { printError } from "./output.ts";
 import { run } from "./program.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // A reader that has seen enough (`iommufd … | head`) does not count as a failure.
-  if (error.code === "EPIPE") process.exit();
+  // A reader that has seen enough (`iommufd … | head`) does not count as a failure. The work goes on: a page of --html may
+  // be yet to be written, and the exit code is the command's.
+  if (error.code === "EPIPE") return;
   printError(new Error(`cannot write to standard output: ${error.message.split(", ")[0]}`), false);
   process.exit(EXIT.failed);
 });

@@ -63,9 +63,10 @@ export async function writeOutput(file: string, content: string): Promise<void> 
     const path = resolve(file);
     const descriptor = STANDARD.get(path) ?? DESCRIPTOR.exec(path)?.[1];
     if (descriptor !== undefined) return writeToDescriptor(Number(descriptor), content);
-    if (file.endsWith("/") || basename(path) === "") throw new Refusal("it is a directory");
-    using directory = new HeldDirectory(dirname(path));
-    const name = directory.path(basename(path));
+    if (file.endsWith("/") || basename(file) === "") throw new Refusal("it is a directory");
+    // As the user wrote it: resolve() takes ".." for the directory before in the text, the kernel for where a link leads.
+    using directory = new HeldDirectory(dirname(file));
+    const name = directory.path(basename(file));
     const there = lstatSync(name, { throwIfNoEntry: false });
     if (there !== undefined) refuseForeign(there, directory);
     if (there === undefined || there.isFile()) await replace(directory, name, content, there);

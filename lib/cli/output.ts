@@ -36,9 +36,22 @@ export function printText(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** The same of one that comes in pieces, no faster than somebody takes them: so few of them are there at a time. */
+/**
+ * The same of one that comes in pieces, no faster than somebody takes them: so few of them are there at a time. The rest is
+ * not made where nobody takes it; errors of standard output are main.ts's.
+ */
 export async function printPieces(pieces: Iterable<string>): Promise<void> {
-  for (const piece of pieces) if (!process.stdout.write(piece)) await once(process.stdout, "drain");
+  const { stdout } = process;
+  for (const piece of pieces) {
+    const isTaken = stdout.write(piece);
+    if (stdout.errored) return;
+    if (isTaken) continue;
+    try {
+      await once(stdout, "drain");
+    } catch {
+      return;
+    }
+  }
   process.stdout.write("\n");
 }
 

@@ -17,16 +17,27 @@ export function noDevices(): HostCheck {
 export function checkDevice(machine: Machine, bdf: string): HostCheck[] {
   const device = machine.device(bdf);
   if (device === undefined) return [fail(bdf, "no such PCI device", "lspci -D lists what is there")];
-  const { group, reservedRegions } = device;
   // A device that must stay with the host gets no other checks.
   const why = device.cdev === undefined ? whyNotToBind(device) : undefined;
   if (why !== undefined) return [fail(bdf, why, "name another device, one that the host can do without")];
+  const { group, reservedRegions } = device;
+  const reserved =
+    group === undefined ? [] : checkReservedRegions(bdf, group, reservedRegions, machine.platform.make);
+  // The kernel would give it to nobody: to bind it would only take it from the host.
+  if (device.cdev === undefined && reserved.some(({ status }) => status === "fail")) return reserved;
   return [
+    ...checkHostUse(machine, device),
     checkBinding(machine, device),
     checkGroup(machine, device),
     ...checkSharing(device),
-    ...(group === undefined ? [] : checkReservedRegions(bdf, group, reservedRegions, machine.platform.make)),
+    ...reserved,
   ];
+}
+
+/** A container has its own mounts and network. */
+function checkHostUse({ platform }: Machine, { bdf, cdev }: PciDevice): HostCheck[] {
+  if (!platform.container || cdev !== undefined) return [];
+  return [unknown(bdf, "whether the host of this container needs it", `on the host: iommufd doctor ${bdf}`)];
 }
 
 function checkBinding(machine: Machine, device: PciDevice): HostCheck {

@@ -53,13 +53,11 @@ function isolationOf(machine: Machine): Isolation | undefined {
   const { interrupts, vtdUnits, kernelLog } = machine;
   const word = wordThatTurnsOff(machine);
   const asTold = word === undefined ? "" : `, as ${word} tells`;
-  const chips = chipsOf(interrupts ?? "");
+  const { remapped, isPlain } = chipsOf(interrupts ?? "");
   // An IOMMU's own interrupt is never remapped: one chip that is remapped is enough, one that is not says nothing.
-  const remapped = chips.find((chip) => chip.startsWith("IR-") || chip.startsWith("ITS-"));
   if (remapped !== undefined)
     return { isolated: true, how: `interrupts are remapped (${remapped} in /proc/interrupts)` };
-  if (chips.some((chip) => /^(IO-APIC|PCI-MSI|GICv2m)/.test(chip)))
-    return { isolated: false, how: `interrupts are not remapped (/proc/interrupts)${asTold}` };
+  if (isPlain) return { isolated: false, how: `interrupts are not remapped (/proc/interrupts)${asTold}` };
 
   const without = vtdUnits.filter(({ capReg, ecapReg }) => decodeVtd(capReg, ecapReg).ecap["IR"] === 0);
   if (without.length > 0) {
@@ -73,9 +71,17 @@ function isolationOf(machine: Machine): Isolation | undefined {
   return undefined;
 }
 
-/** The chips that /proc/interrupts names, behind the counts of each processor: "IR-PCI-MSIX-0000:00:04.0". */
-function chipsOf(interrupts: string): string[] {
-  return [...interrupts.matchAll(/^ *\d+:(?: +\d+)+ +(\S+)/gm)].map(([, chip = ""]) => chip);
+/**
+ * The chips that /proc/interrupts names, behind the counts of each processor: the first that is remapped,
+ * "IR-PCI-MSIX-0000:00:04.0", and whether one is not.
+ */
+function chipsOf(interrupts: string): { remapped: string | undefined; isPlain: boolean } {
+  let isPlain = false;
+  for (const [, chip = ""] of interrupts.matchAll(/^ *\d+:[ \d]* ([^\s\d]\S*)/gm)) {
+    if (/^(IR|ITS)-/.test(chip)) return { remapped: chip, isPlain };
+    isPlain ||= /^(IO-APIC|PCI-MSI|GICv2m)/.test(chip);
+  }
+  return { remapped: undefined, isPlain };
 }
 
 function wordThatTurnsOff({ commandLine }: Machine): string | undefined {

@@ -50,21 +50,43 @@ export function checkKernel(machine: Machine): HostCheck {
   if (major > sinceMajor || (major === sinceMajor && minor >= sinceMinor)) return pass(name, found);
   const since = `Linux ${sinceMajor}.${sinceMinor}`;
   const what = nests ? `nested translation of ${IOMMU_NAMES[make]}` : "VFIO's character devices";
-  const named = nests ? FUNCTIONS[make] : "vfio_init_device_cdev";
-  // Without iommufd there is none of both, and the kernel need not print all its symbols.
-  const has = kernelConfig?.has("CONFIG_IOMMUFD") === false ? false : machine.hasFunction(named);
-  if (has) return pass(name, `${found}, which has what came with ${since} (${named} in /proc/kallsyms)`);
-  if (has === undefined && (kernelConfig?.has("CONFIG_IOMMUFD") || machine.hasIommufd)) {
+  const { shown, how } = nests ? nestingShown(machine, make) : devicesShown(machine);
+  if (shown) return pass(name, `${found}, which has what came with ${since} (${how})`);
+  if (shown === undefined && (kernelConfig?.has("CONFIG_IOMMUFD") || machine.hasIommufd)) {
     return unknown(
       name,
       `whether ${kernelRelease} has ${what}, which came with ${since}; it has iommufd`,
-      `grep ${named} /proc/kallsyms, or \`iommufd probe\``,
+      nests
+        ? `grep ${FUNCTIONS[make]} /proc/kallsyms, or \`iommufd probe\``
+        : "modprobe configs; zgrep VFIO_DEVICE_CDEV /proc/config.gz",
     );
   }
   return fail(name, found, `${what} came with ${since}: install a later kernel`, {
     kind: "kernel",
     text: `of ${since} or later, for ${what}`,
   });
+}
+
+/** Whether a kernel shows a feature, whatever its version; undefined: it does not say. */
+interface Shown {
+  readonly shown: boolean | undefined;
+  readonly how: string;
+}
+
+/** By a function of the IOMMU's driver, which is never a module. Without iommufd the kernel need not print all its symbols. */
+function nestingShown(machine: Machine, make: IommuMake): Shown {
+  const named = FUNCTIONS[make];
+  const absent = machine.kernelConfig?.has("CONFIG_IOMMUFD") === false;
+  return { shown: absent ? false : machine.hasFunction(named), how: `${named} in /proc/kallsyms` };
+}
+
+/** By the configuration, or by a device that has one. VFIO may be a module that is not loaded yet, so that its functions are not there. */
+function devicesShown(machine: Machine): Shown {
+  const { kernelConfig, vfioDevices } = machine;
+  const option = "CONFIG_VFIO_DEVICE_CDEV";
+  const offered = vfioDevices.map((bdf) => machine.device(bdf)?.cdev).find((cdev) => cdev !== undefined);
+  if (offered !== undefined) return { shown: true, how: offered };
+  return { shown: kernelConfig?.has(option), how: option };
 }
 
 /** Whether it was built with what is needed. Everything that is there was built. */

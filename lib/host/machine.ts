@@ -5,21 +5,21 @@
 
 import { accessSync, constants, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
 import type { DeviceUser } from "../backend/backend.ts";
 import { deviceUse } from "../backend/kernel/device-use.ts";
 import { cdevName, driverOf, groupOf, listVfioDevices } from "../backend/kernel/vfio-sysfs.ts";
 import { BDF_PATTERN } from "../bdf.ts";
 import { lookThrough, readFileWhole } from "../files.ts";
-import { INPUT_LIMIT } from "../limits.ts";
+import { COMMAND_LINE_LIMIT, FACT_LIMIT, INPUT_LIMIT } from "../limits.ts";
 import { type Acs, findAcs } from "./acs.ts";
 import { Distribution } from "./distribution.ts";
-import { findDmarUnits } from "./dmesg.ts";
+import { lastDmarUnits } from "./dmesg.ts";
 import { hostUse } from "./host-use.ts";
+import { type KernelConfig, readKernelConfig } from "./kernel-config.ts";
 import { type KernelLog, readKernelLog } from "./kernel-log.ts";
 import { type Platform, platformOf } from "./platform.ts";
 import { type InstalledQemu, installedQemus } from "./qemu.ts";
-import { ifReadable } from "./readable.ts";
+import { ifReadable, readFact } from "./readable.ts";
 import { parseReservedRegions, type ReservedRegion } from "./reserved-regions.ts";
 import { listIommus, readVtdUnit, type VtdUnit } from "./vtd-units.ts";
 
@@ -79,8 +79,8 @@ export class Machine {
   readonly #hostUse: ReadonlyMap<string, readonly string[]>;
   /** Version of the kernel: "6.12.48-amd64". */
   readonly kernelRelease: string | undefined;
-  /** The kernel's configuration, where it is there and can be read: /proc/config.gz, /boot/config-*, /lib/modules. */
-  readonly kernelConfig: ReadonlyMap<string, string> | undefined;
+  /** The kernel's configuration, where it is there and can be read. */
+  readonly kernelConfig: KernelConfig | undefined;
   /** The words that the kernel was started with. */
   readonly commandLine: readonly string[] | undefined;
   /** The names of all IOMMUs, without {@link mockIommus}. */
@@ -106,15 +106,18 @@ export class Machine {
     // The name becomes part of a path, which must not leave the tree.
     const [release] = /^[\w.+~-]+$/.exec(this.#read("proc/sys/kernel/osrelease")?.trim() ?? "") ?? [];
     this.kernelRelease = release;
-    this.kernelConfig = this.#readConfig();
-    this.commandLine = this.#read("proc/cmdline")?.trim().split(/\s+/);
+    this.kernelConfig = readKernelConfig(root, release);
+    this.commandLine = this.#read("proc/cmdline", COMMAND_LINE_LIMIT)?.trim().split(/\s+/);
     const iommus = listIommus(root);
     this.iommus = iommus.filter((name) => !MOCK.test(name));
     this.mockIommus = iommus.filter((name) => MOCK.test(name));
     this.kernelLog = readKernelLog(root);
     this.vtdUnits = this.iommus.flatMap((name) => readVtdUnit(root, name));
     // Linux finds the units, and says so, before it is decided that they are not used.
-    this.unusedVtdUnits = this.iommus.length === 0 ? findDmarUnits(this.kernelLog?.text ?? "") : [];
+    this.unusedVtdUnits =
+      this.iommus.length === 0 && this.kernelLog !== undefined
+        ? lastDmarUnits(this.kernelLog.text, this.kernelLog.source)
+        : [];
     this.amdUnits = this.iommus.flatMap((name) => this.#amdUnit(name));
     this.platform = platformOf(this.iommus, (path) => this.#read(path));
     this.distribution = new Distribution(
@@ -136,7 +139,7 @@ export class Machine {
 
   /** /proc/interrupts, which everybody may read: who sends interrupts, and through what. */
   get interrupts(): string | undefined {
-    return this.#read("proc/interrupts");
+    return this.#read("proc/interrupts", INPUT_LIMIT);
   }
 
   /** The parameter allow_unsafe_interrupts of iommufd; undefined where the module is not there. */
@@ -215,17 +218,6 @@ export class Machine {
     return listVfioDevices(this.root);
   }
 
-  #readConfig(): ReadonlyMap<string, string> | undefined {
-    const text =
-      this.#unzipped("proc/config.gz") ??
-      this.#read(`boot/config-${this.kernelRelease}`) ??
-      this.#read(`lib/modules/${this.kernelRelease}/config`);
-    if (text === undefined) return undefined;
-    return new Map(
-      [...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
-    );
-  }
-
   /** An IOMMU, if it is one of AMD's that shows its registers: "29d3:0" (drivers/iommu/amd/init.c, amd_iommu_show_features()). */
   #amdUnit(name: string): AmdUnit[] {
     const features = this.#read(`sys/class/iommu/${name}/amd-iommu/features`)?.trim() ?? "";
@@ -267,14 +259,8 @@ export class Machine {
     return this.#read(`sys/bus/pci/devices/${bdf}/class`)?.startsWith("0x06") ?? false;
   }
 
-  #unzipped(path: string): string | undefined {
-    return ifReadable(() =>
-      gunzipSync(readFileWhole(join(this.root, path)), { maxOutputLength: INPUT_LIMIT }).toString(),
-    );
-  }
-
-  #read(path: string): string | undefined {
-    return ifReadable(() => readFileWhole(join(this.root, path)).toString());
+  #read(path: string, limit = FACT_LIMIT): string | undefined {
+    return readFact(join(this.root, path), limit);
   }
 
   #list(path: string): string[] {

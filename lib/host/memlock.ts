@@ -1,8 +1,7 @@
 /** How much memory a process may lock (RLIMIT_MEMLOCK), which is what memory mapped for DMA counts as. */
 
 import { join } from "node:path";
-import { readFileWhole } from "../files.ts";
-import { ifReadable } from "./readable.ts";
+import { readFact } from "./readable.ts";
 
 /** The bit of CAP_IPC_LOCK in /proc/self/status, CapEff. */
 const CAP_IPC_LOCK = 14n;
@@ -27,5 +26,5 @@ export function memlockLimit(root = "/"): MemlockLimit | undefined {
 }
 
 function field(root: string, path: string, pattern: RegExp): string | undefined {
-  return ifReadable(() => readFileWhole(join(root, path)).toString())?.match(pattern)?.[1];
+  return readFact(join(root, path))?.match(pattern)?.[1];
 }

@@ -46,6 +46,13 @@ const CLOUDS: readonly (readonly [RegExp, string])[] = [
   [/^Hetzner$/m, "Hetzner"],
 ];
 
+/**
+ * How guests on Arm name themselves, where no flag of the processor shows them (systemd's detect_vm_dmi()). Amazon's hosts have
+ * the same vendor, and "metal" in the name of the product.
+ */
+const GUESTS_BY_VENDOR = /^(QEMU|Amazon EC2|Google|Alibaba Cloud|Hetzner|OpenStack Foundation)$/m;
+const GUESTS_BY_PRODUCT = /^(KVM )?Virtual Machine$/m;
+
 /** Files that container managers leave in a container (Docker, Podman, systemd-nspawn and LXC). */
 const CONTAINER_MARKS = [".dockerenv", "run/.containerenv", "run/systemd/container", "dev/.lxc-boot-id"];
 
@@ -56,13 +63,20 @@ const CONTAINER_MARKS = [".dockerenv", "run/.containerenv", "run/systemd/contain
  */
 export function platformOf(iommus: readonly string[], read: (path: string) => string | undefined): Platform {
   const cpuinfo = read("proc/cpuinfo") ?? "";
-  const dmi = ["sys_vendor", "chassis_asset_tag"].map((name) => read(`sys/class/dmi/id/${name}`) ?? "");
+  const dmi = (name: string) => read(`sys/class/dmi/id/${name}`) ?? "";
+  const names = ["sys_vendor", "chassis_asset_tag"].map(dmi);
+  const product = dmi("product_name");
   // CPUID leaf 1, ECX bit 31, which hypervisors set for their guests. The same clouds name themselves on bare metal, too.
-  const guest = /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo) || read("sys/hypervisor/type") !== undefined;
+  const guest =
+    /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo) ||
+    read("sys/hypervisor/type") !== undefined ||
+    (makeOfProcessor(cpuinfo) === "arm" &&
+      (GUESTS_BY_PRODUCT.test(product) ||
+        (GUESTS_BY_VENDOR.test(dmi("sys_vendor")) && !product.includes("metal"))));
   return {
     make: makeOf(iommus) ?? makeOfProcessor(cpuinfo),
     guest,
-    cloud: guest ? CLOUDS.find(([pattern]) => dmi.some((text) => pattern.test(text)))?.[1] : undefined,
+    cloud: guest ? CLOUDS.find(([pattern]) => names.some((text) => pattern.test(text)))?.[1] : undefined,
     container:
       CONTAINER_MARKS.some((mark) => read(mark) !== undefined) ||
       /\/(docker|kubepods|libpod|lxc)\b/.test(read("proc/self/cgroup") ?? ""),

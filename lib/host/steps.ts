@@ -113,7 +113,7 @@ function reboot(machine: Machine, needs: Needs): Step[] {
 
 /** Changes that the running kernel takes. */
 function afterReboot(machine: Machine, needs: Needs): Step[] {
-  const { distribution } = machine;
+  const { distribution, platform } = machine;
   // Modules that were loaded by hand are gone after a reboot.
   const loaded = machine.hasVfioPci && machine.hasIommufd && !reboots(needs);
   const bind = needs.of("bind");
@@ -121,6 +121,7 @@ function afterReboot(machine: Machine, needs: Needs): Step[] {
   const names = bind.map(
     ({ bdf, driver }) => `${bdf} (${driver === undefined ? "no driver" : `now: ${driver}`})`,
   );
+  const which = platform.container ? ", if the host can do without" : "";
   const lasts = distribution.keepsBindings ? "" : ", until the next boot; driverctl makes it last";
   return [
     ...(loaded || !needs.has("modules", "bind")
@@ -132,7 +133,7 @@ function afterReboot(machine: Machine, needs: Needs): Step[] {
             "echo vfio-pci > /etc/modules-load.d/vfio-pci.conf",
           ),
         ]),
-    ...(bind.length === 0 ? [] : [step(`give vfio-pci ${names.join(", ")}${lasts}`, ...commands)]),
+    ...(bind.length === 0 ? [] : [step(`give vfio-pci ${names.join(", ")}${which}${lasts}`, ...commands)]),
   ];
 }
 

@@ -3,6 +3,7 @@
 import { decodeAmd } from "../hw-info/amd.ts";
 import { decodeVtd } from "../hw-info/vtd.ts";
 import { type Need, wordsOf } from "./check.ts";
+import type { KernelOption } from "./kernel-config.ts";
 import type { Machine } from "./machine.ts";
 
 /** The remedy, in words and as needs. */
@@ -75,7 +76,7 @@ function needsOfArm(machine: Machine): Need[] {
   ];
 }
 
-function lacks({ kernelConfig }: Machine, option: string): Need[] {
+function lacks({ kernelConfig }: Machine, option: KernelOption): Need[] {
   return kernelConfig?.has(option) === false ? [{ kind: "kernel", text: `with ${option}` }] : [];
 }
 

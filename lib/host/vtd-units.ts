@@ -2,8 +2,7 @@
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { readFileWhole } from "../files.ts";
-import { ifReadable } from "./readable.ts";
+import { ifReadable, readFact } from "./readable.ts";
 
 /** A VT-d unit as sysfs shows it. */
 export interface VtdUnit {
@@ -28,10 +27,7 @@ export function listIommus(root: string): string[] {
 
 /** An IOMMU, if it is a VT-d unit that shows its registers. */
 export function readVtdUnit(root: string, name: string): VtdUnit[] {
-  const read = (file: string) =>
-    ifReadable(() =>
-      readFileWhole(join(root, "sys/class/iommu", name, "intel-iommu", file)).toString(),
-    )?.trim();
+  const read = (file: string) => readFact(join(root, "sys/class/iommu", name, "intel-iommu", file))?.trim();
   const register = (file: string) => {
     const value = read(file) ?? "";
     return /^[0-9a-f]{1,16}$/i.test(value) ? BigInt(`0x${value}`) : undefined;

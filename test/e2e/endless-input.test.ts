@@ -2,10 +2,11 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { INPUT_LIMIT } from "../../lib/limits.ts";
 import { iommufd, MAIN } from "./command.ts";
@@ -96,28 +97,83 @@ describe("devices and trees in place of files", () => {
     TIMEOUT,
   );
 
+  /** A tree of a machine with one file, and one more that says which kernel it has. */
+  function treeWith(path: string): { root: string; file: string } {
+    const root = mkdtempSync(join(directory, "tree-"));
+    for (const each of ["proc/sys/kernel/x", path]) mkdirSync(dirname(join(root, each)), { recursive: true });
+    writeFileSync(join(root, "proc/sys/kernel/osrelease"), "6.1.0\n");
+    return { root, file: join(root, path) };
+  }
+
   it.each([
-    "dev/kmsg",
-    "proc/cmdline",
-    "proc/self/limits",
-    "var/log/kern.log",
-    "boot/config-6.1.0",
-    "usr/bin/qemu-kvm",
+    ["dev/kmsg", 128],
+    ["proc/cmdline", 1],
+    ["proc/interrupts", 128],
+    ["proc/self/limits", 32],
+    ["proc/self/mountinfo", 32],
+    ["sys/class/iommu/dmar0/intel-iommu/cap", 32],
+    ["var/log/kern.log", 128],
+    ["boot/config-6.1.0", 32],
+    ["usr/bin/qemu-kvm", 128],
   ])(
     "doctor --root: %s without end",
-    (path) => {
-      const root = join(directory, path.replaceAll("/", "-"));
-      for (const each of ["proc/sys/kernel/x", path])
-        mkdirSync(dirname(join(root, each)), { recursive: true });
-      writeFileSync(join(root, "proc/sys/kernel/osrelease"), "6.1.0\n");
-      symlinkSync("/dev/zero", join(root, path));
+    (path, limit) => {
+      const { root, file } = treeWith(path);
+      symlinkSync("/dev/zero", file);
       expect(iommufd(["doctor", "--root", root])).toEqual({
         status: 2,
         stdout: "",
-        stderr: `iommufd: ${join(root, path)}: ${TOO_MUCH}\n`,
+        stderr: `iommufd: ${file}: ${TOO_MUCH.replace("128", String(limit))}\n`,
       });
     },
     TIMEOUT,
+  );
+
+  it("doctor --root: a configuration that is small, and large when it is unpacked", () => {
+    const { root, file } = treeWith("proc/config.gz");
+    writeFileSync(file, gzipSync(Buffer.alloc(200 << 20)));
+    expect(iommufd(["doctor", "--root", root])).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: `iommufd: ${file}: what is packed in it has more than 32 MiB, the most that is read\n`,
+    });
+  });
+
+  /** As much as is read of it, in pieces as small as they can be: a heap of 300 MiB is enough for each. */
+  it.each([
+    ["boot/config-6.1.0", 32, (n: number) => `CONFIG_${n.toString(36)}=y\n`],
+    ["proc/cmdline", 1, () => "a "],
+    ["proc/interrupts", 128, () => " 1: 1 a\n"],
+    ["proc/self/mountinfo", 32, () => "\n"],
+    ["proc/swaps", 32, () => "a\n"],
+    ["proc/net/route", 32, () => "a\n"],
+  ] as const)(
+    "doctor --root: %s with as many words and lines as %i MiB have",
+    (path, limit, piece) => {
+      const { root, file } = treeWith(path);
+      const pieces = Array.from({ length: 100_000 }, (_, index) => piece(index)).join("");
+      const count = Math.floor((limit << 20) / pieces.length);
+      writeFileSync(file, pieces.repeat(Math.max(count, 1)).slice(0, limit << 20));
+      const outcome = iommufd(["doctor", "--root", root], "", { NODE_OPTIONS: "--max-old-space-size=300" });
+      expect(outcome).toMatchObject({ status: 3, stderr: "" });
+    },
+    TIMEOUT,
+  );
+
+  it.each([[["decode", "--dmesg"]], [["doctor", "--root"]]])(
+    "%j: a kernel log with more VT-d units than any machine has",
+    (args) => {
+      const { root, file } = treeWith("var/log/kern.log");
+      const unit = (n: number) => `DMAR: dmar${n}: reg_base_addr 1000 ver 6:0 cap 2 ecap 3\n`;
+      writeFileSync(file, Array.from({ length: 20_000 }, (_, index) => unit(index)).join(""));
+      expect(iommufd([...args, args[0] === "decode" ? file : root])).toEqual({
+        status: 2,
+        stdout: "",
+        stderr: expect.stringMatching(
+          /^iommufd: \S+: there are more than 16384 VT-d units in it, the most that is read\n$/,
+        ),
+      });
+    },
   );
 
   it("doctor --root: FIFOs that nobody writes to are files that cannot be read", () => {
@@ -135,6 +191,25 @@ describe("devices and trees in place of files", () => {
     });
     expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining("0000:00:01.0") });
   });
+});
+
+describe("virsh", () => {
+  it.each(["cat /dev/zero", "cat /dev/zero >&2"])(
+    "that writes without end: %s",
+    (script) => {
+      const bin = join(directory, `bin${script.length}`);
+      mkdirSync(bin);
+      writeFileSync(join(bin, "virsh"), `#!/bin/sh\nexec ${script}\n`, { mode: 0o755 });
+      const path = `${bin}:${process.env["PATH"]}`;
+      expect(iommufd(["plan", "--libvirt", "guest"], "", { PATH: path })).toEqual({
+        status: 2,
+        stdout: "",
+        stderr:
+          "iommufd: libvirt domain guest: the answer to query-version has more than 64 MiB, the most that is read\n",
+      });
+    },
+    TIMEOUT,
+  );
 });
 
 describe("a QMP peer", () => {

@@ -71,6 +71,14 @@ describe("a file", () => {
     expect(readdirSync(directory)).toEqual(["old"]);
   });
 
+  it("may be named by way of a link to a directory, and from there upwards", () => {
+    mkdirSync(join(directory, "real/deep"), { recursive: true });
+    symlinkSync("real/deep", join(directory, "link"));
+    expect(probeTo(`${directory}/link/../out`)).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(readFileSync(join(directory, "real/out"), "utf8")).toMatch(DOCUMENT);
+    expect(readdirSync(directory).sort()).toEqual(["link", "real"]);
+  });
+
   it("may have a name as long as names can be", () => {
     const name = "n".repeat(255);
     expect(probeTo(join(directory, name)).status).toBe(0);

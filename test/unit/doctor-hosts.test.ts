@@ -183,6 +183,20 @@ describe("without an IOMMU, the advice is for", () => {
     expect(advice()).toMatch(/^this is a guest: its hypervisor has to give it an IOMMU/);
   });
 
+  it.each<[string, string, boolean]>([
+    ["QEMU", "QEMU Virtual Machine", true],
+    ["Microsoft Corporation", "Virtual Machine", true],
+    ["Microsoft Corporation", "Surface Pro 11th Edition", false],
+    ["Amazon EC2", "m7g.metal", false],
+    ["Amazon EC2", "m7g.large", true],
+    ["Ampere", "Altra", false],
+  ])("%s, %s on Arm, a guest: %s", (vendor, product, isGuest) => {
+    arm();
+    tree.file("sys/class/dmi/id/sys_vendor", `${vendor}\n`);
+    tree.file("sys/class/dmi/id/product_name", `${product}\n`);
+    expect(new Machine(tree.root).platform.guest).toBe(isGuest);
+  });
+
   it("a container", () => {
     tree.file(".dockerenv");
     tree.remove("dev/iommu");
@@ -270,4 +284,42 @@ it("who has a device is said, and is no fault", () => {
     status: "pass",
     found: "vfio-pci, /dev/vfio/devices/vfio0, in use by qemu-system-x86 (process 4711)",
   });
+});
+
+it("a kernel whose version is too low, and that has what is needed: what is seen counts", () => {
+  tree.file("proc/sys/kernel/osrelease", "5.14.0-570.12.1.el9_6.x86_64\n");
+  tree.remove("sys/class/iommu/dmar0");
+  tree.vtd("dmar0", "d2008c40660462", "f050da"); // cannot nest, so character devices are enough
+  tree.file("proc/kallsyms", "0000000000000000 T _stext\n"); // VFIO is not loaded
+  tree.remove("boot");
+  expect(tree.check("kernel")).toMatchObject([
+    { status: "pass", found: expect.stringMatching(/which has what came with Linux 6\.6 \(\/dev\/vfio/) },
+  ]);
+  tree.remove(`sys/bus/pci/devices/${BDF}/vfio-dev`);
+  expect(tree.check("kernel")).toMatchObject([{ status: "fail" }]);
+  tree.file("sys/class/misc/iommu");
+  expect(tree.check("kernel")).toMatchObject([
+    { status: "unknown", found: expect.stringContaining("VFIO's character devices") },
+  ]);
+  const options = ["CONFIG_IOMMUFD", "CONFIG_VFIO_DEVICE_CDEV"];
+  tree.file("boot/config-5.14.0-570.12.1.el9_6.x86_64", options.map((each) => `${each}=m\n`).join(""));
+  expect(tree.check("kernel")).toMatchObject([
+    {
+      status: "pass",
+      found: expect.stringMatching(/which has what came with Linux 6\.6 \(CONFIG_VFIO_DEVICE_CDEV\)$/),
+    },
+  ]);
+});
+
+it("a device that the firmware keeps memory for: nobody is told to take it from the host for nothing", () => {
+  tree.remove(`sys/bus/pci/devices/${BDF}/vfio-dev`);
+  tree.remove(`sys/bus/pci/devices/${BDF}/driver`);
+  tree.link(`sys/bus/pci/devices/${BDF}/driver`, "../../../../bus/pci/drivers/hpsa");
+  tree.file("sys/kernel/iommu_groups/7/reserved_regions", "0x000000007b800000 0x000000007bffffff direct\n");
+  expect(tree.check(BDF, BDF)).toMatchObject([
+    { status: "fail", found: expect.stringContaining("0x7b800000-0x7bffffff") },
+  ]);
+  const { steps } = tree.diagnosis(BDF);
+  expect(steps[0]?.title).toMatch(/^0000:6a:01\.0: use a device of another group; or turn off /);
+  expect(JSON.stringify(steps)).not.toContain("driver_override");
 });

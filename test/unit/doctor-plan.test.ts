@@ -4,12 +4,12 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { diagnose } from "../../lib/host/doctor.ts";
 import { Machine } from "../../lib/host/machine.ts";
 import { formatDoctor } from "../../lib/report/doctor-report.ts";
 import { expectSound } from "./plan-rules.ts";
-import { QEMU_11, RecordedTree } from "./recorded-tree.ts";
+import { QEMU_11, RecordedTree, recordedTree } from "./recorded-tree.ts";
 
 const RELEASES = ["5.14.0-570.el9.x86_64", "6.5.0", "6.8.0-88-generic", "6.12.0", "7.2.13", "unheard of"];
 const OPTIONS = [
@@ -182,4 +182,68 @@ it("the machine that is looked for is there: what is mounted, and by what the de
   } finally {
     rmSync(root, { recursive: true });
   }
+});
+
+describe("disks that are in use without a number in the list of mounts", () => {
+  const DISK = "0000:00:01.0";
+  const OTHER = "0000:00:02.0";
+  const tree = recordedTree();
+  const use = (bdf: string) => new Machine(tree.root).device(bdf)?.hostUse;
+
+  /** Two controllers, with a disk each: sda and sdb. */
+  beforeEach(() => {
+    for (const [bdf, disk] of [
+      [DISK, "sda"],
+      [OTHER, "sdb"],
+    ] as const) {
+      tree.file(`sys/devices/pci0000:00/${bdf}/class`, "0x010601\n");
+      tree.link(`sys/bus/pci/devices/${bdf}`, `../../../devices/pci0000:00/${bdf}`);
+      tree.file(`sys/devices/pci0000:00/${bdf}/ata1/block/${disk}/dev`, disk === "sda" ? "8:0\n" : "8:16\n");
+      tree.link(`sys/class/block/${disk}`, `../../devices/pci0000:00/${bdf}/ata1/block/${disk}`);
+    }
+  });
+
+  /** A volume of the device mapper. */
+  const volume = (name: string, ...parts: string[]) => {
+    tree.file("sys/devices/virtual/block/dm-0/dm/name", `${name}\n`);
+    for (const part of parts) tree.file(`sys/devices/virtual/block/dm-0/slaves/${part}/x`);
+    tree.link("sys/class/block/dm-0", "../../devices/virtual/block/dm-0");
+  };
+  const mounts = (line: string) => tree.file("proc/self/mountinfo", `${line}\n`);
+
+  it("btrfs on encryption, as Fedora installs it", () => {
+    volume("luks-home", "sda");
+    mounts("30 1 0:27 /home /home rw - btrfs /dev/mapper/luks-home rw");
+    expect([DISK, OTHER].map(use)).toEqual([["/home is mounted from it"], []]);
+  });
+
+  it("btrfs on several disks", () => {
+    for (const disk of ["sda", "sdb"])
+      tree.link(`sys/fs/btrfs/1b2c/devices/${disk}`, `../../../../class/block/${disk}`);
+    mounts("30 1 0:27 / / rw - btrfs /dev/sda rw");
+    expect([DISK, OTHER].map(use)).toEqual([["/ is mounted from it"], ["/ is mounted from it"]]);
+  });
+
+  it("bcachefs, which names all", () => {
+    mounts("30 1 0:27 / /data rw - bcachefs /dev/sda:/dev/sdb rw");
+    expect([DISK, OTHER].map(use)).toEqual([["/data is mounted from it"], ["/data is mounted from it"]]);
+  });
+
+  it("a ZFS pool", () => {
+    tree.file("run/udev/data/b8:16", "S:disk/by-id/ata-x\nE:ID_FS_TYPE=zfs_member\n");
+    mounts("30 1 0:27 / / rw - zfs rpool/ROOT/pve-1 rw");
+    expect([DISK, OTHER].map(use)).toEqual([[], []]); // a disk that is there, of a pool that is not imported
+    tree.file("proc/spl/kstat/zfs/rpool/state", "ONLINE\n");
+    expect([DISK, OTHER].map(use)).toEqual([[], ["it has a part of a ZFS pool, and rpool is imported"]]);
+  });
+
+  it("a volume that a VM has for its disk, mounted nowhere", () => {
+    volume("pve-vm--100--disk--0", "sda", "sdb");
+    mounts("30 1 8:16 / /boot rw - ext4 /dev/sdb rw");
+    tree.link("sys/dev/block/8:16", "../../class/block/sdb");
+    expect([DISK, OTHER].map(use)).toEqual([["pve-vm--100--disk--0 is on it"], ["/boot is mounted from it"]]);
+    expect(tree.check(DISK, DISK)).toMatchObject([
+      { status: "fail", found: "is needed by the host: pve-vm--100--disk--0 is on it" },
+    ]);
+  });
 });

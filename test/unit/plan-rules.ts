@@ -8,7 +8,7 @@ import { Machine } from "../../lib/host/machine.ts";
 /** Advice that would contradict a check that passed, or one that another check decides. */
 const CONTRADICTIONS: readonly (readonly [check: string, status: CheckStatus, advice: RegExp])[] = [
   ["kernel", "pass", /kernel of Linux/],
-  ["kernel config", "pass", /CONFIG_IOMMUFD|CONFIG_VFIO_DEVICE_CDEV/],
+  ["kernel config", "pass", /CONFIG_IOMMUFD|CONFIG_VFIO_DEVICE_CDEV|kernel of .*character devices/],
   ["/dev/iommu", "pass", /--device \/dev\/iommu\b|open \/dev\/iommu\b/],
   ["IOMMU", "pass", /turn on (VT-d|IOMMU|SMMU)|hypervisor give this guest an IOMMU|dmesg \| grep/],
   ["interrupt isolation", "pass", /intremap|interrupt remapping/],
@@ -63,6 +63,10 @@ export function expectSound(root: string, { checks, steps }: Diagnosis): void {
   }
   if (checks.some(({ status }) => status === "fail"))
     expect(steps.at(-1)?.commands[0]).toMatch(/^iommufd doctor/);
+
+  for (const { name, found } of checks)
+    if (found.includes("firmware keeps memory mapped"))
+      expect(text).not.toMatch(new RegExp(`(set-override |devices/)${name}( vfio-pci|/driver_override)`));
 
   // Nobody is told to give away what the host lives on, or what no VM can be given.
   for (const [, bdf = ""] of text.matchAll(

@@ -15,7 +15,7 @@ import { onlyDevice, withIommufd } from "../asked-iommufd.ts";
 import { EXIT } from "../exit.ts";
 import { Interruption } from "../interruption.ts";
 import { LOOK, printError } from "../output.ts";
-import { readPlanInput, writeReport } from "../plan-input.ts";
+import { type PlanInput, readPlanInput, writeReport } from "../plan-input.ts";
 import type { PlanFlags } from "../plan-options.ts";
 import { Progress } from "../progress.ts";
 
@@ -25,47 +25,54 @@ interface CheckFlags extends PlanFlags {
 
 /** Runs `iommufd check`. */
 export async function check(file: string | undefined, flags: CheckFlags): Promise<void> {
-  const { source, sections, nesting, vm } = await readPlanInput(file, flags);
-  using interruption = new Interruption();
-  try {
-    const report = await withIommufd(flags, async (iommufd): Promise<CheckReport> => {
-      const names = (flags.device ?? [onlyDevice(iommufd)]).map(normalizeBdf);
-      const { devices, unopened } = openAll(iommufd, names);
-      const { bypassRo, pageSize } = flags;
-      using progress = new Progress("checking", flags);
-      const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
-      const { signal } = interruption;
-      const found = await preflight(iommufd, devices, sections, {
-        nesting,
-        bypassRo,
-        pageSize,
-        onProgress,
-        signal,
-        unopened,
-      });
-      if (found.plan.map.length === 0 && found.deviceObstacles.length === 0)
-        throw nothingToCheck(source, flags);
-      return {
-        origin: originOf(iommufd),
-        devices: names,
-        nesting,
-        ...found,
-        ...describeIommus(devices, nesting, found.deviceObstacles),
-        vm,
-        memlock: limitOf(iommufd),
-      };
-    });
-    await writeReport(flags, {
-      document: () => checkDocument(report),
-      text: () => [formatCheck(report, LOOK)],
-      page: async () => (await import("../../report/page/check-page.ts")).checkPage(report, source),
-    });
-    if (!isAccepted(report)) process.exitCode = EXIT.no;
-  } catch (error) {
-    if (interruption.exitCode === undefined) throw error;
+  const input = await readPlanInput(file, flags);
+  const tried = await withIommufd(flags, async (iommufd): Promise<CheckReport | { exitCode: number }> => {
+    // Only while there is work to undo. At other times a signal ends the program at once, whatever it waits for: a FIFO that
+    // nobody reads or writes cannot keep it.
+    using interruption = new Interruption();
+    try {
+      return await tryPlan(iommufd, flags, input, interruption.signal);
+    } catch (error) {
+      if (interruption.exitCode === undefined) throw error;
+      return { exitCode: interruption.exitCode };
+    }
+  });
+  if ("exitCode" in tried) {
     printError(new Error("interrupted; everything was undone"), false);
-    process.exitCode = interruption.exitCode;
+    process.exitCode = tried.exitCode;
+    return;
   }
+  if (!isAccepted(tried)) process.exitCode = EXIT.no;
+  await writeReport(flags, {
+    document: () => checkDocument(tried),
+    text: () => [formatCheck(tried, LOOK)],
+    page: async () => (await import("../../report/page/check-page.ts")).checkPage(tried, input.source),
+  });
+}
+
+async function tryPlan(
+  iommufd: Iommufd,
+  flags: CheckFlags,
+  { source, sections, nesting, vm }: PlanInput,
+  signal: AbortSignal,
+): Promise<CheckReport> {
+  const names = (flags.device ?? [onlyDevice(iommufd)]).map(normalizeBdf);
+  const { devices, unopened } = openAll(iommufd, names);
+  const { bypassRo, pageSize } = flags;
+  using progress = new Progress("checking", flags);
+  const onProgress = (done: bigint, total: bigint) => progress.update(done, total);
+  const options = { nesting, bypassRo, pageSize, onProgress, signal, unopened };
+  const found = await preflight(iommufd, devices, sections, options);
+  if (found.plan.map.length === 0 && found.deviceObstacles.length === 0) throw nothingToCheck(source, flags);
+  return {
+    origin: originOf(iommufd),
+    devices: names,
+    nesting,
+    ...found,
+    ...describeIommus(devices, nesting, found.deviceObstacles),
+    vm,
+    memlock: limitOf(iommufd),
+  };
 }
 
 /** The kernel accepts a plan without mappings, which says nothing. */

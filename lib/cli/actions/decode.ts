@@ -1,7 +1,7 @@
 /** The action of `iommufd decode`: explains VT-d's capability registers. */
 
 import { IommufdError } from "../../errors.ts";
-import { type DmarUnit, findDmarUnits } from "../../host/dmesg.ts";
+import { type DmarUnit, dmarUnitsOf, limitUnits } from "../../host/dmesg.ts";
 import type { VtdUnit } from "../../host/vtd-units.ts";
 import { eachLine } from "../../lines.ts";
 import { type Origin, originOf, originOfMachine } from "../../origin.ts";
@@ -30,7 +30,9 @@ export async function decode({ cap, ecap, dmesg, root, json = false }: DecodeFla
 
 async function unitsOfLog(file: string): Promise<DmarUnit[]> {
   const units: DmarUnit[] = [];
-  await eachLine(readChunks(file), (line) => units.push(...findDmarUnits(line)));
+  await eachLine(readChunks(file), (line) => {
+    for (const unit of dmarUnitsOf(line)) limitUnits(units.push(unit), sourceName(file));
+  });
   if (units.length > 0) return units;
   throw new IommufdError(
     "ERR_IOMMUFD_INPUT",

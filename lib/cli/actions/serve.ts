@@ -28,10 +28,11 @@ export async function serve(bdfs: string[], flags: ServeFlags): Promise<void> {
   const devices = bdfs.map(normalizeBdf);
   const where = takeSystemdSocket(process.env) ?? (await whereToListen(listen, allowRemote));
   const { addChecks, addProbe, makeRegistry } = await import("../../report/metrics.ts");
+  const probed = flags.probe ? { report: await probeHost(flags, devices), time: Date.now() } : undefined;
+  // Until it serves, there is nothing to end well: a profile that does not come (a FIFO) cannot keep the program.
   using interruption = new Interruption();
   const { signal } = interruption;
   const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-  const probed = flags.probe ? { report: await probeHost(flags, devices), time: Date.now() } : undefined;
   const metrics = async () => {
     const registry = makeRegistry("openmetrics");
     addChecks(registry, diagnose(root, devices).checks);
