@@ -38,8 +38,6 @@ export default defineConfig({
     cleanDir: true,
     // Names are as they are in lib, for who reads a stack trace.
     minify: false,
-    // A third of the text, which Node.js would read at each start. The maps lead to them.
-    comments: false,
     codeSplitting: {
       groups: [
         { name: "base", test: BASE },

@@ -96,8 +96,10 @@ export class Mappings implements Unsure {
 
   /** Lets go of all: the address space is gone. */
   clear(): void {
-    this.#unpack();
-    for (const mapping of this.#mappings.values()) this.#drop(mapping);
+    for (const { iovas, memory } of this.#batches) memory.unretain(iovas.length);
+    for (const { memory } of this.#mappings.values()) memory?.unretain();
+    this.#batches = [];
+    this.#mappings.clear();
     this.#doubts = [];
   }
 

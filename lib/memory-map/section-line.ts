@@ -1,8 +1,7 @@
 /**
  * A line of QEMU's memory map that is a section of a flat view, or a region of a tree (system/memory.c).
  *
- * There can be a million of them, so this is written for speed. The groups of the patterns have no names: named ones come in
- * an object of their own. The digits of an address become a bigint in half the time that `BigInt("0x…")` takes.
+ * There can be a million of them. So the groups of the patterns have no names: named ones come in an object of their own.
  */
 
 import type { IommufdError } from "../errors.ts";
@@ -29,13 +28,10 @@ const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
 const TPM_CRB_REGION = "tpm-crb-cmd";
 
 const OWNER = String.raw`((?: (?:owner|parent):\{[^}]*\}| orphan)*)`;
-const RANGE = String.raw`[0-9a-f]{16}-[0-9a-f]{16} \(prio -?\d+, (?:nv-)?([^)]*)\)`;
-/** The kind, the region, the offset in it, and the owner. */
+const RANGE = String.raw`([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (?:nv-)?([^)]*)\)`;
+/** Both addresses, the kind, the region, the offset in it, and the owner. */
 const SECTION = new RegExp(`^ {2}${RANGE}: (.*?)(?: @([0-9a-f]{16}))?${OWNER}(?: KVM)*$`);
-/** Where the digits of both addresses begin in a line that the pattern fits. */
-const START = 2;
-const LAST = 19;
-/** The kind, the region and the owner of a region of a tree; the target of an alias has a line of its own. */
+/** Both addresses, the kind, the region and the owner of a region of a tree; the target of an alias has a line of its own. */
 const REGION = new RegExp(`^ {2,}${RANGE}: (?!alias )(.*?)(?: \\[disabled\\])?${OWNER}$`);
 /** The longest line that can be a section, in characters. The pattern has quadratic backtracking behind a name. */
 const LONGEST_SECTION = 4096;
@@ -65,20 +61,20 @@ export function parseSection(
 ): SectionLine {
   const fields = line.length > LONGEST_SECTION ? null : SECTION.exec(line);
   if (fields === null) throw error(`this section cannot be read: ${quote(line)}`);
-  const [, kindName = "", region = "", offset, owner = ""] = fields;
+  const [, startDigits, lastDigits, kindName = "", region = "", offset, owner = ""] = fields;
   const kind = KINDS.get(kindName);
   if (kind === undefined)
     throw error(
       `unknown kind of memory ${JSON.stringify(kindName)}; known are ${[...KINDS.keys()].join(", ")}`,
     );
-  const start = u64At(line, START);
-  const last = u64At(line, LAST);
+  const start = BigInt(`0x${startDigits}`);
+  const last = BigInt(`0x${lastDigits}`);
   if (last < start) throw error("the section ends before it starts");
   const section: MemorySection = {
     start,
     size: last - start + 1n,
     region: names === undefined ? region : names.once(region),
-    offsetInRegion: offset === undefined ? 0n : u64At(offset, 0),
+    offsetInRegion: offset === undefined ? 0n : BigInt(`0x${offset}`),
     type: kind.type,
     readonly: kind.readonly,
   };
@@ -97,7 +93,7 @@ export function parseRegion(
 ): { readonly region: string; readonly owner: string; readonly type: SectionType } | undefined {
   const fields = line.length > LONGEST_SECTION ? null : REGION.exec(line);
   if (fields === null) return undefined;
-  const [, kind = "", region = "", owner = ""] = fields;
+  const [, , , kind = "", region = "", owner = ""] = fields;
   const type = KINDS.get(kind)?.type;
   return type === undefined ? undefined : { region, owner, type };
 }
@@ -105,23 +101,4 @@ export function parseRegion(
 /** A line for an error. */
 export function quote(line: string): string {
   return JSON.stringify(line.trim().slice(0, 200));
-}
-
-const number = new DataView(new ArrayBuffer(8));
-
-/** The number that 16 digits are. */
-function u64At(text: string, at: number): bigint {
-  number.setUint32(0, u32At(text, at));
-  number.setUint32(4, u32At(text, at + 8));
-  return number.getBigUint64(0);
-}
-
-/** The number that 8 digits are, "0" to "9" and "a" to "f", modulo 2^32. */
-function u32At(text: string, at: number): number {
-  let value = 0;
-  for (let index = at; index < at + 8; index++) {
-    const code = text.charCodeAt(index);
-    value = (value << 4) | (code <= 0x39 ? code - 0x30 : code - 0x57);
-  }
-  return value;
 }
