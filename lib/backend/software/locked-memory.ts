@@ -45,32 +45,45 @@ export function memoryLimits(limit?: bigint): MemoryLimits {
  * of the same memory, and so pins nothing twice; memory that is mapped twice is pinned twice.
  */
 export class SharedPages {
-  readonly #areas: PageRange[] = [];
+  /** By range, with how many areas have it: `check` copies one piece of memory thousands of times. */
+  readonly #areas = new Map<string, PageRange & { count: number }>();
 
   /** Pins an area; returns how many pages were not pinned before. */
   add(area: PageRange): bigint {
+    const key = keyOf(area);
+    const same = this.#areas.get(key);
+    if (same !== undefined) {
+      same.count++;
+      return 0n;
+    }
     const pinned = this.#unpinnedOf(area);
-    this.#areas.push(area);
+    this.#areas.set(key, { ...area, count: 1 });
     return pinned;
   }
 
   /** Unpins one; returns how many of its pages no other area has. */
-  remove({ first, last }: PageRange): bigint {
-    const index = this.#areas.findIndex((each) => each.first === first && each.last === last);
-    const [area] = this.#areas.splice(index, 1);
-    return area === undefined ? 0n : this.#unpinnedOf(area);
+  remove(area: PageRange): bigint {
+    const key = keyOf(area);
+    const same = this.#areas.get(key);
+    if (same === undefined || --same.count > 0) return 0n;
+    this.#areas.delete(key);
+    return this.#unpinnedOf(area);
   }
 
   /** How many pages of a range no area has. */
   #unpinnedOf({ first, last }: PageRange): bigint {
     let [pages, next] = [0n, first];
-    const others = this.#areas.filter((area) => area.first <= last && area.last >= first);
+    const others = [...this.#areas.values()].filter((area) => area.first <= last && area.last >= first);
     for (const area of others.sort((a, b) => (a.first < b.first ? -1 : 1))) {
       if (area.first > next) pages += area.first - next;
       if (area.last >= next) next = area.last + 1n;
     }
     return next <= last ? pages + (last - next + 1n) : pages;
   }
+}
+
+function keyOf({ first, last }: PageRange): string {
+  return `${first} ${last}`;
 }
 
 /** Numbers of pages. */
