@@ -40,25 +40,25 @@ const CDEV_SINCE = [6, 6] as const;
 export function checkKernel(machine: Machine): HostCheck {
   const name = "kernel";
   const { kernelRelease, kernelConfig } = machine;
-  const { make = "intel" } = machine.platform;
+  // Where nobody knows whose IOMMU it is, nothing is said about its nested translation.
+  const make = canNest(machine) === false ? undefined : machine.platform.make;
   const [, major, minor] = kernelRelease?.match(/^(\d+)\.(\d+)/)?.map(Number) ?? [];
   if (kernelRelease === undefined || major === undefined || minor === undefined)
     return unknown(name, "no /proc/sys/kernel/osrelease", "uname -r tells it");
   const found = `Linux ${kernelRelease}`;
-  const nests = canNest(machine) !== false;
-  const [sinceMajor, sinceMinor] = nests ? SINCE[make] : CDEV_SINCE;
+  const [sinceMajor, sinceMinor] = make === undefined ? CDEV_SINCE : SINCE[make];
   if (major > sinceMajor || (major === sinceMajor && minor >= sinceMinor)) return pass(name, found);
   const since = `Linux ${sinceMajor}.${sinceMinor}`;
-  const what = nests ? `nested translation of ${IOMMU_NAMES[make]}` : "VFIO's character devices";
-  const { shown, how } = nests ? nestingShown(machine, make) : devicesShown(machine);
+  const what = make === undefined ? "VFIO's character devices" : `nested translation of ${IOMMU_NAMES[make]}`;
+  const { shown, how } = make === undefined ? devicesShown(machine) : nestingShown(machine, make);
   if (shown) return pass(name, `${found}, which has what came with ${since} (${how})`);
   if (shown === undefined && (kernelConfig?.has("CONFIG_IOMMUFD") || machine.hasIommufd)) {
     return unknown(
       name,
       `whether ${kernelRelease} has ${what}, which came with ${since}; it has iommufd`,
-      nests
-        ? `grep ${FUNCTIONS[make]} /proc/kallsyms, or \`iommufd probe\``
-        : "modprobe configs; zgrep VFIO_DEVICE_CDEV /proc/config.gz",
+      make === undefined
+        ? "modprobe configs; zgrep VFIO_DEVICE_CDEV /proc/config.gz"
+        : `grep ${FUNCTIONS[make]} /proc/kallsyms, or \`iommufd probe\``,
     );
   }
   return fail(name, found, `${what} came with ${since}: install a later kernel`, {

@@ -30,6 +30,7 @@ describe.runIf(process.env["IOMMUFD_TEST_MACHINE"] === "no-isolation")("without 
     expect(() => machine.openDevice(BDF)).toThrow(WHY);
     const message = expect.stringContaining(WHY);
     expect(iommufd(["probe", BDF])).toMatchObject({ status: 1, stdout: message });
+    expect(iommufd(["probe", BDF, "--format", "nfd"])).toMatchObject({ status: 1, stderr: message });
     expect(iommufd(["plan", GUEST, "--device", BDF])).toMatchObject({ status: 1, stderr: message });
     expect(iommufd(["check", GUEST, "--device", BDF])).toMatchObject({ status: 1, stderr: message });
     expect(iommufd(["capture", BDF])).toMatchObject({ status: 1, stderr: message });

@@ -159,6 +159,17 @@ describe("AMD's IOMMU", () => {
   });
 });
 
+it("of a machine whose IOMMU nobody knows, no release of another's is said", () => {
+  otherIommu("processor\t: 0\nisa\t: rv64imafdc\n", "6.7.12");
+  expect(tree.check("kernel")).toMatchObject([{ status: "pass", found: "Linux 6.7.12" }]);
+  tree.file("proc/sys/kernel/osrelease", "6.5.0\n");
+  tree.config("CONFIG_IOMMUFD");
+  tree.remove(`sys/bus/pci/devices/${BDF}/vfio-dev`);
+  const [kernel] = tree.check("kernel");
+  expect(kernel).toMatchObject({ status: "fail", fix: expect.stringContaining("VFIO's character devices") });
+  expect(formatDoctor(tree.diagnosis())).not.toContain("VT-d");
+});
+
 describe("without an IOMMU, the advice is for", () => {
   const advice = () => {
     tree.remove("sys/class/iommu");
