@@ -1,8 +1,10 @@
 /** Where `iommufd serve` listens, and who can reach that. */
 
 import { lookup } from "node:dns/promises";
-import { type AddressInfo, BlockList, type ListenOptions } from "node:net";
-import { IommufdError } from "../errors.ts";
+import { once } from "node:events";
+import { lstatSync, rmSync } from "node:fs";
+import { type AddressInfo, BlockList, connect, type ListenOptions } from "node:net";
+import { IommufdError, isSystemError } from "../errors.ts";
 import type { ListenAddress } from "./listen-address.ts";
 
 /** The first descriptor that systemd hands over (sd_listen_fds(3)). */
@@ -15,11 +17,15 @@ LOOPBACK.addAddress("::1", "ipv6");
 /**
  * The address to listen on.
  *
- * @throws IommufdError ERR_IOMMUFD_INPUT: other hosts could connect, and nobody said that they may
+ * @throws IommufdError ERR_IOMMUFD_INPUT: other hosts could connect, and nobody said that they may; or something other than a
+ * socket has the path
  * @throws SystemError ENOTFOUND: the name of a host is not known
  */
 export async function whereToListen(address: ListenAddress, allowRemote: boolean): Promise<ListenOptions> {
-  if ("path" in address) return address;
+  if ("path" in address) {
+    await removeStale(address.path);
+    return address;
+  }
   // The address that was looked at is the one that is listened on, whatever the name leads to later.
   const { address: host, family } = await lookup(address.host);
   if (!allowRemote && !isLoopback(host, family))
@@ -60,6 +66,25 @@ export function takeSystemdSocket(environment: NodeJS.ProcessEnv): { fd: number 
       `systemd hands over ${count ?? "no"} sockets, and one can be served; write one Listen… line in the .socket unit`,
     );
   return { fd: FIRST_DESCRIPTOR };
+}
+
+/** Removes a Unix socket that nobody listens on: a server that was killed leaves one, and another could not start. */
+async function removeStale(path: string): Promise<void> {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  if (!there.isSocket())
+    throw new IommufdError(
+      "ERR_IOMMUFD_INPUT",
+      `--listen: ${path} is there, and is not a socket; remove it, or name another path`,
+    );
+  const socket = connect(path);
+  try {
+    await once(socket, "connect");
+  } catch (error) {
+    if (isSystemError(error, "ECONNREFUSED")) rmSync(path, { force: true });
+  } finally {
+    socket.destroy();
+  }
 }
 
 function isLoopback(address: string, family: number): boolean {

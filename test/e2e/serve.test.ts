@@ -2,7 +2,7 @@
 
 import { type StdioOptions, spawn } from "node:child_process";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
@@ -175,6 +175,36 @@ describe("iommufd serve", () => {
     child.kill("SIGTERM");
     expect(await once(child, "exit")).toEqual([0, null]);
     rmSync(path, { force: true });
+  });
+
+  it("a Unix socket that a killed server left is no obstacle; one that is served, and a file, are", async () => {
+    const path = join(host, "left.sock");
+    const start = async () => {
+      const args = [MAIN, "serve", "--root", host, "--listen", `unix:${path}`];
+      const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "pipe"] });
+      const [said] = (await once(child.stderr, "data")) as [Buffer];
+      return { child, said: said.toString() };
+    };
+    const end = async ({ child }: Awaited<ReturnType<typeof start>>) => {
+      child.kill("SIGKILL");
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    };
+    await end(await start());
+    expect(lstatSync(path).isSocket()).toBe(true);
+    const second = await start();
+    const third = await start();
+    await Promise.all([end(second), end(third)]);
+    expect(second.said).toBe(`iommufd: serving unix:${path}\n`);
+    expect(third.said).toBe(`iommufd: listen EADDRINUSE: address already in use ${path}\n`);
+    rmSync(path);
+    writeFileSync(path, "kept");
+    expect(iommufd(["serve", "--root", host, "--listen", `unix:${path}`])).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: `iommufd: --listen: ${path} is there, and is not a socket; remove it, or name another path\n`,
+    });
+    expect(readFileSync(path, "utf8")).toBe("kept");
+    rmSync(path);
   });
 
   it("several sockets of systemd are refused, and those of another process are not ours", () => {
