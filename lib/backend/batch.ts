@@ -16,8 +16,15 @@ export function mapMany(file: SingleCalls, request: IoasMapManyRequest): BatchSt
     if (offset + (lengths[index] as bigint) > memory.length)
       throw outOfRange(`the range at index ${index}`, "within the memory", offset);
   }
-  const outcome = batch([iovas, offsets, lengths], (iova = 0n, offset = 0n, length = 0n) =>
-    file.ioasMapSync({ ioasId, flags, memory, offset, length, iova }),
+  const outcome = batch(iovas.length, (index) =>
+    file.ioasMapSync({
+      ioasId,
+      flags,
+      memory,
+      offset: offsets[index] as bigint,
+      length: lengths[index] as bigint,
+      iova: iovas[index] as bigint,
+    }),
   );
   if (outcome.status < 0 && rollBack) {
     // Refused ranges stay mapped: there is nobody to report to.
@@ -35,17 +42,15 @@ export function unmapMany(
   lengths: BigUint64Array,
 ): BatchStatus {
   file.assertOpen?.();
-  return batch([iovas, lengths], (iova = 0n, length = 0n) => file.ioasUnmapSync(ioasId, iova, length));
+  return batch(iovas.length, (index) =>
+    file.ioasUnmapSync(ioasId, iovas[index] as bigint, lengths[index] as bigint),
+  );
 }
 
-/** Handles what is at each index of the arrays, until one is refused. */
-function batch(
-  arrays: readonly BigUint64Array[],
-  handle: (...values: (bigint | undefined)[]) => bigint | number,
-): BatchStatus {
-  const count = arrays[0]?.length ?? 0;
+/** Handles one index after the other, until one is refused. */
+function batch(count: number, handle: (index: number) => bigint | number): BatchStatus {
   for (let done = 0; done < count; done++) {
-    const answer = handle(...arrays.map((array) => array[done]));
+    const answer = handle(done);
     if (typeof answer === "number") return { done, status: answer };
   }
   return { done: count, status: 0 };

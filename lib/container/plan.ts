@@ -123,9 +123,9 @@ export function plan(sections: Iterable<MemorySection>, options: PlanOptions = {
         describeSection(section),
       );
     }
+    const decision = decideBy(rules, section);
     previous = section;
     end = section.start + section.size;
-    const decision = decideBy(rules, section);
     if (isMapping(decision)) map.push(decision);
     else skipped.push(decision);
   }

@@ -243,14 +243,9 @@ export class Ioas extends PageTable<Device> {
     const request = this.#hwptRequest(device, options);
     try {
       // The call maps nothing, but keeps the iommufd and all its mappings until it is done.
-      return this.#hwpt(
-        await this.#calls.run(
-          () => [],
-          () => this.#file.hwptAlloc(request),
-        ),
-        device,
-        options,
-      );
+      const accesses = () => [];
+      const id = await this.#calls.run(accesses, () => this.#file.hwptAlloc(request));
+      return this.#hwpt(id, device, options);
     } catch (error) {
       throw this.#nestParents.explainAlloc(error, device);
     }

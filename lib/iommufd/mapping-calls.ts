@@ -55,7 +55,7 @@ export class MappingCalls {
   /**
    * Makes a call that takes its time.
    *
-   * @param accesses what it does; always the same
+   * @param accesses what it does, whenever it is asked for
    * @param call the call
    * @param done enters it in the books
    * @param refused enters it in the books where it is refused

@@ -209,7 +209,7 @@ export class FlatViewReader {
     if (space !== undefined) {
       this.#limit(view.addressSpaces.length, "address spaces", LIST_LIMIT);
       view.addressSpaces.push({ name: space.name, root: space.root });
-      view.isWanted = this.#wanted === undefined || isOf(view, this.#wanted);
+      view.isWanted ||= this.#wanted !== undefined && isCalled(space, this.#wanted);
     } else if (line === NOT_RENDERED) {
       view.isRendered = true;
     } else if (line === DISPATCH) {
@@ -340,5 +340,9 @@ function withoutEcho(raw: string): string {
 
 /** Whether a view is of an address space, by its name or by "NAME:ROOT". */
 function isOf({ addressSpaces }: Pick<FlatView, "addressSpaces">, name: string): boolean {
-  return addressSpaces.some((space) => space.name === name || `${space.name}:${space.root}` === name);
+  return addressSpaces.some((space) => isCalled(space, name));
+}
+
+function isCalled(space: AddressSpace, name: string): boolean {
+  return space.name === name || `${space.name}:${space.root}` === name;
 }
