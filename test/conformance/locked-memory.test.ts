@@ -4,6 +4,7 @@
  */
 
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { IommufdFile, VfioDeviceFile } from "../../lib/backend/backend.ts";
@@ -43,8 +44,13 @@ let deviceId: DeviceId;
 let ioasId: IoasId;
 let memory: BackendMemory;
 
+/** The limit before, soft and hard, which the process may share with other tests. */
+const before = onKernel
+  ? /^Max locked memory +(\w+) +(\w+)/m.exec(readFileSync("/proc/self/limits", "utf8"))
+  : null;
+
 beforeAll(() => setLimit(`${LIMIT}:${LIMIT}`));
-afterAll(() => setLimit("unlimited:unlimited"));
+afterAll(() => setLimit(`${before?.[1]}:${before?.[2]}`));
 
 beforeEach(() => {
   file = backend.openIommufd();

@@ -121,12 +121,7 @@ const MACHINES = {
   amd: {
     devices: ["edu,addr=1", "edu,addr=2", "amd-iommu"],
     env: { IOMMUFD_TEST_RUNS: "10" },
-    tests: [
-      "--no-isolate",
-      "test/conformance",
-      "test/kernel/amd.test.ts",
-      "test/kernel/differential.test.ts",
-    ],
+    tests: ["test/conformance", "test/kernel/amd.test.ts", "test/kernel/differential.test.ts"],
   },
   // The firmware reserves memory for the first edu device, and for a USB controller, for which Linux takes that less seriously.
   "reserved-regions": {
@@ -145,14 +140,13 @@ const MACHINES = {
     kernelCommandLine: "nvme.poll_queues=1 tsc=reliable",
     tests: ["test/kernel/nvme.test.ts"],
   },
-  // An IOMMU that translates in two stages. A process takes long to start here, so the test files share one.
+  // An IOMMU that translates in two stages.
   smmuv3: {
     processor: "arm64",
     options: ["-M", "iommu=smmuv3", "-global", "arm-smmuv3.stage=nested"],
     devices: ["edu", "edu"],
     env: { IOMMUFD_TEST_RUNS: "10" },
     tests: [
-      "--no-isolate",
       "test/conformance",
       "test/kernel/smmuv3.test.ts",
       "test/kernel/large-pages.test.ts",
