@@ -18,6 +18,8 @@ export interface Situation {
   readonly bypassRo: boolean;
   /** How many are. */
   readonly leftOut: number;
+  /** How many mappings are at addresses where the host maps nothing; 0 if it was not asked. */
+  readonly outside: number;
 }
 
 /** One thing to do, or to know. */
@@ -34,10 +36,13 @@ export interface Advice {
  * @param vm the running VM, whose QEMU has told its names; undefined: it is not known which QEMU it is
  */
 export function adviceForQemu(situation: Situation, vm?: RunningVm): Advice[] {
-  const { nesting, affected, nestParent, bypassRo, leftOut } = situation;
+  const { nesting, affected, nestParent, bypassRo, leftOut, outside } = situation;
   const names = vm?.propertyNames;
+  const elsewhere = outside === 0 ? [] : [ELSEWHERE];
   if (!nesting) {
-    return [{ text: "nothing to do: without nested translation, read-only mappings are safe on every host" }];
+    return outside > 0
+      ? elsewhere
+      : [{ text: "nothing to do: without nested translation, read-only mappings are safe on every host" }];
   }
   if (nestParent === false) {
     return [
@@ -49,15 +54,17 @@ export function adviceForQemu(situation: Situation, vm?: RunningVm): Advice[] {
     ];
   }
   if (!affected && !bypassRo) {
-    return affected === false && nestParent
-      ? [{ text: "nothing to do: this host may nest and map read-only memory" }]
-      : [
-          {
-            text: "unknown: no IOMMU was asked whether it may nest with read-only memory mapped; name a device (--device)",
-          },
-        ];
+    const nothing = { text: "nothing to do: this host may nest and map read-only memory" };
+    if (affected === false && nestParent) return outside > 0 ? elsewhere : [nothing];
+    return [
+      ...elsewhere,
+      {
+        text: "unknown: no IOMMU was asked whether it may nest with read-only memory mapped; name a device (--device)",
+      },
+    ];
   }
   return [
+    ...elsewhere,
     { text: adviceOnVersion(vm?.version, leftOut) },
     {
       text:
@@ -85,6 +92,10 @@ function adviceOnVersion(version: string | undefined, leftOut: number): string {
     ? `this QEMU has commit 68d3a2a24d: ${does}`
     : `use QEMU 11.0 or later, or one with commit 68d3a2a24d: ${does}`;
 }
+
+const ELSEWHERE: Advice = {
+  text: "the VM has memory at addresses where the host maps nothing: `iommufd check` names it, and says what helps",
+};
 
 const ANY_NAMES: Advice = {
   text:

@@ -27,7 +27,7 @@ import {
   printable,
   tablePieces,
 } from "./text.ts";
-import { leftOutReadOnly, OUTCOME_COLOURS, planVerdict } from "./verdict.ts";
+import { countOutside, leftOutReadOnly, OUTCOME_COLOURS, planVerdict } from "./verdict.ts";
 
 /** A plan and what it was made from. */
 export interface PlanReport {
@@ -124,9 +124,10 @@ export function planTotals({ plan }: PlanReport): Fact {
 }
 
 /** Advice for the configuration of the VM. */
-export function planAdvice({ nesting, affected, nestParent, plan, vm }: PlanReport): Advice[] {
+export function planAdvice({ nesting, affected, nestParent, plan, iovaRanges, vm }: PlanReport): Advice[] {
   const leftOut = leftOutReadOnly(plan).sections;
-  return adviceForQemu({ nesting, affected, nestParent, bypassRo: plan.bypassRo, leftOut }, vm);
+  const outside = countOutside(plan, iovaRanges);
+  return adviceForQemu({ nesting, affected, nestParent, bypassRo: plan.bypassRo, leftOut, outside }, vm);
 }
 
 /** The plan for people. */

@@ -58,7 +58,7 @@ export function planVerdict({ nesting, affected, nestParent, plan, iovaRanges, d
       outcome: "refused",
       text: `${count(readOnly, "read-only mapping")} on a nest parent, which ERRATA_772415_SPR17 forbids`,
     };
-  const outside = iovaRanges === undefined ? 0 : countOutside(plan, iovaRanges);
+  const outside = countOutside(plan, iovaRanges);
   if (outside > 0)
     return {
       outcome: "refused",
@@ -158,7 +158,9 @@ export function leftOutReadOnly({ skipped }: Plan): { sections: number; bytes: b
   };
 }
 
-function countOutside(plan: Plan, iovaRanges: readonly IovaRange[]): number {
+/** How many mappings are where the host lets none be; 0 if it was not asked. */
+export function countOutside(plan: Plan, iovaRanges: readonly IovaRange[] | undefined): number {
+  if (iovaRanges === undefined) return 0;
   return plan.map.filter(({ iova, length }) => !isWithin(iovaRanges, iova, length)).length;
 }
 

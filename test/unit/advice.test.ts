@@ -9,7 +9,10 @@ import { adviceForQemu, formatAdvice, type Situation } from "../../lib/report/ad
 import { checkDocument, formatCheck } from "../../lib/report/check-report.ts";
 import { PLAIN } from "../../lib/report/look.ts";
 
-const NESTS: Situation = { nesting: true, affected: true, nestParent: true, bypassRo: true, leftOut: 3 };
+const NESTS: Situation = {
+  ...{ nesting: true, affected: true, nestParent: true },
+  ...{ bypassRo: true, leftOut: 3, outside: 0 },
+};
 const advice = (change: Partial<Situation>) =>
   formatAdvice(adviceForQemu({ ...NESTS, ...change }), 120).join("\n");
 
@@ -32,6 +35,15 @@ describe("in QEMU", () => {
       /^nested translation is not available for this device/,
     );
     expect(advice({ nestParent: false })).not.toContain("intel");
+  });
+
+  it("there is something to do where the host refuses addresses of the VM", () => {
+    const words = "the VM has memory at addresses where the host maps nothing: `iommufd check` names it";
+    for (const change of [{}, { nesting: false }, { affected: false, bypassRo: false }]) {
+      expect(advice({ ...change, outside: 1 })).toContain(words);
+      expect(advice({ ...change, outside: 1 })).not.toContain("nothing to do");
+      expect(advice(change)).not.toContain(words);
+    }
   });
 
   it("without nesting all is well", () => {
