@@ -117,7 +117,8 @@ EXPORTED double GetHwInfo(int iommufd, uint32_t device_id, int64_t count) {
   });
 }
 
-// A zeroed bitmap of its own each time, from the C library, as V8 makes and frees an array. The kernel only sets bits.
+// A zeroed bitmap of its own each time, from the C library, as V8 makes and frees an array. The kernel only
+// sets bits.
 EXPORTED double GetDirtyBitmap(int iommufd, uint32_t hwpt_id, uint64_t iova, uint64_t length, int64_t count) {
   uapi::iommu_hwpt_get_dirty_bitmap get = {};
   get.size = sizeof(get);
