@@ -11,7 +11,6 @@ import { randomBytes } from "node:crypto";
 import {
   closeSync,
   constants,
-  existsSync,
   fchmodSync,
   fchownSync,
   fstatSync,
@@ -26,6 +25,7 @@ import {
 } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { promisify } from "node:util";
+import { HeldDirectory, isForeign, Refusal } from "./held-directory.ts";
 
 /** Descriptors of this process, by the names that shells and awk know. They are written to as they are, not opened. */
 const DESCRIPTOR = /^\/(?:dev|proc\/self)\/fd\/(\d{1,9})$/;
@@ -34,14 +34,8 @@ const STANDARD = new Map([
   ["/dev/stderr", 2],
 ]);
 
-/** Linux's O_PATH (include/uapi/asm-generic/fcntl.h), which Node.js does not name: the directory need not be readable. */
-const O_PATH = 0o10000000;
-
-/** Only what cannot be caught leaves an unfinished file behind. */
+/** The signals that end a command from outside. Others (SIGKILL, a crash) leave an unfinished file behind. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-/** Why a file is not written, where no system call says so. */
-class Refusal extends Error {}
 
 /**
  * Writes a file.
@@ -79,40 +73,6 @@ export async function writeOutput(file: string, content: string): Promise<void> 
   }
 }
 
-/**
- * A directory that is held by a descriptor: names are looked up in it, wherever its own path leads meanwhile. Node.js has no
- * openat(); on Linux /proc/self/fd/N/NAME is the same. Without /proc, and on other systems, the path is all there is.
- */
-class HeldDirectory implements Disposable {
-  readonly #descriptor: number | undefined;
-  readonly #path: string;
-
-  constructor(path: string) {
-    this.#path = path;
-    if (process.platform !== "linux") return;
-    this.#descriptor = openSync(path, O_PATH | constants.O_DIRECTORY);
-    const held = `/proc/self/fd/${this.#descriptor}`;
-    if (existsSync(held)) this.#path = held;
-  }
-
-  path(name: string): string {
-    return `${this.#path}/${name}`;
-  }
-
-  /** Whether everybody may make files in it, and nobody remove those of others (/tmp). */
-  get isShared(): boolean {
-    return (this.stats.mode & 0o1000) !== 0 && (this.stats.mode & 0o022) !== 0;
-  }
-
-  get stats(): Stats {
-    return this.#descriptor === undefined ? lstatSync(this.#path) : fstatSync(this.#descriptor);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
-  }
-}
-
 function writeToDescriptor(descriptor: number, content: string): void {
   if (descriptor === 1) process.stdout.write(content);
   else if (descriptor === 2) process.stderr.write(content);
@@ -121,8 +81,7 @@ function writeToDescriptor(descriptor: number, content: string): void {
 
 /** Refuses what another user may have put there for us. */
 function refuseForeign(there: Stats, directory: HeldDirectory): void {
-  const me = process.geteuid?.();
-  if (me === undefined || there.uid === me || there.uid === 0) return;
+  if (!isForeign(there)) return;
   if (there.isFIFO()) throw new Refusal(`it is a FIFO of another user (${there.uid})`);
   if (there.isFile() && directory.isShared && there.uid !== directory.stats.uid)
     throw new Refusal(

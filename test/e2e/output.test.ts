@@ -273,6 +273,34 @@ describe.runIf(isRoot)("another user who owns the directory", () => {
     rmSync(join(secret, ".."), { recursive: true });
   });
 
+  it("cannot lead root elsewhere by a link in the place of a directory", async () => {
+    const secret = victim();
+    const attacker = asNobody(`
+      const { mkdirSync, renameSync, symlinkSync, rmSync } = require("node:fs");
+      mkdirSync("d");
+      for (;;) {
+        renameSync("d", "e");
+        symlinkSync(${JSON.stringify(join(secret, ".."))}, "d");
+        rmSync("d");
+        renameSync("e", "d");
+      }
+    `);
+    try {
+      for (let count = 0; count < RUNS; count++) probeTo(join(directory, "d/passwd"));
+    } finally {
+      attacker.kill("SIGKILL");
+      await once(attacker, "exit");
+    }
+    expect(readFileSync(secret, "utf8")).toBe("root\n");
+    const link = join(directory, "link");
+    symlinkSync(join(secret, ".."), link);
+    expect(probeTo(`${link}/passwd`)).toEqual(
+      refused(`${link}/passwd`, "link, on the way to it, is a link that another user may have made"),
+    );
+    expect(readFileSync(secret, "utf8")).toBe("root\n");
+    rmSync(join(secret, ".."), { recursive: true });
+  }, 1_800_000);
+
   it("keeps what is put in the place of a file, and others may read it as before", () => {
     const path = join(directory, "iommufd.prom");
     writeFileSync(path, "old");
