@@ -15,6 +15,7 @@ const BENCHES = {
   startup: ["bench/startup.js"],
   plan: ["bench/plan.js"],
   apply: ["test/kernel/boot.js", "--", "node", "bench/apply.js"],
+  check: ["test/kernel/boot.js", "--", "node", "bench/check.js"],
   "refused-ioctl": ["bench/refused-ioctl.js"],
   interrupts: ["bench/interrupts.js"],
   kernel: ["test/kernel/boot.js", "--", "node", "bench/kernel.js"],
