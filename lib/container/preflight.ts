@@ -6,6 +6,7 @@
  * guest's would be. So a guest of a terabyte takes no terabyte, and what the kernel checks of a mapping it checks of a copy.
  */
 
+import { setImmediate } from "node:timers/promises";
 import { isSystemError } from "../errors.ts";
 import { decodeHwInfo } from "../hw-info/hw-info.ts";
 import { reportsErratum772415 } from "../hw-info/vtd.ts";
@@ -20,6 +21,8 @@ import { mappedBytes, type Plan, type PlannedMapping, plan } from "./plan.ts";
 
 /** How much memory stands in for the guest's, in bytes. */
 const STAND_IN = 64n << 20n;
+/** For how long the event loop waits for copies, in milliseconds. Signals and progress have their turn then. */
+const TURN_MS = 20;
 
 /** The plan and the devices to try. */
 export interface PreflightOptions extends Pick<ContainerOptions, "nesting" | "bypassRo"> {
@@ -129,11 +132,12 @@ export async function preflight(
   const takesNoReadOnly = nesting === true && devices.some(reportsErratum);
   const obstacles: Obstacle[] = [];
   const mapped: PlannedMapping[] = [];
+  const turn = new Turn();
   let done = 0n;
   try {
     for (const mapping of tried.map) {
       const onPiece = (offset: bigint) => onProgress?.(done + offset, total);
-      const code = await refusalOf(mapping, container.ioas, source, size, onPiece, signal);
+      const code = await refusalOf(mapping, container.ioas, source, size, turn, onPiece, signal);
       if (code === undefined) mapped.push(mapping);
       else obstacles.push(explain(mapping, code, takesNoReadOnly, ranges, mapped));
       done += mapping.length;
@@ -159,15 +163,31 @@ function iommuOf(device: Device): string | null {
   }
 }
 
+/** The time that copies have before the event loop goes on. */
+class Turn {
+  #end = performance.now() + TURN_MS;
+
+  get isOver(): boolean {
+    return performance.now() >= this.#end;
+  }
+
+  /** Lets the event loop go on, and begins another. */
+  async next(): Promise<void> {
+    await setImmediate();
+    this.#end = performance.now() + TURN_MS;
+  }
+}
+
 /**
  * Makes a mapping, in pieces of the stand-in memory. Returns the error of the kernel if it refuses; then nothing of the
- * mapping is left.
+ * mapping is left. Copies are made on this thread: the way to another and back takes longer than most of them.
  */
 async function refusalOf(
   mapping: PlannedMapping,
   ioas: Ioas,
   source: Ioas,
   size: bigint,
+  turn: Turn,
   onPiece: (end: bigint) => void,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
@@ -177,8 +197,9 @@ async function refusalOf(
       signal?.throwIfAborted();
       const rest = mapping.length - offset;
       const length = rest < size ? rest : size;
-      await ioas.copyFrom(source, { sourceIova: 0n, length, iova: mapping.iova + offset, writable });
+      ioas.copyFromSync(source, { sourceIova: 0n, length, iova: mapping.iova + offset, writable });
       onPiece(offset + length);
+      if (turn.isOver) await turn.next();
     }
     return undefined;
   } catch (error) {
