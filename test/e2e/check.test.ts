@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { profileJson } from "../fixtures/profiles.ts";
+import { sectionList } from "../section-list.ts";
 import { iommufd } from "./command.ts";
 import { temporaryFiles } from "./temporary-files.ts";
 
@@ -15,17 +16,7 @@ describe("iommufd check", () => {
   const guest = (...ranges: [string, string, boolean?][]) =>
     file(
       "guest.json",
-      JSON.stringify({
-        schema: "iommufd.sections/1",
-        addressSpace: "memory",
-        sections: ranges.map(([start, last, readonly = false], index) => ({
-          start,
-          last,
-          type: "ram",
-          readonly,
-          region: `ram${index}`,
-        })),
-      }),
+      sectionList(...ranges.map(([start, last, readonly = false]) => ({ start, last, readonly }))),
     );
 
   it("accepts a plan that keeps to the rules: exit 0", () => {

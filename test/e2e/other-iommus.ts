@@ -5,6 +5,7 @@
 
 import { writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import { sectionList } from "../section-list.ts";
 import { iommufd } from "./command.ts";
 
 /** The devices of the machines. */
@@ -24,14 +25,10 @@ type Section = readonly [start: string, last: string, readonly: boolean];
  */
 export function describeSmmuv3(path: () => string, ...host: string[]): void {
   const listed = (...sections: Section[]) => {
-    const list = sections.map(([start, last, readonly], index) => ({
-      ...{ start, last, readonly },
-      ...{ type: "ram", region: `region${index}` },
-    }));
-    writeFileSync(
-      path(),
-      JSON.stringify({ schema: "iommufd.sections/1", addressSpace: "memory", sections: list }),
-    );
+    const list = sections.map(([start, last, readonly], index) => {
+      return { start, last, readonly, region: `region${index}` };
+    });
+    writeFileSync(path(), sectionList(...list));
     return path();
   };
   const map = () =>

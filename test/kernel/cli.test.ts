@@ -11,6 +11,7 @@ import { VERSION } from "../../lib/origin.ts";
 import { laterThan } from "../conformance/backend.ts";
 import { iommufd, MAIN, PROJECT, run, TIME } from "../e2e/command.ts";
 import { RunningServer } from "../e2e/running-server.ts";
+import { sectionList } from "../section-list.ts";
 import { expectCaptured } from "./captured.ts";
 import { machineFigure } from "./proc.ts";
 
@@ -20,11 +21,7 @@ const [FIRST, SECOND] = ["0000:00:01.0", "0000:00:02.0"] as const;
 describe("iommufd check", () => {
   const pinned = () => machineFigure("Unevictable");
   const sections = (path: string, ...ranges: [string, string][]) => {
-    const list = ranges.map(([start, last], index) => ({ start, last, type: "ram", region: `ram${index}` }));
-    writeFileSync(
-      path,
-      JSON.stringify({ schema: "iommufd.sections/1", addressSpace: "memory", sections: list }),
-    );
+    writeFileSync(path, sectionList(...ranges.map(([start, last]) => ({ start, last }))));
     return path;
   };
 

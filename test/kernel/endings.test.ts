@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Iommufd, type Region } from "../../lib/index.ts";
 import { FIRST } from "../conformance/backend.ts";
 import { atFixedTime, MAIN, PROJECT } from "../e2e/command.ts";
+import { sectionList } from "../section-list.ts";
 
 const VICTIM = `${PROJECT}test/kernel/victim.js`;
 /** Runs it in the place of the shell; its crash is meant, and leaves no backtrace (backtrace.cc). */
@@ -94,9 +95,8 @@ describe("a user who is not root, and owns the files", () => {
   /** A guest of so many bytes. */
   const guest = (length: bigint) => {
     const last = `0x${(length - 1n).toString(16)}`;
-    const sections = [{ start: "0x0", last, type: "ram", region: "ram" }];
     const file = `/run/tmp/guest-${length}.json`;
-    writeFileSync(file, JSON.stringify({ schema: "iommufd.sections/1", sections }));
+    writeFileSync(file, sectionList({ start: "0x0", last, region: "ram" }));
     return file;
   };
 

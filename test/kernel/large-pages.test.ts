@@ -6,13 +6,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Device, type Ioas, Iommufd } from "../../lib/index.ts";
+import { hex } from "../../lib/json.ts";
 import { FIRST, PAGE } from "../conformance/backend.ts";
 import { iommufd as command, unwrapped } from "../e2e/command.ts";
+import { sectionList } from "../section-list.ts";
 
 const PATH = "/run/tmp/large-pages.json";
 /** A guest of QEMU's machine type virt has its RAM there. */
 const RAM = 0x4000_0000n;
-const hex = (address: bigint) => `0x${address.toString(16)}`;
 
 describe.runIf(PAGE > 4096n)("a kernel with larger pages", () => {
   it("is one: /proc says the same", () => {
@@ -66,11 +67,12 @@ describe.runIf(PAGE > 4096n)("a kernel with larger pages", () => {
     ];
 
     beforeEach(() => {
-      const sections = parts.map(([start, size], index) => ({
-        ...{ start: hex(start), last: hex(start + size - 1n), offsetInRegion: hex(start - RAM) },
-        ...{ type: "ram", region: `ram${index}` },
+      const sections = parts.map(([start, size]) => ({
+        start: hex(start),
+        last: hex(start + size - 1n),
+        offsetInRegion: hex(start - RAM),
       }));
-      writeFileSync(PATH, JSON.stringify({ schema: "iommufd.sections/1", addressSpace: "memory", sections }));
+      writeFileSync(PATH, sectionList(...sections));
     });
 
     const expected = {
