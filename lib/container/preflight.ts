@@ -132,12 +132,12 @@ export async function preflight(
   const takesNoReadOnly = nesting === true && devices.some(reportsErratum);
   const obstacles: Obstacle[] = [];
   const mapped: PlannedMapping[] = [];
-  const turn = new Turn();
+  const turns = new Turns(signal);
   let done = 0n;
   try {
     for (const mapping of tried.map) {
       const onPiece = (offset: bigint) => onProgress?.(done + offset, total);
-      const code = await refusalOf(mapping, container.ioas, source, size, turn, onPiece, signal);
+      const code = await refusalOf(mapping, container.ioas, source, size, turns, onPiece);
       if (code === undefined) mapped.push(mapping);
       else obstacles.push(explain(mapping, code, takesNoReadOnly, ranges, mapped));
       done += mapping.length;
@@ -163,18 +163,26 @@ function iommuOf(device: Device): string | null {
   }
 }
 
-/** The time that copies have before the event loop goes on. */
-class Turn {
+/** The event loop's turns between copies. */
+class Turns {
+  readonly #signal: AbortSignal | undefined;
   #end = performance.now() + TURN_MS;
 
-  get isOver(): boolean {
-    return performance.now() >= this.#end;
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
   }
 
-  /** Lets the event loop go on, and begins another. */
+  /**
+   * Lets the event loop go on where it is time.
+   *
+   * @throws what the signal was aborted with
+   */
   async next(): Promise<void> {
-    await setImmediate();
-    this.#end = performance.now() + TURN_MS;
+    if (performance.now() >= this.#end) {
+      await setImmediate();
+      this.#end = performance.now() + TURN_MS;
+    }
+    this.#signal?.throwIfAborted();
   }
 }
 
@@ -187,19 +195,17 @@ async function refusalOf(
   ioas: Ioas,
   source: Ioas,
   size: bigint,
-  turn: Turn,
+  turns: Turns,
   onPiece: (end: bigint) => void,
-  signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   const writable = !mapping.readonly;
   try {
     for (let offset = 0n; offset < mapping.length; offset += size) {
-      signal?.throwIfAborted();
+      await turns.next();
       const rest = mapping.length - offset;
       const length = rest < size ? rest : size;
       ioas.copyFromSync(source, { sourceIova: 0n, length, iova: mapping.iova + offset, writable });
       onPiece(offset + length);
-      if (turn.isOver) await turn.next();
     }
     return undefined;
   } catch (error) {

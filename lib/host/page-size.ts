@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { readFileWhole } from "../files.ts";
+import { FACT_LIMIT } from "../limits.ts";
 import { ifReadable } from "./readable.ts";
 
 /** AT_PAGESZ of getauxval(3). */
@@ -9,7 +10,7 @@ const AT_PAGESZ = 6n;
 
 /** The page size of this machine, in bytes; undefined if the machine does not show it: only Linux does. */
 export function machinePageSize(root = "/"): number | undefined {
-  const bytes = ifReadable(() => readFileWhole(join(root, "proc/self/auxv")));
+  const bytes = ifReadable(() => readFileWhole(join(root, "proc/self/auxv"), { limit: FACT_LIMIT }));
   if (bytes === undefined) return undefined;
   // Pairs of a type and a value, each a word of this processor. A copy, because the bytes of a Buffer may start anywhere.
   const words = new BigUint64Array(new Uint8Array(bytes).buffer, 0, bytes.length >> 3);
