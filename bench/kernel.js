@@ -1,12 +1,12 @@
 // `npm run bench -- kernel`, in the test machine: the same work on the real kernel, by the library and by C.
 import { execFileSync } from "node:child_process";
-import { readdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { KernelBackend } from "../dist/backend/kernel/kernel-backend.js";
 import { wrap } from "../dist/backend/wrapper.js";
 import { Iommufd, softwareMachine } from "../dist/index.js";
 import { compare, loadC, time } from "./compare.js";
 
-const [BDF] = readdirSync("/sys/bus/pci/drivers/vfio-pci").filter((name) => name.startsWith("0000:"));
+const [BDF] = new KernelBackend().vfioDevices();
 const KIB = 1024n;
 const MIB = 1024n * KIB;
 const c = loadC();
