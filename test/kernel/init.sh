@@ -23,6 +23,13 @@ if [ -n "${IOMMUFD_BUILD:-}" ]; then
   mount --bind "$IOMMUFD_PROJECT$IOMMUFD_BUILD" "${IOMMUFD_PROJECT}build"
 fi
 
+# The pulse of each processor, which boot.js watches. Reading from a pipe without a writer is a sleep without a process.
+mkfifo /run/nothing
+for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+  cpu=${cpu##*cpu}
+  taskset -c "$cpu" bash -c 'while echo >"/run/out/pulse-$0"; do read -rt 5 <>/run/nothing; done' "$cpu" &
+done
+
 for device in /sys/bus/pci/devices/*; do
   # QEMU's edu: a device with a DMA engine, and nothing that this machine needs. An NVMe controller, which the kernel's own
   # driver has by now.
