@@ -19,7 +19,8 @@ mkdir -p "$copy"
   find "$copy" -mindepth 1 -maxdepth 1 ! -name build -exec rm -r {} +
   scripts/copy-tree.sh "$copy"
   cp -r dist "$copy/dist" # for programs that import the package, and tests that start another process
-  flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g'
+  # Optimized a little, with line numbers and no more: that is all that a report needs, and compiles twice as fast.
+  flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g1'
   cd "$copy"
   # By npx, which hands on what npm is configured with: where Node.js' headers are.
   CXXFLAGS=$flags LDFLAGS=$flags npx --no-install node-gyp --loglevel=error configure build >/dev/null
