@@ -74,6 +74,30 @@ await attached(BigInt(BATCH) * 4n * KIB, ({ iommufd, ioas, memory }) => {
   );
 });
 
+// A driver that maps and unmaps for each of its requests, while others are under way.
+const OTHERS = 10_000;
+await attached(4n * KIB, ({ iommufd, ioas, memory }) => {
+  const each = (value) => BigUint64Array.from({ length: OTHERS }, (_, i) => value(BigInt(i)));
+  ioas.mapManySync(memory, {
+    iovas: each((i) => (1n << 32n) + i * 8n * KIB),
+    offsets: each(() => 0n),
+    lengths: each(() => 4n * KIB),
+  });
+  const bytes = new Uint8Array(memory.buffer);
+  return compare(
+    `map and unmap 4 KiB, beside ${OTHERS.toLocaleString("en")} others`,
+    () =>
+      time(50, () => {
+        for (let i = 0; i < 50; i++) {
+          ioas.mapSync(memory, { iova: 0n });
+          ioas.unmapSync(0n, 4n * KIB);
+        }
+      }),
+    () => c.mapUnmap(iommufd.fd, ioas.id, bytes, 4n * KIB, 50),
+    { blocks: 400, aim: 1.5 },
+  );
+});
+
 const QUERIES = 100;
 await attached(4n * KIB, ({ iommufd, device }) =>
   compare(

@@ -218,7 +218,7 @@ export class HeldMemory {
   #copied(source: HeldMemory, { sourceIova, length }: IoasCopyRequest, iova: bigint): void {
     for (const part of source.#mappings.parts(sourceIova, length)) {
       part.memory?.retain();
-      this.#mappings.add(iova + (part.iova - sourceIova), part.length, part.memory);
+      this.#mappings.add(iova + (part.start - sourceIova), part.last - part.start + 1n, part.memory);
     }
   }
 }

@@ -2,14 +2,13 @@
  * The order in which calls that map and unmap are entered in the books.
  */
 
+import type { IovaRange } from "../uapi.ts";
+
 /** The effect of a call on a range of IOVAs of an address space. */
-export interface Access {
+export interface Access extends IovaRange {
   /** The books of the address space. */
   readonly of: object;
   readonly kind: "maps" | "reads" | "unmaps";
-  readonly start: bigint;
-  /** The first address behind the range. */
-  readonly end: bigint;
 }
 
 /** The accesses of a call. They are asked for only if another call is under way, because a call can have thousands of ranges. */
@@ -163,8 +162,8 @@ function conflict({ accesses: some }: Call, { accesses: others }: Call): boolean
     others.some(
       (other) =>
         one.of === other.of &&
-        one.start < other.end &&
-        other.start < one.end &&
+        one.start <= other.last &&
+        other.start <= one.last &&
         (one.kind !== other.kind || one.kind === "unmaps"),
     ),
   );

@@ -1,13 +1,12 @@
+import { AreaList } from "../area-list.ts";
+import type { IovaRange } from "../uapi.ts";
 import type { DmaMemory } from "./dma-memory.ts";
 import type { Access, MappingCalls, Unsure } from "./mapping-calls.ts";
 
-const SPACE_END = 1n << 64n;
+const U64_MAX = (1n << 64n) - 1n;
 
 /** An area of the kernel: what is mapped, and unmapped, as a whole. */
-interface Mapping {
-  readonly iova: bigint;
-  /** In bytes. */
-  readonly length: bigint;
+interface Mapping extends IovaRange {
   /** The memory that it refers to; nothing of ours for a descriptor that was handed in. */
   readonly memory: DmaMemory | undefined;
 }
@@ -17,12 +16,6 @@ interface Batch {
   readonly iovas: BigUint64Array;
   readonly lengths: BigUint64Array;
   readonly memory: DmaMemory;
-}
-
-interface Range {
-  readonly start: bigint;
-  /** The first address behind it. */
-  readonly end: bigint;
 }
 
 /**
@@ -36,10 +29,11 @@ interface Range {
 export class Mappings implements Unsure {
   readonly #calls: MappingCalls;
   readonly #isMapped: (iova: bigint, length: bigint) => boolean;
-  readonly #mappings = new Map<number | bigint, Mapping>();
+  readonly #areas = new AreaList<Mapping>();
+  /** They are later than all areas. */
   #batches: Batch[] = [];
   /** Ranges of which the kernel may have unmapped some. */
-  #doubts: Range[] = [];
+  #doubts: IovaRange[] = [];
 
   /**
    * @param calls called for doubts
@@ -52,15 +46,8 @@ export class Mappings implements Unsure {
 
   /** Notes a mapping, whose memory is retained already. */
   add(iova: bigint, length: bigint, memory: DmaMemory | undefined): void {
-    if (this.#doubts.length > 0) {
-      // The kernel maps nothing twice: what was there is there no more.
-      for (const gone of this.#overlapping(rangeOf(iova, length))) this.#drop(gone);
-    }
-    const at = key(iova);
-    const gone = this.#mappings.get(at);
-    // Unmapped by somebody else who has this iommufd too.
-    if (gone !== undefined) this.#drop(gone);
-    this.#mappings.set(at, { iova, length, memory });
+    this.#unpack();
+    this.#add(iova, length, memory);
   }
 
   /** Notes mappings of one memory, which is retained once for each already. The arrays are kept. */
@@ -70,15 +57,12 @@ export class Mappings implements Unsure {
   }
 
   /** Lets go of the mappings that are wholly within a range; `length` is in bytes. */
-  forget(start: bigint, length: bigint): void {
+  forget(iova: bigint, length: bigint): void {
     this.#unpack();
-    const at = key(start);
-    const exact = this.#mappings.get(at);
-    if (exact !== undefined && exact.length === length) {
-      this.#drop(exact, at);
-      return;
-    }
-    for (const mapping of this.#within(unmappedRange(start, length))) this.#drop(mapping);
+    const range = unmappedRange(iova, length);
+    // As a rule what is unmapped is what was mapped.
+    if (this.#drop(range)) return;
+    for (const area of this.#within(range)) this.#drop(area);
   }
 
   /** Lets go of the mappings that are wholly within any of the ranges. */
@@ -97,9 +81,9 @@ export class Mappings implements Unsure {
   /** Lets go of all: the address space is gone. */
   clear(): void {
     for (const { iovas, memory } of this.#batches) memory.unretain(iovas.length);
-    for (const { memory } of this.#mappings.values()) memory?.unretain();
+    for (const { memory } of this.#areas) memory?.unretain();
     this.#batches = [];
-    this.#mappings.clear();
+    this.#areas.clear();
     this.#doubts = [];
   }
 
@@ -107,9 +91,9 @@ export class Mappings implements Unsure {
    * Unmapping a range was refused. The kernel goes from area to area and stops at the one that it refuses, and does not say
    * what it has unmapped before (iopt_unmap_iova_range() of drivers/iommu/iommufd/io_pagetable.c): it is asked.
    */
-  doubt(start: bigint, length: bigint): void {
+  doubt(iova: bigint, length: bigint): void {
     this.#unpack();
-    const range = unmappedRange(start, length);
+    const range = unmappedRange(iova, length);
     if (this.#within(range).length === 0) return;
     this.#doubts.push(range);
     this.#calls.unsure(this);
@@ -119,8 +103,8 @@ export class Mappings implements Unsure {
   doubtAll(iovas: BigUint64Array): void {
     this.#unpack();
     for (const iova of iovas) {
-      const mapping = this.#mappings.get(key(iova));
-      if (mapping !== undefined) this.#doubts.push(rangeOf(iova, mapping.length));
+      const area = this.#areas.firstOverlapping(iova, iova);
+      if (area?.start === iova) this.#doubts.push({ start: iova, last: area.last });
     }
     this.#calls.unsure(this);
   }
@@ -130,27 +114,25 @@ export class Mappings implements Unsure {
     const doubts = this.#doubts;
     this.#doubts = [];
     for (const range of doubts) {
-      const whole = this.#mappings.get(key(range.start));
-      const exact = whole !== undefined && whole.iova + whole.length === range.end;
-      for (const mapping of exact ? [whole] : this.#within(range))
-        if (!this.#isMapped(mapping.iova, mapping.length)) this.#drop(mapping);
+      for (const area of this.#within(range))
+        if (!this.#isMapped(area.start, area.last - area.start + 1n)) this.#drop(area);
     }
   }
 
   /** The parts of mappings that a range has, which are what copying it maps. */
-  parts(start: bigint, length: bigint): Mapping[] {
+  parts(iova: bigint, length: bigint): Mapping[] {
     this.#unpack();
-    const range = rangeOf(start, length);
-    return this.#overlapping(range).map(({ iova, length: whole, memory }) => {
-      const from = iova > range.start ? iova : range.start;
-      const to = iova + whole < range.end ? iova + whole : range.end;
-      return { iova: from, length: to - from, memory };
-    });
+    const { start, last } = rangeOf(iova, length);
+    return [...this.#areas.overlapping(start, last)].map((area) => ({
+      start: area.start > start ? area.start : start,
+      last: area.last < last ? area.last : last,
+      memory: area.memory,
+    }));
   }
 
   /** A call maps or copies from a range; undefined: wherever the kernel chooses. */
   access(kind: "maps" | "reads", iova: bigint | undefined, length: bigint): Access {
-    if (iova === undefined) return { of: this, kind, start: 0n, end: SPACE_END };
+    if (iova === undefined) return { of: this, kind, start: 0n, last: U64_MAX };
     return { of: this, kind, ...rangeOf(iova, length) };
   }
 
@@ -161,58 +143,59 @@ export class Mappings implements Unsure {
 
   /** A call maps or unmaps many ranges: everything from the first to the last address. */
   batchAccess(kind: "maps" | "unmaps", iovas: BigUint64Array, lengths: BigUint64Array): Access {
-    let start = SPACE_END;
-    let end = 0n;
+    let start = U64_MAX;
+    let last = 0n;
     for (const [index, iova] of iovas.entries()) {
       const range = rangeOf(iova, lengths[index] as bigint);
       if (range.start < start) start = range.start;
-      if (range.end > end) end = range.end;
+      if (range.last > last) last = range.last;
     }
-    return { of: this, kind, start, end };
+    return { of: this, kind, start, last };
   }
 
-  #within({ start, end }: Range): Mapping[] {
-    const found: Mapping[] = [];
-    for (const mapping of this.#mappings.values())
-      if (mapping.iova >= start && mapping.iova + mapping.length <= end) found.push(mapping);
-    return found;
+  #within({ start, last }: IovaRange): Mapping[] {
+    return [...this.#areas.overlapping(start, last)].filter(
+      (area) => area.start >= start && area.last <= last,
+    );
   }
 
-  #overlapping({ start, end }: Range): Mapping[] {
-    const found: Mapping[] = [];
-    for (const mapping of this.#mappings.values())
-      if (mapping.iova < end && mapping.iova + mapping.length > start) found.push(mapping);
-    return found;
-  }
-
-  /** Makes entries of the batches. */
+  /** Makes areas of the batches. */
   #unpack(): void {
     if (this.#batches.length === 0) return;
     for (const { iovas, lengths, memory } of this.#batches) {
-      for (const [position, iova] of iovas.entries()) this.add(iova, lengths[position] as bigint, memory);
+      for (const [position, iova] of iovas.entries()) this.#add(iova, lengths[position] as bigint, memory);
     }
     this.#batches = [];
   }
 
-  #drop(mapping: Mapping, at = key(mapping.iova)): void {
-    this.#mappings.delete(at);
-    mapping.memory?.unretain();
+  /**
+   * The kernel maps nothing twice, so what the books have there is there no more. A call unmapped it that was refused further
+   * on, or somebody else who has this iommufd too.
+   */
+  #add(iova: bigint, length: bigint, memory: DmaMemory | undefined): void {
+    const area = { start: iova, last: iova + length - 1n, memory };
+    for (;;) {
+      const gone = this.#areas.insert(area);
+      if (gone === undefined) break;
+      this.#drop(gone);
+    }
+  }
+
+  /** Lets go of the area that has exactly this range, if there is one. */
+  #drop({ start, last }: IovaRange): boolean {
+    const area = this.#areas.remove(start, last);
+    area?.memory?.unretain();
+    return area !== undefined;
   }
 }
 
-function rangeOf(iova: bigint, length: bigint): Range {
-  return { start: iova, end: iova + length };
+function rangeOf(iova: bigint, length: bigint): IovaRange {
+  return { start: iova, last: iova + length - 1n };
 }
 
 /** The range to unmap: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
-function unmappedRange(iova: bigint, length: bigint): Range {
-  return iova === 0n && length === SPACE_END - 1n ? { start: 0n, end: SPACE_END } : rangeOf(iova, length);
-}
-
-/** An IOVA as a key: a number is found several times faster, and most fit. */
-function key(iova: bigint): number | bigint {
-  const number = Number(iova);
-  return number <= Number.MAX_SAFE_INTEGER ? number : iova;
+function unmappedRange(iova: bigint, length: bigint): IovaRange {
+  return iova === 0n && length === U64_MAX ? { start: 0n, last: U64_MAX } : rangeOf(iova, length);
 }
 
 /** Whether two arrays hold the same values. */

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { AreaList } from "../../lib/backend/software/area-list.ts";
+import { AreaList } from "../../lib/area-list.ts";
 
 interface Range {
   start: bigint;
@@ -24,12 +24,15 @@ describe("AreaList", () => {
         for (const { insert, range } of steps) {
           expect([...list.overlapping(range.start, range.last)]).toEqual(overlapping(range));
           expect(list.firstOverlapping(range.start, range.last)).toBe(overlapping(range)[0]);
-          if (insert && overlapping(range).length === 0) {
-            list.insert(range);
+          const inTheWay = overlapping(range)[0];
+          if (insert) expect(list.insert(range)).toBe(inTheWay);
+          if (insert && inTheWay === undefined) {
             plain = [...plain, range].sort((a, b) => (a.start < b.start ? -1 : 1));
           } else if (!insert) {
-            for (const area of list.overlapping(range.start, range.last)) list.remove(area);
             const gone = overlapping(range);
+            const exact = gone.find(({ start, last }) => start === range.start && last === range.last);
+            expect(list.remove(range.start, range.last)).toBe(exact);
+            for (const { start, last } of list.overlapping(range.start, range.last)) list.remove(start, last);
             plain = plain.filter((each) => !gone.includes(each));
           }
           expect([...list]).toEqual(plain);
@@ -54,7 +57,7 @@ describe("AreaList", () => {
         for (const start of removed) {
           const area = list.firstOverlapping(start + 4n, start + 9n);
           expect(area !== undefined).toBe(left.delete(start));
-          if (area !== undefined) list.remove(area);
+          if (area !== undefined) list.remove(area.start, area.last);
         }
         expect([...list].map(({ start }) => start)).toEqual([...left].sort((a, b) => (a < b ? -1 : 1)));
         expect(list.size).toBe(left.size);

@@ -5,6 +5,7 @@
  * The order of the checks is the kernel's, because it decides which error a caller sees.
  */
 
+import { AreaList } from "../../area-list.ts";
 import type { IovaRange, IovaRanges } from "../../uapi.ts";
 import {
   AREA_FILE,
@@ -15,7 +16,6 @@ import {
   type Domain,
   type Piece,
 } from "./area.ts";
-import { AreaList } from "./area-list.ts";
 import type { LockedMemory } from "./locked-memory.ts";
 import { Pinning } from "./pinning.ts";
 import {
@@ -193,7 +193,7 @@ export class IoPagetable {
       for (const pin of this.#pins.values())
         if (pin.start <= area.last && pin.last >= area.start) throw new Refusal("EBUSY");
       if (area.start < start || area.last > last) throw new Refusal("ENOENT");
-      this.#areas.remove(area);
+      this.#areas.remove(area.start, area.last);
       if (this.#domains.length > 0) this.#pinning.release(area);
       for (const domain of this.#domains) domain.unmapped(area);
       unmapped += area.last - area.start + 1n;
