@@ -23,8 +23,9 @@ export function checkDevice(machine: Machine, bdf: string): HostCheck[] {
   const { group, reservedRegions } = device;
   const reserved =
     group === undefined ? [] : checkReservedRegions(bdf, group, reservedRegions, machine.platform.make);
-  // The kernel would give it to nobody: to bind it would only take it from the host.
-  if (device.cdev === undefined && reserved.some(({ status }) => status === "fail")) return reserved;
+  // The kernel gives no device of this group to anybody: to bind one would only take it from the host.
+  if (reserved.some(({ status }) => status === "fail"))
+    return device.cdev === undefined ? reserved : [checkBinding(machine, device), ...reserved];
   return [
     ...checkHostUse(machine, device),
     checkBinding(machine, device),

@@ -64,16 +64,13 @@ export function expectSound(root: string, { checks, steps }: Diagnosis): void {
   if (checks.some(({ status }) => status === "fail"))
     expect(steps.at(-1)?.commands[0]).toMatch(/^iommufd doctor/);
 
-  for (const { name, found } of checks)
-    if (found.includes("firmware keeps memory mapped"))
-      expect(text).not.toMatch(new RegExp(`(set-override |devices/)${name}( vfio-pci|/driver_override)`));
-
   // Nobody is told to give away what the host lives on, or what no VM can be given.
   for (const [, bdf = ""] of text.matchAll(
     /(?:set-override |devices\/)([0-9a-f:.]+)(?: vfio-pci|\/driver_override)/g,
   )) {
     const device = machine.device(bdf);
     expect([bdf, device?.bridge, device?.hostUse]).toEqual([bdf, false, []]);
+    expect(device?.reservedRegions.filter(({ type }) => type === "direct")).toEqual([]);
     expect(checks.some((check) => check.name === bdf && check.found.startsWith("vfio-pci, "))).toBe(false);
   }
 }
