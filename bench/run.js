@@ -18,7 +18,7 @@ const BENCHES = {
   check: ["test/kernel/boot.js", "--", "node", "bench/check.js"],
   "refused-ioctl": ["bench/refused-ioctl.js"],
   interrupts: ["bench/interrupts.js"],
-  kernel: ["test/kernel/boot.js", "--", "node", "bench/kernel.js"],
+  kernel: ["test/kernel/boot.js", "--", "node", "--expose-gc", "bench/kernel.js"],
   software: ["--expose-gc", "bench/software.js"],
   "nvme-alone": ["bench/nvme-alone.js"],
   nvme: ["test/kernel/boot.js", "--", "node", "bench/nvme.js"],
