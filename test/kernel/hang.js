@@ -18,7 +18,8 @@ export const monitorOptions = (directory) => [
 ];
 
 /**
- * Calls `hangs` once, where a processor has had no pulse for `limit` milliseconds. Returns what ends the watch.
+ * Calls `hangs` once, where a processor has had no pulse for `limit` seconds. Seconds are counted, not read from a clock,
+ * because this machine may itself be stopped for a while. Returns what ends the watch.
  *
  * @param {string} directory the one that the machine writes to
  * @param {number} processors
@@ -26,16 +27,21 @@ export const monitorOptions = (directory) => [
  * @param {(processor: number) => void} hangs
  */
 export function watchPulse(directory, processors, limit, hangs) {
-  const started = Date.now();
-  const pulse = (/** @type {number} */ processor) =>
-    statSync(join(directory, `pulse-${processor}`), { throwIfNoEntry: false })?.mtimeMs ?? started;
+  const watched = Array.from({ length: processors }, (_, processor) => ({
+    file: join(directory, `pulse-${processor}`),
+    beat: /** @type {number | undefined} */ (undefined),
+    seconds: 0,
+  }));
   const timer = setInterval(() => {
-    for (let processor = 0; processor < processors; processor++) {
-      if (Date.now() - pulse(processor) < limit) continue;
-      clearInterval(timer);
-      hangs(processor);
-      return;
+    for (const one of watched) {
+      const beat = statSync(one.file, { throwIfNoEntry: false })?.mtimeMs;
+      one.seconds = beat === one.beat ? one.seconds + 1 : 0;
+      one.beat = beat;
     }
+    const dead = watched.findIndex(({ seconds }) => seconds >= limit);
+    if (dead < 0) return;
+    clearInterval(timer);
+    hangs(dead);
   }, 1000);
   return () => clearInterval(timer);
 }
