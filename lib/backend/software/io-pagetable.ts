@@ -20,6 +20,7 @@ import type { LockedMemory } from "./locked-memory.ts";
 import { Pinning } from "./pinning.ts";
 import {
   alignUp,
+  hugePageSize,
   joinTouching,
   lowestSetBit,
   max,
@@ -31,9 +32,6 @@ import { Refusal } from "./refusal.ts";
 import type { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
-/** HPAGE_SIZE: automatic placement aligns to it at most (CONFIG_TRANSPARENT_HUGEPAGE). */
-const HUGE_PAGE = 1n << 21n;
-
 /** The memory to map. */
 export interface MapRequest {
   memory: SoftwareMemory;
@@ -292,7 +290,8 @@ export class IoPagetable {
     const pageOffset = address % this.#pageSize;
     let alignment = roundUpToPowerOfTwo(length);
     if (address !== 0n) alignment = min(alignment, lowestSetBit(address));
-    alignment = min(alignment, HUGE_PAGE);
+    // CONFIG_TRANSPARENT_HUGEPAGE, which every distribution has.
+    alignment = min(alignment, hugePageSize(this.#pageSize));
     if (alignment < this.#alignment) throw new Refusal("EINVAL");
 
     const end = U64_MAX - this.#pageSize;

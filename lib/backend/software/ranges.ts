@@ -49,3 +49,8 @@ export function lowestSetBit(value: bigint): bigint {
 export function roundUpToPowerOfTwo(value: bigint): bigint {
   return value <= 1n ? 1n : 1n << BigInt((value - 1n).toString(2).length);
 }
+
+/** HPAGE_SIZE: the memory of one table of pages, whose entries have 8 bytes. 2 MiB with pages of 4 KiB, 512 MiB with 64 KiB. */
+export function hugePageSize(pageSize: bigint): bigint {
+  return pageSize * (pageSize / 8n);
+}

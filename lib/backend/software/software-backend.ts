@@ -20,13 +20,11 @@ import { makeIommu } from "./iommus/make-iommu.ts";
 import { KernelRelease } from "./kernel-release.ts";
 import { type MemoryLimits, memoryLimits } from "./locked-memory.ts";
 import type { DeviceProfile, Profile } from "./profile.ts";
+import { hugePageSize } from "./ranges.ts";
 import { noDescriptors } from "./refusal.ts";
 import { SoftwareIommufdFile } from "./software-iommufd.ts";
 import { SoftwareMemory } from "./software-memory.ts";
 import { type SoftwareDevice, SoftwareVfioDeviceFile } from "./software-vfio-device.ts";
-
-/** HPAGE_SIZE: memory of this size and more starts at a multiple of it. */
-const HUGE_PAGE = 1n << 21n;
 
 /** Which DMA. */
 export interface DmaOptions {
@@ -109,7 +107,9 @@ export class SoftwareBackend implements RawBackend {
   }
 
   allocMemory({ length, pageSize, anonymous }: MemoryRequest): BackendMemory {
-    const usual = length >= HUGE_PAGE ? HUGE_PAGE : BigInt(this.pageSize);
+    // Memory of at least a huge page starts at a multiple of one.
+    const hugePage = hugePageSize(BigInt(this.pageSize));
+    const usual = length >= hugePage ? hugePage : BigInt(this.pageSize);
     const alignment = pageSize > usual ? pageSize : usual;
     const address = (this.#nextAddress + alignment - 1n) & -alignment;
     this.#nextAddress = address + length;

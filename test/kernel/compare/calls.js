@@ -4,6 +4,8 @@ const U64_MAX = (1n << 64n) - 1n;
 /** VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX and none: modelled devices have no interrupts of their own. */
 const INTERRUPTS = [3, 4, 4, 4, 5, 0xffff_ffff];
 
+import { PAGE } from "./draw.js";
+
 /** @typedef {import("./draw.js").Draw} Draw */
 /** @typedef {import("./side.js").Side} Side */
 /**
@@ -251,8 +253,8 @@ export const calls = [
         hwptId: draw.id(),
         flags: draw.of(0, 1, 2),
         iova: draw.iova(),
-        length: draw.pages(7) + 4096n,
-        pageSize: draw.of(2048n, 4096n, 8192n),
+        length: draw.pages(7) + PAGE,
+        pageSize: draw.of(PAGE / 2n, PAGE, 2n * PAGE),
       },
     ],
     ({ file }, request) => [...file.hwptGetDirtyBitmapSync(request)],
@@ -318,7 +320,7 @@ export const calls = [
     1,
     "mapRegion",
     (draw) => [draw.pages(4)],
-    ({ file }, position) => file.mapRegion(position, 4096n) && "mapped",
+    ({ file }, position) => file.mapRegion(position, PAGE) && "mapped",
   ),
   kind(
     2,

@@ -1,9 +1,11 @@
 // Random values of one number: the same number gives the same values.
 
+import { KernelBackend } from "../../../dist/backend/kernel/kernel-backend.js";
 import { Random } from "../../random.js";
 
 const U64_MAX = (1n << 64n) - 1n;
-const PAGE = 4096n;
+/** The page size of this machine. */
+export const PAGE = BigInt(new KernelBackend().pageSize);
 /** How much memory there is to map. */
 export const MEMORY_LENGTH = 64n * PAGE;
 /** Values near which something happens. */
@@ -36,20 +38,20 @@ export class Draw extends Random {
 
   /** An address near an edge. */
   near() {
-    const offset = this.of(0n, 0n, 0n, 1n, -1n, PAGE, -PAGE, 2048n);
+    const offset = this.of(0n, 0n, 0n, 1n, -1n, PAGE, -PAGE, PAGE / 2n);
     return BigInt.asUintN(64, this.of(...EDGES) + offset);
   }
 
   iova() {
     const kind = this.below(9);
     if (kind < 6) return this.pages(40);
-    return kind < 8 ? this.near() : BigInt(this.below(0x20_000));
+    return kind < 8 ? this.near() : BigInt(this.below(32 * Number(PAGE)));
   }
 
   length() {
     const kind = this.below(8);
     if (kind < 6) return this.pages(16);
-    return kind < 7 ? this.near() : BigInt(this.below(0x4000));
+    return kind < 7 ? this.near() : BigInt(this.below(4 * Number(PAGE)));
   }
 
   /** The id of an object, most likely one that is there. */

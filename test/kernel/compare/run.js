@@ -24,7 +24,7 @@ import {
   softwareMachine,
 } from "../../../dist/index.js";
 import { calls } from "./calls.js";
-import { Draw, MEMORY_LENGTH } from "./draw.js";
+import { Draw, MEMORY_LENGTH, PAGE } from "./draw.js";
 import { LEFT_OUT, objectCalls } from "./object-calls.js";
 import { Side } from "./side.js";
 
@@ -36,13 +36,13 @@ const LENGTH = 400;
 /** After so many it ends. */
 const MOST_DIFFERENCES = 10;
 /** RLIMIT_MEMLOCK of the sequences without privileges. */
-const MEMLOCK = 48n * 4096n;
+const MEMLOCK = 48n * PAGE;
 
 const kernel = selectBackend({ backend: "kernel" });
 const profile = capture();
 const models = [softwareMachine(profile), softwareMachine({ ...profile, memlock: MEMLOCK })];
 const bdfs = profile.devices.map(({ bdf }) => bdf);
-const kernelMemory = kernel.backend.allocMemory({ length: MEMORY_LENGTH, pageSize: 4096n, anonymous: false });
+const kernelMemory = kernel.backend.allocMemory({ length: MEMORY_LENGTH, pageSize: PAGE, anonymous: false });
 /** The same memory in the model: where it is decides where mappings are placed. */
 const modelMemory = new SoftwareMemory(addressOfMemory(), MEMORY_LENGTH);
 execFileSync("prlimit", ["--pid", `${process.pid}`, `--memlock=${MEMLOCK}:${MEMLOCK}`]);

@@ -4,7 +4,7 @@ import process from "node:process";
 import { isSystemError } from "../../../dist/errors.js";
 import { Iommufd } from "../../../dist/index.js";
 import { DmaMemory } from "../../../dist/iommufd/dma-memory.js";
-import { MEMORY_LENGTH } from "./draw.js";
+import { MEMORY_LENGTH, PAGE } from "./draw.js";
 
 /** @typedef {import("../../../dist/backend/select.js").SelectedBackend} SelectedBackend */
 /** @typedef {import("../../../dist/backend/handles.js").BackendMemory} BackendMemory */
@@ -35,7 +35,7 @@ export class Side {
     this.#selected = selected;
     this.#ordinary = ordinary && selected.backend.name === "kernel";
     this.memory = memory;
-    this.dmaMemory = new DmaMemory(memory, MEMORY_LENGTH, 4096n);
+    this.dmaMemory = new DmaMemory(memory, MEMORY_LENGTH, PAGE);
     this.bdfs = bdfs;
     this.open();
     if (this.#ordinary) process.seteuid(NOBODY);
