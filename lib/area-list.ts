@@ -14,7 +14,7 @@ const CHUNK = 64;
 /** A sorted list of disjoint ranges. */
 export class AreaList<Area extends IovaRange> {
   /** None is empty, except one that is alone. */
-  #chunks: [Area[], ...Area[][]] = [[]];
+  readonly #chunks: Area[][] = [[]];
   #size = 0;
 
   /** How many there are. */
@@ -24,12 +24,6 @@ export class AreaList<Area extends IovaRange> {
 
   *[Symbol.iterator](): Generator<Area> {
     for (const chunk of this.#chunks) yield* chunk;
-  }
-
-  /** Removes all. */
-  clear(): void {
-    this.#chunks = [[]];
-    this.#size = 0;
   }
 
   /** The first area that shares an address with the range. */

@@ -29,7 +29,7 @@ interface Batch {
 export class Mappings implements Unsure {
   readonly #calls: MappingCalls;
   readonly #isMapped: (iova: bigint, length: bigint) => boolean;
-  readonly #areas = new AreaList<Mapping>();
+  #areas = new AreaList<Mapping>();
   /** They are later than all areas. */
   #batches: Batch[] = [];
   /** Ranges of which the kernel may have unmapped some. */
@@ -83,7 +83,7 @@ export class Mappings implements Unsure {
     for (const { iovas, memory } of this.#batches) memory.unretain(iovas.length);
     for (const { memory } of this.#areas) memory?.unretain();
     this.#batches = [];
-    this.#areas.clear();
+    this.#areas = new AreaList();
     this.#doubts = [];
   }
 

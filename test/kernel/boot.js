@@ -74,8 +74,7 @@ process.exitCode = end === "hangs" ? 1 : end;
  */
 async function run() {
   const out = mkdtempSync(join(tmpdir(), "iommufd-kernel-lane-"));
-  const remove = () => rmSync(out, { recursive: true, force: true });
-  process.on("exit", remove);
+  process.on("exit", () => rmSync(out, { recursive: true, force: true }));
   const disks = prepare(out);
   const machine = spawn(qemu, qemuOptions(out, disks), { stdio: ["ignore", "inherit", "inherit"] });
   const stop = () => machine.kill("SIGTERM");
@@ -86,11 +85,12 @@ async function run() {
   }, TIME_LIMIT_MS);
   let hangs = false;
   const endWatch = watchPulse(out, PROCESSOR_COUNT, PULSE_LIMIT_SECONDS, async (processor) => {
-    hangs = true;
     console.error(
       `kernel lane: the machine hangs: processor ${processor} did nothing for ${PULSE_LIMIT_SECONDS} seconds; its state:`,
     );
     console.error(await stateOfMachine(out, /** @type {number} */ (machine.pid)));
+    // Not before: whoever ends the machine meanwhile wants no other.
+    hangs = true;
     machine.kill("SIGKILL");
   });
   try {
@@ -111,7 +111,6 @@ async function run() {
   if (status === undefined) console.error("kernel lane: the machine ended before the command did");
   const problems = wanted.disks?.check(out) ?? [];
   for (const problem of problems) console.error(`kernel lane: ${problem}`);
-  remove();
   return status === 0 && problems.length > 0 ? 1 : (status ?? 1);
 }
 

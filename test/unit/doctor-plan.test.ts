@@ -94,9 +94,9 @@ const machine = fc.record({
   named: fc.subarray([...BDFS]),
 });
 
-type Any = typeof machine extends fc.Arbitrary<infer Of> ? Of : never;
+type AnyMachine = typeof machine extends fc.Arbitrary<infer Of> ? Of : never;
 
-function make(tree: RecordedTree, of: Any): void {
+function make(tree: RecordedTree, of: AnyMachine): void {
   tree.file("proc/sys/kernel/osrelease", `${of.release}\n`);
   if (of.options !== null)
     tree.file(`boot/config-${of.release}`, of.options.map((option) => `${option}=y\n`).join(""));
@@ -113,7 +113,7 @@ function make(tree: RecordedTree, of: Any): void {
 }
 
 /** A device that is bound, in a group that no device can be given of: the other stays with the host. */
-const RESERVED_AND_SHARED: Any = {
+const RESERVED_AND_SHARED: AnyMachine = {
   release: "7.2.13",
   options: null,
   words: null,

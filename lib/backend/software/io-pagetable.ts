@@ -32,6 +32,7 @@ import { Refusal } from "./refusal.ts";
 import type { SoftwareMemory } from "./software-memory.ts";
 
 const U64_MAX = (1n << 64n) - 1n;
+
 /** The memory to map. */
 export interface MapRequest {
   memory: SoftwareMemory;
@@ -52,6 +53,7 @@ interface Reservation extends IovaRange {
 /** struct io_pagetable */
 export class IoPagetable {
   readonly #pageSize: bigint;
+  readonly #hugePageSize: bigint;
   readonly #pinning: Pinning;
   readonly #areas = new AreaList<Area>();
   readonly #domains: Domain[] = [];
@@ -64,6 +66,7 @@ export class IoPagetable {
 
   constructor(pageSize: number, limit: LockedMemory) {
     this.#pageSize = BigInt(pageSize);
+    this.#hugePageSize = hugePageSize(this.#pageSize);
     this.#pinning = new Pinning(this.#pageSize, limit);
   }
 
@@ -291,7 +294,7 @@ export class IoPagetable {
     let alignment = roundUpToPowerOfTwo(length);
     if (address !== 0n) alignment = min(alignment, lowestSetBit(address));
     // CONFIG_TRANSPARENT_HUGEPAGE, which every distribution has.
-    alignment = min(alignment, hugePageSize(this.#pageSize));
+    alignment = min(alignment, this.#hugePageSize);
     if (alignment < this.#alignment) throw new Refusal("EINVAL");
 
     const end = U64_MAX - this.#pageSize;

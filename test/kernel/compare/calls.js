@@ -1,10 +1,10 @@
 // The ioctls: how often each is made, with which arguments, and what of its result both sides have to agree on.
 
+import { PAGE } from "./draw.js";
+
 const U64_MAX = (1n << 64n) - 1n;
 /** VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX and none: modelled devices have no interrupts of their own. */
 const INTERRUPTS = [3, 4, 4, 4, 5, 0xffff_ffff];
-
-import { PAGE } from "./draw.js";
 
 /** @typedef {import("./draw.js").Draw} Draw */
 /** @typedef {import("./side.js").Side} Side */
