@@ -59,10 +59,10 @@ export class Mappings implements Unsure {
   /** Lets go of the mappings that are wholly within a range; `length` is in bytes. */
   forget(iova: bigint, length: bigint): void {
     this.#unpack();
-    const range = unmappedRange(iova, length);
+    const last = isEverything(iova, length) ? U64_MAX : lastOf(iova, length);
     // As a rule what is unmapped is what was mapped.
-    if (this.#drop(range)) return;
-    for (const area of this.#within(range)) this.#drop(area);
+    if (this.#drop(iova, last)) return;
+    for (const area of this.#within({ start: iova, last })) this.#drop(area.start, area.last);
   }
 
   /** Lets go of the mappings that are wholly within any of the ranges. */
@@ -115,7 +115,7 @@ export class Mappings implements Unsure {
     this.#doubts = [];
     for (const range of doubts) {
       for (const area of this.#within(range))
-        if (!this.#isMapped(area.start, area.last - area.start + 1n)) this.#drop(area);
+        if (!this.#isMapped(area.start, area.last - area.start + 1n)) this.#drop(area.start, area.last);
     }
   }
 
@@ -173,16 +173,16 @@ export class Mappings implements Unsure {
    * on, or somebody else who has this iommufd too.
    */
   #add(iova: bigint, length: bigint, memory: DmaMemory | undefined): void {
-    const area = { start: iova, last: iova + length - 1n, memory };
+    const area = { start: iova, last: lastOf(iova, length), memory };
     for (;;) {
       const gone = this.#areas.insert(area);
       if (gone === undefined) break;
-      this.#drop(gone);
+      this.#drop(gone.start, gone.last);
     }
   }
 
   /** Lets go of the area that has exactly this range, if there is one. */
-  #drop({ start, last }: IovaRange): boolean {
+  #drop(start: bigint, last: bigint): boolean {
     const area = this.#areas.remove(start, last);
     area?.memory?.unretain();
     return area !== undefined;
@@ -193,9 +193,22 @@ function rangeOf(iova: bigint, length: bigint): IovaRange {
   return { start: iova, last: iova + length - 1n };
 }
 
-/** The range to unmap: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
+/** The range that a call is to unmap. */
 function unmappedRange(iova: bigint, length: bigint): IovaRange {
-  return iova === 0n && length === U64_MAX ? { start: 0n, last: U64_MAX } : rangeOf(iova, length);
+  return isEverything(iova, length) ? { start: 0n, last: U64_MAX } : rangeOf(iova, length);
+}
+
+/** Whether all is to be unmapped: 2^64 - 1 bytes from 0 on are everything, the last byte too. */
+function isEverything(iova: bigint, length: bigint): boolean {
+  return length === U64_MAX && iova === 0n;
+}
+
+/**
+ * The last address of a range that the kernel has taken, so that it has 64 bits. V8 adds machine words where the result is
+ * truncated to 64 bits, and bigints of any size elsewhere. This is on the path of every mapping.
+ */
+function lastOf(iova: bigint, length: bigint): bigint {
+  return BigInt.asUintN(64, iova + length - 1n);
 }
 
 /** Whether two arrays hold the same values. */
