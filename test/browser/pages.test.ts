@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { iommufd, PROJECT } from "../e2e/command.ts";
 import { temporaryFiles } from "../e2e/temporary-files.ts";
 
@@ -19,6 +19,10 @@ beforeAll(async () => {
   const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
   // Chromium's own sandbox cannot be had by root, and the pages are ours.
   browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+});
+// A page that stays open goes on taking time.
+afterEach(async () => {
+  await Promise.all(browser.contexts().map((context) => context.close()));
 });
 afterAll(() => browser.close());
 
@@ -243,10 +247,16 @@ describe.each([400, 800, 1280, 1920])("at %i px", (width) => {
   /** Parts that overprint, stick out or blow up. */
   async function measure(path: string) {
     const { page } = await open(path, { viewport: { width, height: 800 } });
-    const boxes = async (selector: string) => {
-      const found = await Promise.all((await page.locator(selector).all()).map((each) => each.boundingBox()));
-      return found.filter((box) => box !== null);
-    };
+    // All of them in one evaluation: a page has thousands.
+    const boxes = (selector: string) =>
+      page.locator(selector).evaluateAll((elements) =>
+        elements
+          .filter((element) => element.getClientRects().length > 0)
+          .map((element) => {
+            const { x, width, height } = element.getBoundingClientRect();
+            return { x, width, height };
+          }),
+      );
     const labels = (await boxes("svg.map text")).sort((a, b) => a.x - b.x);
     const [drawing] = await boxes("svg.map");
     const [frame] = await boxes(".map-scroll");
