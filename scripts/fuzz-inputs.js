@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// Fuzzes what comes from outside, guided by coverage (Jazzer.js): npm run fuzz -- [--inputs N] [--only NAME]
+// Fuzzes what comes from outside, guided by coverage (Jazzer.js): npm run fuzz -- [--inputs N | --seconds N] [--only NAME]
 //
-// N inputs in all, a million by default, go to the functions of test/fuzz/inputs.js. Prints how many went where; ends with
-// exit code 1 at the first that is neither read nor refused as it should be, and says where it is kept.
+// N inputs in all, a million by default, go to the functions of test/fuzz/inputs.js, or as many as they take in N seconds. Prints how
+// many went where; ends with exit code 1 at the first that is neither read nor refused as it should be, and says where it is kept.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const MTREE = readFileSync(join(project, "examples/guest-with-nesting.mtree"), "
 const SECTIONS =
   '{"schema":"iommufd.sections/1","sections":[{"start":"0x0","last":"0xbffff","type":"ram","region":"pc.ram","readonly":true}]}';
 
-/** Each function, its part of the inputs, and what makes what it starts from. */
+/** Each function, its part of the inputs or of the time, and what makes what it starts from. */
 const TARGETS = {
   mtree: { part: 0.3, seeds: () => [MTREE, MTREE.replaceAll("\n", "\r\n")] },
   sections: { part: 0.2, seeds: () => [SECTIONS] },
@@ -71,12 +71,17 @@ const TARGETS = {
 };
 
 const { values } = parseArgs({
-  options: { inputs: { type: "string", default: "1000000" }, only: { type: "string" } },
+  options: { inputs: { type: "string" }, seconds: { type: "string" }, only: { type: "string" } },
 });
-const inputs = Number(values.inputs);
-if (!Number.isSafeInteger(inputs) || inputs < 100 || (values.only && !Object.hasOwn(TARGETS, values.only))) {
+const limit = Number(values.seconds ?? values.inputs ?? 1_000_000);
+if (
+  (values.inputs !== undefined && values.seconds !== undefined) ||
+  !Number.isSafeInteger(limit) ||
+  limit < (values.seconds === undefined ? 100 : 1) ||
+  (values.only && !Object.hasOwn(TARGETS, values.only))
+) {
   console.error(
-    `usage: npm run fuzz -- [--inputs N, at least 100] [--only ${Object.keys(TARGETS).join("|")}]`,
+    `usage: npm run fuzz -- [--inputs N, at least 100 | --seconds N] [--only ${Object.keys(TARGETS).join("|")}]`,
   );
   process.exit(2);
 }
@@ -86,14 +91,15 @@ const node = [...newerLibraries(), process.execPath];
 const results = [];
 for (const [name, { part, seeds }] of Object.entries(TARGETS)) {
   if (values.only !== undefined && values.only !== name) continue;
-  const runs = Math.round(inputs * (values.only === undefined ? part : 1));
-  results.push(fuzz(name, runs, seeds()));
+  const share = Math.ceil(limit * (values.only === undefined ? part : 1));
+  results.push(fuzz(name, share, seeds()));
 }
 console.table(results);
 const total = results.reduce((sum, result) => sum + result.inputs, 0);
 console.log(`${total} inputs, all of them read or refused`);
 
-function fuzz(name, runs, seeds) {
+/** Fuzzes one function with so many inputs, or for so many seconds. */
+function fuzz(name, share, seeds) {
   const corpus = join(work, name);
   rmSync(corpus, { recursive: true, force: true });
   mkdirSync(corpus, { recursive: true });
@@ -104,7 +110,7 @@ function fuzz(name, runs, seeds) {
     // A second is a thousand times as long as any of them takes.
     ...[
       "--",
-      `-runs=${runs}`,
+      values.seconds === undefined ? `-runs=${share}` : `-max_total_time=${share}`,
       "-timeout=5",
       "-max_len=16384",
       `-artifact_prefix=${work}/${name}-`,
@@ -122,7 +128,7 @@ function fuzz(name, runs, seeds) {
   const done = Number(
     /Done (\d+) runs/.exec(output)?.[1] ?? /number_of_executed_units: (\d+)/.exec(output)?.[1],
   );
-  if (status !== 0 || !(done >= runs)) {
+  if (status !== 0 || !(done >= (values.seconds === undefined ? share : 1))) {
     console.error(output.slice(-8000));
     console.error(`${name}: see above; the input is kept at ${work}/${name}-…`);
     process.exit(1);
