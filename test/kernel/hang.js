@@ -1,4 +1,5 @@
-// Watches that a test machine does not hang. An emulated processor may lose its timer, and then nothing in the machine goes on.
+// Watches that a test machine does not hang. An emulated processor may lose its timer, and then nothing in the machine goes on
+// (docs/testing.md says what was seen).
 //
 // init.sh writes to a file for each processor, again and again: its pulse. A processor without a pulse is dead, however far
 // the command is.

@@ -1,7 +1,6 @@
 // The kernel lane, inside the test machine: its own tests, and the conformance suite on the kernel backend.
 // The machine's root is read-only and its processors are emulated, hence the directories and the patience.
 
-import process from "node:process";
 import { common } from "../../vitest.config.js";
 
 export default {
@@ -11,11 +10,12 @@ export default {
     ...common.test,
     include: ["test/{kernel,conformance}/**/*.test.ts"],
     env: { IOMMUFD_TEST_BACKEND: "kernel" },
+    experimental: { fsModuleCache: true, fsModuleCachePath: "/run/modules" },
     // One after the other: /dev/vfio devices can be bound once. All in one process, because an emulated processor takes five
-    // seconds to start one with the library in it. Forced collections take the longer, the more there is: each file by itself then.
+    // seconds to start one with the library in it.
     fileParallelism: false,
     pool: "forks",
-    isolate: Boolean(process.env.IOMMUFD_TEST_GC),
+    isolate: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },
