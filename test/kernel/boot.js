@@ -56,10 +56,6 @@ if (!existsSync(kernel))
 const root = resolve(project, wanted.root);
 if (!existsSync(root)) fail(`no root file system at ${root}; fetch it: scripts/fetch-test-root.sh`);
 
-/** Modules that vitest has transformed, for the machines after this one: an emulated processor takes longer for that than for many a test. */
-const modules = join(project, "build/test/modules");
-mkdirSync(modules, { recursive: true });
-
 const qemu = wanted.qemu.includes("/") ? join(project, wanted.qemu) : wanted.qemu;
 build();
 
@@ -149,7 +145,6 @@ function qemuOptions(/** @type {string} */ out, /** @type {string[]} */ disks) {
     ...share(root, "host", "multidevs=remap,readonly=on"),
     ...(root === "/" ? [] : share(project, "project", "multidevs=remap,readonly=on")),
     ...share(out, "out", "multidevs=forbid"),
-    ...share(modules, "modules", "multidevs=forbid"),
   ];
 }
 

@@ -9,14 +9,13 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run # not /tmp: the project may be there
 mount -t debugfs debug /sys/kernel/debug
-mkdir /run/out /run/modules /run/tmp /run/crashes
+mkdir /run/out /run/tmp /run/crashes
 # Reports say which machine they are of.
 echo node1 >/proc/sys/kernel/hostname
 # The loopback interface up (SIOCSIFFLAGS), for servers; there may be no ip command.
 perl -e 'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16s x22", "lo", 1);
   ioctl($s, 0x8914, $up) or warn "lo: $!\n"'
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out /run/out
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 modules /run/modules
 if [ -n "${IOMMUFD_BUILD:-}" ]; then
   # The root is not that of the machine which boots this one: the project comes beside it, and what was built for this
   # processor takes the place of what was built for that one.
