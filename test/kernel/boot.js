@@ -1,5 +1,5 @@
 // Boots the test machine: a Linux with iommufd under QEMU, with an emulated IOMMU and two edu devices, and runs a command in
-// it. The project is in it at its own path, read-only.
+// it. The project is in it at its own path, read-only, and as it was built (npm run build): the lane tests dist/ and the addon.
 //
 //   node test/kernel/boot.js                   the kernel lane: vitest with test/kernel/vitest.config.js, or what the machine is for
 //   node test/kernel/boot.js -- COMMAND…       any command
