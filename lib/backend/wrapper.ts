@@ -143,16 +143,17 @@ function wrapFile<File extends { fd(): number; close(): void }>(
 }
 
 function published(call: Call, settle: Settle, method: Method): Method {
-  const made: Method = (a, b, c) => settle(call, method(a, b, c), a, b, c);
-  if (UNPUBLISHED.has(call)) return made;
   const single = settle === resultOf;
-  return (a, b, c) => {
-    if (channel.hasSubscribers)
-      return channel.traceSync(made, context(call.name, a, b, c), undefined, a, b, c);
+  const made: Method = (a, b, c) => {
     const answer = method(a, b, c);
     // Most answers are results as they are. A mapping takes a tenth longer where settle() finds that out.
     return single && typeof answer !== "number" ? answer : settle(call, answer, a, b, c);
   };
+  if (UNPUBLISHED.has(call)) return made;
+  return (a, b, c) =>
+    channel.hasSubscribers
+      ? channel.traceSync(made, context(call.name, a, b, c), undefined, a, b, c)
+      : made(a, b, c);
 }
 
 function publishedAsync(call: Call, settle: Settle, method: Method): Method {
