@@ -73,11 +73,12 @@ const TARGETS = {
 const { values } = parseArgs({
   options: { inputs: { type: "string" }, seconds: { type: "string" }, only: { type: "string" } },
 });
+const byTime = values.seconds !== undefined;
 const limit = Number(values.seconds ?? values.inputs ?? 1_000_000);
 if (
-  (values.inputs !== undefined && values.seconds !== undefined) ||
+  (byTime && values.inputs !== undefined) ||
   !Number.isSafeInteger(limit) ||
-  limit < (values.seconds === undefined ? 100 : 1) ||
+  limit < (byTime ? 1 : 100) ||
   (values.only && !Object.hasOwn(TARGETS, values.only))
 ) {
   console.error(
@@ -110,7 +111,7 @@ function fuzz(name, share, seeds) {
     // A second is a thousand times as long as any of them takes.
     ...[
       "--",
-      values.seconds === undefined ? `-runs=${share}` : `-max_total_time=${share}`,
+      byTime ? `-max_total_time=${share}` : `-runs=${share}`,
       "-timeout=5",
       "-max_len=16384",
       `-artifact_prefix=${work}/${name}-`,
@@ -128,7 +129,7 @@ function fuzz(name, share, seeds) {
   const done = Number(
     /Done (\d+) runs/.exec(output)?.[1] ?? /number_of_executed_units: (\d+)/.exec(output)?.[1],
   );
-  if (status !== 0 || !(done >= (values.seconds === undefined ? share : 1))) {
+  if (status !== 0 || !(done >= (byTime ? 1 : share))) {
     console.error(output.slice(-8000));
     console.error(`${name}: see above; the input is kept at ${work}/${name}-…`);
     process.exit(1);

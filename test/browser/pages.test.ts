@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { iommufd, PROJECT } from "../e2e/command.ts";
 import { temporaryFiles } from "../e2e/temporary-files.ts";
@@ -35,9 +35,8 @@ function write(command: "plan" | "check", input: string, ...more: string[]): str
 }
 
 /** Opens a page. Every error in it and every request from it counts as an error. */
-async function open(path: string, options: Parameters<Browser["newContext"]>[0] = {}): Promise<Opened> {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
+async function open(path: string, options: Parameters<Browser["newPage"]>[0] = {}): Promise<Opened> {
+  const page = await browser.newPage(options);
   const wrong: string[] = [];
   page.on("console", (message) => wrong.push(message.text()));
   page.on("pageerror", (error) => wrong.push(error.message));
@@ -47,12 +46,11 @@ async function open(path: string, options: Parameters<Browser["newContext"]>[0] 
     if (request.url() !== url && !request.url().startsWith("data:")) wrong.push(request.url());
   });
   await page.goto(url);
-  return { page, context, wrong };
+  return { page, wrong };
 }
 
 interface Opened {
   readonly page: Page;
-  readonly context: BrowserContext;
   readonly wrong: readonly string[];
 }
 

@@ -13,9 +13,9 @@ export default {
     // The library is the built one, which Node.js loads by itself: an emulated processor takes ten seconds to transform its sources.
     alias: [
       { find: /^iommufd$/, replacement: `${project}dist/index.js` },
-      { find: /^\.{1,2}\/.*lib\/(.*)\.ts$/, replacement: `${project}dist/$1.js` },
+      { find: /^(?:\.\.\/)+lib\/(.*)\.ts$/, replacement: `${project}dist/$1.js` },
     ],
-    server: { deps: { external: [/\/dist\//] } },
+    server: { deps: { external: [/\/dist\/.*\.js$/] } },
     include: ["test/{kernel,conformance}/**/*.test.ts"],
     env: { IOMMUFD_TEST_BACKEND: "kernel" },
     // One after the other: /dev/vfio devices can be bound once. All in one process, because an emulated processor takes five
