@@ -5,7 +5,16 @@
 // many went where; ends with exit code 1 at the first that is neither read nor refused as it should be, and says where it is kept.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import process from "node:process";
@@ -119,19 +128,21 @@ function fuzz(name, share, seeds) {
     ],
   ];
   const started = performance.now();
-  const { status, stderr, stdout } = spawnSync(command, args, {
-    cwd: project,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  });
+  // To a file: Node.js makes a pipe that does not block, and a fuzzer whose reader is late loses the end of its output.
+  const log = join(work, `${name}.log`);
+  const file = openSync(log, "w");
+  const { status, signal } = spawnSync(command, args, { cwd: project, stdio: ["ignore", file, file] });
+  closeSync(file);
   const seconds = Math.round((performance.now() - started) / 1000);
-  const output = stdout + stderr;
+  const output = readFileSync(log, "utf8");
   const done = Number(
     /Done (\d+) runs/.exec(output)?.[1] ?? /number_of_executed_units: (\d+)/.exec(output)?.[1],
   );
   if (status !== 0 || !(done >= (byTime ? 1 : share))) {
     console.error(output.slice(-8000));
-    console.error(`${name}: see above; the input is kept at ${work}/${name}-…`);
+    console.error(
+      `${name}: ended with ${signal ?? `exit code ${status}`} after ${done} inputs, see above and ${log}; one that failed is kept at ${work}/${name}-…`,
+    );
     process.exit(1);
   }
   const coverage = Number([...output.matchAll(/ cov: (\d+)/g)].at(-1)?.[1]);
