@@ -35,8 +35,10 @@ function write(command: "plan" | "check", input: string, ...more: string[]): str
 }
 
 /** Opens a page. Every error in it and every request from it counts as an error. */
-async function open(path: string, options: Parameters<Browser["newPage"]>[0] = {}): Promise<Opened> {
-  const page = await browser.newPage(options);
+async function open(path: string, options: Parameters<Browser["newContext"]>[0] = {}): Promise<Opened> {
+  // With a context of its own, because axe-core refuses one of newPage().
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
   const wrong: string[] = [];
   page.on("console", (message) => wrong.push(message.text()));
   page.on("pageerror", (error) => wrong.push(error.message));
